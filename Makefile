@@ -1,0 +1,34 @@
+# Two commands from a bare clone; each sets up its own virtual environment first.
+#   make evaluate   train, forecast and score on the embedded dataset
+#   make test       run the tests
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= runs/citylearn2022
+BIN = $(VENV)/bin
+
+.PHONY: evaluate test lint clean
+
+evaluate: $(VENV)/.run
+	$(BIN)/python -m timediff.evaluate --dataset citylearn2022 --config evaluation/configs/citylearn2022.yaml --out $(OUT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) runs build dist

@@ -1,0 +1,173 @@
+r"""Seasonal naive forecasts with a joint bootstrap: the baseline that a model has to beat.
+
+The forecast of a step is the value one season before it plus a seasonal difference
+:math:`d_s = y_s - y_{s-m}` of the past, where :math:`m` is the season in steps. A path takes the
+differences of one contiguous block of training steps, the same block for all series, so it keeps
+the dependence between series and along the horizon without estimating anything.
+
+Axes: ``W`` windows, ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timediff.errors import InputError
+from timediff.metrics import mean_wquantile_loss, sum_over_dimensions
+
+Array = NDArray[np.floating]
+
+
+def seasonal_naive(
+    history: Array,
+    train: Array,
+    *,
+    season: int,
+    horizon: int,
+    num_samples: int,
+    rng: np.random.Generator,
+    cycle: int = 1,
+    gap: int = 0,
+) -> Array:
+    r"""Sample paths of the steps that follow a history.
+
+    .. math:: \hat y_{T+h} = \hat y_{T+h-m} + d_{b+h}, \qquad h = 1 \dots \text{horizon},
+
+    with values of the history for :math:`h \le m` and :math:`b` the start of a random block; no block
+    is used again before all were. With ``season = 1``, a random walk, the differences are freed of
+    their mean: it would extrapolate a past drift.
+
+    A missing value of the history is replaced by the last one observed at the same position in the
+    season, else by the series' last, else by 0. A difference with a missing end is 0.
+
+    Args:
+        history: What was observed before the forecast, ``[T, D]``.
+        train: Training data, of which the differences are taken, ``[T0, D]``.
+        season: Steps in a season; 1 makes a random walk.
+        horizon: Steps to forecast.
+        num_samples: Sample paths.
+        rng: Source of the blocks' starts.
+        cycle: Blocks start only at the forecast's own position in a cycle of this many steps, so that
+            nights borrow from nights.
+        gap: Steps from the end of ``train`` to the end of ``history``, for the position in the cycle.
+
+    Returns:
+        ``[S, horizon, D]`` in the precision of ``history``.
+    """
+    if history.ndim != 2 or train.ndim != 2 or history.shape[1] != train.shape[1]:
+        raise InputError(
+            "The seasonal naive forecast needs a history [T, D] and training data [T0, D] of the same "
+            f"series, but their shapes are {history.shape} and {train.shape}."
+        )
+    if min(season, horizon, num_samples, cycle) < 1:
+        raise InputError(
+            f"Season ({season}), horizon ({horizon}), number of paths ({num_samples}) and cycle "
+            f"({cycle}) of a seasonal naive forecast must be at least 1."
+        )
+    if len(history) == 0 or len(train) < _needed(season, horizon, cycle):
+        raise InputError(
+            f"A seasonal naive forecast of {horizon} steps with season {season} needs a history and "
+            f"{_needed(season, horizon, cycle)} training steps, but there are {len(train)}: choose a "
+            "shorter season or horizon."
+        )
+    history = np.asarray(history, dtype=np.result_type(history, np.float32))
+    differences = np.nan_to_num(train[season:] - train[:-season])
+    if season == 1:
+        differences -= differences.mean(axis=0)
+    starts = np.arange(len(differences) - horizon + 1)
+    starts = starts[(starts + season - len(train) - gap) % cycle == 0]
+    blocks = np.resize(rng.permutation(starts), num_samples)  # [S]
+
+    last = _last_season(history, season)  # [season, D]
+    paths = np.empty((num_samples, horizon, history.shape[1]), dtype=history.dtype)
+    for h in range(horizon):
+        before = paths[:, h - season] if h >= season else last[h]
+        paths[:, h] = before + differences[blocks + h]
+    return paths
+
+
+def best_seasonal_naive(
+    train: Array,
+    histories: Sequence[Array],
+    *,
+    seasons: Sequence[int],
+    horizon: int,
+    windows: int,
+    num_samples: int,
+    seed: int,
+) -> tuple[Array, int]:
+    """Paths of the season that did best at the end of the training data, judged before any test.
+
+    Each candidate forecasts the last ``windows`` horizons of the training data (at most half of
+    it) with the differences of what came before them; the lowest ``mean_wquantile_loss`` of the sum
+    wins. Blocks start at the forecast's position in the shortest season. Where the training data are
+    too short for every candidate, the forecast is a random walk, season 1.
+
+    Args:
+        train: Training data, ``[T0, D]``.
+        histories: What was observed before each test window, ``[T, D]`` each, the w-th of which
+            (from 0) ends ``w`` horizons after the training data.
+        seasons: Candidates, in steps, for instance ``(24, 168)``.
+        horizon: Steps to forecast.
+        windows: Horizons at the end of the training data on which the season is chosen; one week
+            of them is too few, the choice then changes with the seed.
+        num_samples: Sample paths.
+        seed: Seed of all random numbers.
+
+    Returns:
+        Paths ``[W, S, horizon, D]`` and the season.
+    """
+    if not seasons or min(horizon, *seasons) < 1:
+        raise InputError(
+            f"The best seasonal naive forecast needs seasons and a horizon of at least 1 step, not "
+            f"{tuple(seasons)} and {horizon}."
+        )
+    windows = min(windows, len(train) // (2 * horizon))
+    cut = len(train) - windows * horizon
+    cycle = min(seasons)
+    candidates = [season for season in seasons if cut >= _needed(season, horizon, cycle)]
+    if not candidates:
+        candidates, cycle = [1], 1
+
+    def forecast(past: Array, history: Array, season: int, window: int) -> Array:
+        return seasonal_naive(
+            history,
+            past,
+            season=season,
+            horizon=horizon,
+            num_samples=num_samples,
+            rng=np.random.default_rng([seed, window]),
+            cycle=cycle,
+            gap=window * horizon,
+        )
+
+    def loss(season: int) -> float:
+        sums = []
+        for window in range(windows):
+            now = cut + window * horizon
+            paths = forecast(train[:cut], train[:now], season, window)
+            sums.append(sum_over_dimensions(paths, train[now : now + horizon]))
+        value = mean_wquantile_loss(np.stack([p for p, _ in sums]), np.stack([y for _, y in sums]))
+        return value if np.isfinite(value) else np.inf
+
+    best = candidates[0] if len(candidates) == 1 or windows == 0 else min(candidates, key=loss)
+    paths = [forecast(train, history, best, window) for window, history in enumerate(histories)]
+    return np.stack(paths), best
+
+
+def _needed(season: int, horizon: int, cycle: int) -> int:
+    """Training steps that hold at least one block of differences at every position in the cycle."""
+    return season + horizon + cycle - 1
+
+
+def _last_season(history: Array, season: int) -> Array:
+    """The last value observed at each position of the season that ends the history, ``[season, D]``."""
+    missing = -len(history) % season
+    padded = np.pad(history, ((missing, 0), (0, 0)), constant_values=np.nan)
+    stacked = padded.reshape(-1, season, history.shape[1])
+    newest_first = stacked[::-1]
+    last = np.take_along_axis(newest_first, np.isfinite(newest_first).argmax(0)[None], axis=0)[0]
+    if season > 1:
+        return np.where(np.isfinite(last), last, _last_season(history, 1))
+    return np.nan_to_num(last)

@@ -1,0 +1,104 @@
+"""Every default value, once. These objects go from the command line through the estimator to the
+network; they import nothing, so that ``--help`` and argument errors stay instant.
+"""
+
+from typing import Literal, NamedTuple
+
+
+class ModelConfig(NamedTuple):
+    """What the network is. The defaults are ours; `PAPER` holds the published TimeGrad.
+
+    Args:
+        cell: Recurrent cell of the encoder.
+        num_layers: Recurrent layers.
+        hidden_size: Cells per recurrent layer, H.
+        dropout: Dropout between recurrent layers while training.
+        lags: Past steps the encoder sees at every step; from the frequency when left out.
+        context_length: Steps the encoder reads before the forecast; the prediction length when left out.
+        scaling: How a window is brought to unit size: mean of |y| over the context, mean and standard
+            deviation over the context, mean and standard deviation over the training data, or not at all.
+        difference: Model the change since this many steps ago instead of the value, and add the changes
+            up in the forecast; 0 for the value itself.
+        cond_size: Size of the condition that the denoiser receives from the encoder.
+        denoiser: "conv", the paper's dilated convolution over the dimensions, or "mlp", a residual
+            perceptron with adaptive layer norm, made of matrix products only.
+        denoiser_layers: Residual blocks of the denoiser.
+        denoiser_width: Channels ("conv") or units ("mlp") of a block.
+        dilation_cycle: Dilations of the "conv" blocks are 1, 2, 4, .. repeated after this many.
+        diffusion_steps: Steps N of the chain.
+        schedule: Noise schedule.
+        beta_start: First variance of the schedule, where it has one to choose.
+        beta_end: Last variance of the schedule, where it has one to choose.
+        loss: Error of the predicted noise.
+        sampling_steps: Network calls per sampled step, evenly spaced on the chain; N when left out.
+        variance: Variance of the reverse steps: the posterior's ("small") or beta ("large").
+    """
+
+    cell: Literal["gru", "lstm"] = "gru"
+    num_layers: int = 2
+    hidden_size: int = 64
+    dropout: float = 0.1
+    lags: list[int] | None = None
+    context_length: int | None = None
+    scaling: Literal["mean", "std", "global", "none"] = "global"
+    difference: int = 0
+    cond_size: int = 100
+    denoiser: Literal["conv", "mlp"] = "mlp"
+    denoiser_layers: int = 3
+    denoiser_width: int = 128
+    dilation_cycle: int = 2
+    diffusion_steps: int = 100
+    schedule: Literal["linear", "quadratic", "constant", "cosine", "sigmoid", "jsd"] = "linear"
+    beta_start: float = 1e-4
+    beta_end: float = 0.1
+    loss: Literal["l1", "l2", "huber"] = "l2"
+    sampling_steps: int | None = None
+    variance: Literal["small", "large"] = "small"
+
+
+class TrainConfig(NamedTuple):
+    """How the network is trained.
+
+    Args:
+        steps: Optimiser steps in all.
+        steps_per_epoch: Optimiser steps between two validations, checkpoints and points of the history.
+        batch_size: Windows per step.
+        learning_rate: Highest learning rate of the one-cycle schedule (Adam).
+        weight_decay: L2 penalty of Adam.
+        gradient_clip: Largest gradient norm; 0 for no clipping.
+        ema_decay: Decay of the running average of the weights that forecasts are made with; 0 for
+            the last weights.
+        patience: Stop after this many epochs without a better validation loss; 0 to never stop early.
+            Needs validation data.
+        seed: Of initial weights, windows, noise and dropout; drawn from torch's generator when left out.
+    """
+
+    steps: int = 3000
+    steps_per_epoch: int = 100
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-6
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.995
+    patience: int = 0
+    seed: int | None = None
+
+
+class Preset(NamedTuple):
+    """A model and its training."""
+
+    model: ModelConfig
+    train: TrainConfig
+
+
+PAPER = Preset(
+    ModelConfig(
+        hidden_size=40,
+        scaling="mean",
+        denoiser="conv",
+        denoiser_layers=8,
+        denoiser_width=8,
+    ),
+    TrainConfig(steps=2000, learning_rate=1e-2, gradient_clip=0.0, ema_decay=0.0),
+)
+PRESETS = {"default": Preset(ModelConfig(), TrainConfig()), "paper": PAPER}

@@ -1,0 +1,186 @@
+r"""The networks :math:`\epsilon_\theta(x_n, \text{level}, \text{cond})` that predict the noise in one
+time step's vector of targets.
+
+A denoiser is used in two parts. ``embed_level`` and ``embed_condition`` prepare what stays the same
+while ``x`` changes (the first once per forecast, the second once per time step); ``forward`` does the
+rest and is called at every diffusion step.
+
+Shapes: ``x [..., D]``, ``cond [..., C]``; a level is ``[...]`` or a scalar shared by all rows.
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from timediff.schedule import Level
+
+
+class Denoiser(nn.Module, ABC):
+    """Interface of the noise-predicting networks."""
+
+    #: Roughly how many numbers a row takes while it passes through, for planning memory.
+    floats_per_row: int
+
+    @abstractmethod
+    def embed_level(self, level: Level) -> Tensor:
+        """Features of the noise level, ``[..., E]``."""
+
+    @abstractmethod
+    def embed_condition(self, cond: Tensor) -> Tensor:
+        """Features of the condition ``[..., C]``, ``[..., K]``."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, level: Tensor, cond: Tensor) -> Tensor:
+        """The predicted noise ``[..., D]`` from ``x`` and the two embeddings."""
+
+
+class ConvDenoiser(Denoiser):
+    """The paper's network: gated residual blocks of dilated convolutions over the dimensions.
+
+    Source: Rasul et al. (2021), arXiv:2101.12072, section 3.1 and figure 2, after DiffWave
+    (Kong et al. 2021, arXiv:2009.09761). As in the authors' code the vector is made periodic and
+    two entries wider at each end, which the two last convolutions take back.
+
+    Args:
+        target_dim: D.
+        cond_size: C.
+        layers: Residual blocks.
+        channels: Channels of a block.
+        dilation_cycle: Dilation of block i is ``2 ** (i % dilation_cycle)``.
+    """
+
+    wrap: Tensor
+    frequencies: Tensor
+
+    def __init__(
+        self, target_dim: int, *, cond_size: int, layers: int, channels: int, dilation_cycle: int
+    ) -> None:
+        super().__init__()
+        # torch's circular padding cannot wrap round more than once, which short vectors need.
+        wrap = torch.arange(-2, target_dim + 2) % target_dim
+        self.register_buffer("wrap", wrap, persistent=False)
+        self.register_buffer("frequencies", 10.0 ** (torch.arange(16) * 4 / 16), persistent=False)
+        self.level = nn.Sequential(nn.Linear(32, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU())
+        self.condition = nn.Sequential(
+            nn.Linear(cond_size, max(1, target_dim // 2)),
+            nn.LeakyReLU(0.4),
+            nn.Linear(max(1, target_dim // 2), target_dim),
+            nn.LeakyReLU(0.4),
+        )
+        self.input = nn.Conv1d(1, channels, 1)
+        self.blocks = nn.ModuleList(
+            _GatedBlock(channels, dilation=2 ** (i % dilation_cycle)) for i in range(layers)
+        )
+        self.skip = nn.Conv1d(channels, channels, 3)
+        self.output = nn.Conv1d(channels, 1, 3)
+        nn.init.kaiming_normal_(self.input.weight)
+        nn.init.kaiming_normal_(self.skip.weight)
+        nn.init.zeros_(self.output.weight)
+        self.floats_per_row = 8 * channels * (target_dim + 4)
+
+    def embed_level(self, level: Level) -> Tensor:
+        # The sinusoids are a function of n, not a table, so any N will do. The authors count from 0.
+        phase = (level.n - 1)[..., None] * self.frequencies  # [..., 16]
+        return self.level(torch.cat([phase.sin(), phase.cos()], dim=-1))
+
+    def embed_condition(self, cond: Tensor) -> Tensor:
+        return self.condition(cond)[..., self.wrap]  # [..., D + 4]
+
+    def forward(self, x: Tensor, level: Tensor, cond: Tensor) -> Tensor:
+        shape = x.shape
+        x = x.reshape(-1, 1, shape[-1])[..., self.wrap]  # [B', 1, D + 4]
+        cond = cond.reshape(-1, 1, cond.shape[-1])
+        level = level.reshape(-1, level.shape[-1], 1)  # [B' or 1, E, 1]
+        x = F.leaky_relu(self.input(x), 0.4)
+        skips = torch.zeros_like(x)
+        for block in self.blocks:
+            x, skip = block(x, level, cond)
+            skips = skips + skip
+        x = F.leaky_relu(self.skip(skips / math.sqrt(len(self.blocks))), 0.4)
+        return self.output(x).reshape(shape)
+
+
+class _GatedBlock(nn.Module):
+    def __init__(self, channels: int, *, dilation: int) -> None:
+        super().__init__()
+        self.level = nn.Linear(64, channels)
+        self.condition = nn.Conv1d(1, 2 * channels, 1)
+        self.dilated = nn.Conv1d(
+            channels, 2 * channels, 3, dilation=dilation, padding=dilation, padding_mode="circular"
+        )
+        self.output = nn.Conv1d(channels, 2 * channels, 1)
+        nn.init.kaiming_normal_(self.condition.weight)
+        nn.init.kaiming_normal_(self.output.weight)
+
+    def forward(self, x: Tensor, level: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        y = x + self.level(level.transpose(-1, -2)).transpose(-1, -2)
+        gate, value = (self.dilated(y) + self.condition(cond)).chunk(2, dim=1)
+        y = F.leaky_relu(self.output(gate.sigmoid() * value.tanh()), 0.4)
+        residual, skip = y.chunk(2, dim=1)
+        return (x + residual) / math.sqrt(2), skip
+
+
+class MlpDenoiser(Denoiser):
+    r"""Residual perceptron over the dimensions with adaptive layer norm: matrix products only.
+
+    Each block is :math:`h \leftarrow h + W_2\, \mathrm{silu}\big(W_1 (\mathrm{LN}(h)(1 + s) + b + c)\big)`
+    with scale :math:`s` and shift :math:`b` from the noise level and shift :math:`c` from the condition:
+    both can be prepared outside the sampling loop. The network proper predicts
+    :math:`v = \alpha\epsilon - \sigma x_0` and returns :math:`\epsilon = \alpha v + \sigma x_n`: where
+    almost all of :math:`x_n` is noise the answer is near :math:`x_n` from the start.
+
+    Sources: adaptive layer norm as in Peebles & Xie (2023), arXiv:2212.09748; v as in
+    Salimans & Ho (2022), arXiv:2202.00512, appendix D.
+
+    Args:
+        target_dim: D.
+        cond_size: C.
+        layers: Residual blocks.
+        width: Units of a block.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, target_dim: int, *, cond_size: int, layers: int, width: int) -> None:
+        super().__init__()
+        # log-SNR runs over about -6 .. 10: wavelengths from 40 down to 0.6.
+        self.register_buffer("frequencies", 0.15 * 2.0 ** (torch.arange(13) / 2), persistent=False)
+        self.width = width
+        self.level = nn.Sequential(
+            nn.Linear(26, width), nn.SiLU(), nn.Linear(width, 2 * width * (layers + 1))
+        )
+        self.condition = nn.Sequential(
+            nn.Linear(cond_size, width), nn.SiLU(), nn.Linear(width, width * (layers + 1))
+        )
+        self.input = nn.Linear(target_dim, width)
+        self.first = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
+        self.second = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
+        self.output = nn.Linear(width, target_dim)
+        for last in (self.output, *self.second):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+        self.floats_per_row = width * (3 * layers + 12)
+
+    def embed_level(self, level: Level) -> Tensor:
+        phase = level.log_snr[..., None] * self.frequencies
+        modulation = self.level(torch.cat([phase.sin(), phase.cos()], dim=-1))
+        # The two factors of the skip connection travel with the level they belong to.
+        return torch.cat([modulation, level.alpha[..., None], level.sigma[..., None]], dim=-1)
+
+    def embed_condition(self, cond: Tensor) -> Tensor:
+        return self.condition(cond)
+
+    def forward(self, x: Tensor, level: Tensor, cond: Tensor) -> Tensor:
+        alpha, sigma = level[..., -2:-1], level[..., -1:]
+        *modulation, scale_out, shift_out = level[..., :-2].split(self.width, dim=-1)
+        start, *conditions = cond.split(self.width, dim=-1)
+        h = self.input(x) + start
+        for i, (first, second) in enumerate(zip(self.first, self.second, strict=True)):
+            scale, shift = modulation[2 * i : 2 * i + 2]
+            y = F.layer_norm(h, (self.width,)) * (1 + scale) + (shift + conditions[i])
+            h = h + second(F.silu(first(y)))
+        v = self.output(F.layer_norm(h, (self.width,)) * (1 + scale_out) + shift_out)
+        return alpha * v + sigma * x

@@ -1,0 +1,333 @@
+"""TimeGrad as a GluonTS estimator: ``TimeGradEstimator(prediction_length=24).train(dataset)``."""
+
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from gluonts.core.component import validated
+from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
+from gluonts.torch.model.predictor import PyTorchPredictor
+from gluonts.transform import Chain, Transformation
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from timediff.config import ModelConfig, TrainConfig
+from timediff.errors import InputError
+from timediff.frequency import default_lags, num_time_features, to_period_freq
+from timediff.lightning import TimeGradModule, TrainingBar
+from timediff.model import Shape, TimeGrad
+from timediff.predictor import TimeGradPredictor
+from timediff.scaling import training_default
+from timediff.windows import (
+    LastWindows,
+    Series,
+    TrainingWindows,
+    WindowData,
+    read_dataset,
+    warn_of_poor_dimensions,
+)
+
+
+class TimeGradEstimator(PyTorchLightningEstimator):
+    """Trains TimeGrad on a GluonTS dataset of multivariate entries.
+
+    Source: Rasul et al. (2021), arXiv:2101.12072.
+
+    Args:
+        prediction_length: Steps of a forecast.
+        freq: Frequency of the data; read from the dataset when left out.
+        target_dim: Dimensions of the target; read from the dataset when left out.
+        model: What the network is; ``timediff.PRESETS["paper"].model`` is the published one.
+        train: How it is trained.
+        lead_time: Steps between the end of the known data and the forecast.
+        progress: Show a progress bar on stderr while training.
+        trainer_kwargs: Passed to `lightning.pytorch.Trainer`, over our own choices.
+
+    Raises:
+        InputError: An option or the dataset does not make sense; said before any training.
+    """
+
+    @validated()
+    def __init__(
+        self,
+        prediction_length: int,
+        freq: str | None = None,
+        target_dim: int | None = None,
+        model: ModelConfig = ModelConfig(),  # noqa: B008 (immutable)
+        train: TrainConfig = TrainConfig(),  # noqa: B008
+        lead_time: int = 0,
+        progress: bool = True,
+        trainer_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(trainer_kwargs=dict(trainer_kwargs or {}), lead_time=lead_time)
+        self.prediction_length = prediction_length
+        self.freq = to_period_freq(freq) if freq else None
+        self.target_dim = target_dim
+        self.model, self.train_config = model, train
+        self.progress = progress
+        _check_options(self)
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes of the network; known once frequency and dimension are."""
+        if self.freq is None or self.target_dim is None:
+            raise InputError(
+                "freq and target_dim are read from the training data: call train first"
+            )
+        model = self.model
+        return Shape(
+            target_dim=self.target_dim,
+            horizon=self.prediction_length + self.lead_time,
+            context_length=model.context_length or self.prediction_length,
+            lags=sorted(model.lags) if model.lags else default_lags(self.freq),
+            num_features=num_time_features(self.freq),
+            difference=model.difference,
+        )
+
+    def create_transformation(self) -> Transformation:
+        """Nothing: entries are read by `timediff.windows`."""
+        return Chain([])
+
+    def create_lightning_module(self) -> TimeGradModule:
+        """A network with fresh weights, the same for the same seed."""
+        with torch.random.fork_rng(devices=[]):
+            if self.train_config.seed is not None:
+                torch.manual_seed(self.train_config.seed)
+            model = TimeGrad(self.model, self.shape)
+        return TimeGradModule(model, self.train_config)
+
+    def create_training_data_loader(
+        self, data: Iterable[Mapping[str, Any]], module: TimeGradModule, **kwargs: Any
+    ) -> TrainingWindows:
+        return self._training_loader(WindowData(self._read(data), self.shape), module)
+
+    def create_validation_data_loader(
+        self, data: Iterable[Mapping[str, Any]], module: TimeGradModule, **kwargs: Any
+    ) -> LastWindows:
+        windows = WindowData(self._read(data, what="validation data"), self.shape)
+        if not len(windows.ends):
+            raise InputError(
+                "no series of the validation data is longer than the horizon of "
+                f"{self.shape.horizon} steps; give it the training series with their future"
+            )
+        return LastWindows(windows, batch_size=self.train_config.batch_size)
+
+    def create_predictor(
+        self, transformation: Transformation, module: TimeGradModule
+    ) -> TimeGradPredictor:
+        assert self.freq is not None
+        return TimeGradPredictor(
+            module.forecaster,
+            freq=self.freq,
+            prediction_length=self.prediction_length,
+            lead_time=self.lead_time,
+        )
+
+    def train_model(
+        self,
+        training_data: Iterable[Mapping[str, Any]],
+        validation_data: Iterable[Mapping[str, Any]] | None = None,
+        from_predictor: PyTorchPredictor | None = None,
+        shuffle_buffer_length: int | None = None,
+        cache_data: bool = False,
+        ckpt_path: str | Path | None = None,
+    ) -> TrainOutput:
+        """Trains and returns network, trainer and predictor.
+
+        With validation data (each entry's last window is forecast) the weights of the best epoch are
+        returned, otherwise the last. Checkpoints hold the optimiser too and can be resumed from.
+
+        Args:
+            training_data: GluonTS entries, target ``[D, T]``, or ``[T]`` for one dimension.
+            validation_data: Entries whose last ``lead_time + prediction_length`` steps are the truth.
+            from_predictor: Start from its weights.
+            shuffle_buffer_length: Part of GluonTS's interface; windows are always drawn from everywhere.
+            cache_data: Part of GluonTS's interface; data is always held in memory.
+            ckpt_path: A checkpoint (``last.ckpt``) to go on from, optimiser included.
+        """
+        series = read_dataset(training_data, freq=self.freq, target_dim=self.target_dim)
+        resolved = self._resolved(series)
+        if resolved is not self:
+            validation = None if validation_data is None else list(validation_data)
+            return resolved._fit(series, validation, from_predictor, ckpt_path)
+        return self._fit(series, validation_data, from_predictor, ckpt_path)
+
+    def _fit(
+        self,
+        series: list[Series],
+        validation_data: Iterable[Mapping[str, Any]] | None,
+        from_predictor: PyTorchPredictor | None,
+        ckpt_path: str | Path | None,
+    ) -> TrainOutput:
+        windows = WindowData(series, self.shape)
+        if not len(windows.starts):
+            longest = max(len(one.values) for one in series)
+            raise InputError(
+                f"no series is longer than the horizon of {self.shape.horizon} steps (the longest has "
+                f"{longest}), so there is no window to train on; give longer series or a shorter horizon"
+            )
+        warn_of_poor_dimensions(series, horizon=self.shape.horizon)
+        if ckpt_path is not None and not Path(ckpt_path).is_file():
+            raise InputError(f"there is no checkpoint {ckpt_path}; give the path of a last.ckpt")
+        module = self.create_lightning_module()
+        self._start_weights(module, series, from_predictor)
+        training = self._training_loader(windows, module)
+        validation = None
+        if validation_data is not None:
+            validation = self.create_validation_data_loader(validation_data, module)
+
+        trainer, checkpoint = self._trainer(validated=validation is not None)
+        trainer.fit(module, training, validation, ckpt_path=ckpt_path)
+        if validation is not None and checkpoint is not None and checkpoint.best_model_path:
+            # Restored as tensors only: a checkpoint is a file like any other.
+            best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+            module.load_state_dict(best["state_dict"])
+        transformation = self.create_transformation()
+        return TrainOutput(
+            transformation, module, trainer, self.create_predictor(transformation, module)
+        )
+
+    def _resolved(self, series: list[Series]) -> "TimeGradEstimator":
+        """This estimator with frequency and dimension filled in from the data."""
+        if self.freq is not None and self.target_dim is not None:
+            return self
+        return TimeGradEstimator(
+            prediction_length=self.prediction_length,
+            freq=to_period_freq(series[0].start.freqstr),
+            target_dim=series[0].values.shape[1],
+            model=self.model,
+            train=self.train_config,
+            lead_time=self.lead_time,
+            progress=self.progress,
+            trainer_kwargs=self.trainer_kwargs,
+        )
+
+    def _read(self, data: Iterable[Mapping[str, Any]], what: str = "training data") -> list[Series]:
+        return read_dataset(data, freq=self.freq, target_dim=self.target_dim, what=what)
+
+    def _training_loader(self, windows: WindowData, module: TimeGradModule) -> TrainingWindows:
+        return TrainingWindows(
+            windows,
+            batch_size=self.train_config.batch_size,
+            batches=min(self.train_config.steps_per_epoch, self.train_config.steps),
+            module=module,
+        )
+
+    def _start_weights(
+        self, module: TimeGradModule, series: list[Series], predictor: PyTorchPredictor | None
+    ) -> None:
+        """The scale of the training data, or everything from a trained predictor."""
+        models = [module.model] + ([module.average] if module.average is not None else [])
+        if predictor is None:
+            values = _changes(series, self.model.difference)
+            scale = training_default(*values)
+            for model in models:
+                model.training_scale.copy_(scale)
+            return
+        start = predictor.prediction_net
+        if getattr(start, "shape", None) != self.shape:
+            raise InputError(
+                f"the predictor was made for {getattr(start, 'shape', 'another model')}, this estimator "
+                f"is for {self.shape}; use the same data layout and options for both"
+            )
+        for model in models:
+            model.load_state_dict(start.state_dict())
+
+    def _trainer(self, *, validated: bool) -> tuple[pl.Trainer, ModelCheckpoint | None]:
+        config = self.train_config
+        options = dict(self.trainer_kwargs)
+        # A copy: GluonTS itself pops the list and so loses it on the second train.
+        callbacks = list(options.pop("callbacks", None) or [])
+        if self.progress:
+            callbacks.append(TrainingBar())
+        if validated and config.patience:
+            callbacks.append(
+                EarlyStopping("val_loss", patience=config.patience, check_on_train_epoch_end=True)
+            )
+        checkpoint = None
+        if options.get("enable_checkpointing", True):
+            checkpoint = ModelCheckpoint(
+                monitor="val_loss" if validated else None,
+                save_last=True,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            )
+            callbacks.append(checkpoint)
+        if "max_epochs" not in options and "max_steps" not in options:
+            options["max_steps"] = config.steps
+        ours = {
+            "accelerator": "auto",
+            "max_epochs": -1 if "max_steps" in options else None,
+            "gradient_clip_val": config.gradient_clip or None,
+            "logger": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+        }
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message=".*(GPU available|max_epochs|does not have many).*"
+            )
+            return pl.Trainer(**{**ours, **options, "callbacks": callbacks}), checkpoint
+
+
+def _changes(series: list[Series], lag: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """All training values end to end, differenced within each series, and where they are known."""
+    values = (
+        [one.values[lag:] - one.values[: len(one.values) - lag] for one in series]
+        if lag
+        else [one.values for one in series]
+    )
+    known = [one.observed[lag:] & one.observed[: len(one.observed) - lag] for one in series]
+    as_tensor = [torch.cat([torch.from_numpy(part) for part in parts]) for parts in (values, known)]
+    return as_tensor[0], as_tensor[1]
+
+
+def _check_options(estimator: TimeGradEstimator) -> None:
+    model, train = estimator.model, estimator.train_config
+    positive = {
+        "prediction_length": estimator.prediction_length,
+        "target_dim": estimator.target_dim,
+        "context_length": model.context_length,
+        "num_layers": model.num_layers,
+        "hidden_size": model.hidden_size,
+        "cond_size": model.cond_size,
+        "denoiser_layers": model.denoiser_layers,
+        "denoiser_width": model.denoiser_width,
+        "dilation_cycle": model.dilation_cycle,
+        "diffusion_steps": model.diffusion_steps,
+        "sampling_steps": model.sampling_steps,
+        "steps": train.steps,
+        "steps_per_epoch": train.steps_per_epoch,
+        "batch_size": train.batch_size,
+        "learning_rate": train.learning_rate,
+    }
+    for name, value in positive.items():
+        if value is not None and value <= 0:
+            raise InputError(f"{name} is {value}; it must be positive")
+    not_negative = {
+        "lead_time": estimator.lead_time,
+        "difference": model.difference,
+        "patience": train.patience,
+        "weight_decay": train.weight_decay,
+        "gradient_clip": train.gradient_clip,
+    }
+    for name, value in not_negative.items():
+        if value < 0:
+            raise InputError(f"{name} is {value}; it must not be negative")
+    if model.lags is not None and (not model.lags or min(model.lags) < 1):
+        raise InputError(f"lags are {model.lags}; they must be whole numbers of at least 1")
+    if model.sampling_steps is not None and model.sampling_steps > model.diffusion_steps:
+        raise InputError(
+            f"sampling_steps is {model.sampling_steps}; the chain has only {model.diffusion_steps} steps"
+        )
+    for name, share in (("dropout", model.dropout), ("ema_decay", train.ema_decay)):
+        if not 0 <= share < 1:
+            raise InputError(f"{name} is {share}; it must lie in [0, 1)")
+    if model.schedule not in ("cosine", "jsd") and not 0 < model.beta_start <= model.beta_end < 1:
+        raise InputError(
+            f"beta_start {model.beta_start} and beta_end {model.beta_end} must satisfy "
+            "0 < beta_start <= beta_end < 1"
+        )

@@ -1,0 +1,141 @@
+"""What a calendar frequency implies: period names, lags, seasons and Fourier time features.
+
+Everything here is a function of the frequency alone, never of how much data there is, so that a
+step of the calendar has the same features in training, in a forecast and in next year's data.
+"""
+
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from timediff.errors import InputError
+
+# Offset aliases of pandas (old and new) -> the name of the period of the same length.
+_PERIODS = {
+    "H": "h", "h": "h", "T": "min", "min": "min", "S": "s", "s": "s",
+    "D": "D", "B": "B", "W": "W",
+    "M": "M", "ME": "M", "MS": "M",
+    "Q": "Q", "QE": "Q", "QS": "Q",
+    "A": "Y", "Y": "Y", "YE": "Y", "YS": "Y", "AS": "Y",
+}  # fmt: skip
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+
+# Calendar fields (of a `pandas.PeriodIndex`) and the fixed number of values each one takes.
+_FIELD_PERIODS = {
+    "second": 60, "minute": 60, "hour": 24, "dayofweek": 7, "day": 31,
+    "dayofyear": 366, "week": 53, "month": 12, "quarter": 4,
+}  # fmt: skip
+_FIELDS = {
+    "s": ("second", "minute", "hour", "dayofweek"),
+    "min": ("minute", "hour", "dayofweek"),
+    "h": ("hour", "dayofweek"),
+    "D": ("dayofweek",),
+    "B": ("dayofweek", "dayofyear"),
+    "W": ("day", "week"),
+    "M": ("month",),
+    "Q": ("quarter",),
+    "Y": (),
+}
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "D": 86400}
+_DAY, _WEEK = 86400, 7 * 86400
+# Longer lags would make the history that every window carries longer than the data often is.
+_MAX_LAG = 1024
+
+
+def to_period_freq(freq: str) -> str:
+    """The period frequency that pandas and GluonTS accept, such as ``h``, ``30min`` or ``Q-DEC``.
+
+    Args:
+        freq: Any pandas alias, old or new: ``H``, ``2h``, ``30T``, ``MS``, ``QE-MAR``, ``A``.
+
+    Raises:
+        InputError: The frequency is not one of second, minute, hour, day, business day, week,
+            month, quarter, year, or a multiple of one.
+    """
+    match = re.fullmatch(r"(\d*)([A-Za-z]+)(?:-([A-Z]{3}))?", str(freq).strip())
+    if match is None or match[2] not in _PERIODS or match[1].lstrip("0") != match[1]:
+        raise InputError(
+            f"frequency {freq!r} is not known; give one of s, min, h, D, B, W, M, Q, Y "
+            "or a multiple such as 30min"
+        )
+    multiple, alias, anchor = match[1], match[2], match[3]
+    base = _PERIODS[alias]
+    if anchor and alias in ("QS", "YS", "AS"):
+        # A year that starts in January is the period that ends in December.
+        anchor = _MONTHS[_MONTHS.index(anchor) - 1]
+    if multiple == "1":
+        multiple = ""
+    return f"{multiple}{base}" + (f"-{anchor}" if anchor else "")
+
+
+def split_freq(freq: str) -> tuple[int, str]:
+    """Multiple and base of a frequency: ``"30min"`` is ``(30, "min")``, ``"W-SUN"`` ``(1, "W")``."""
+    match = re.fullmatch(r"(\d*)([A-Za-z]+).*", to_period_freq(freq))
+    assert match is not None
+    return int(match[1] or 1), match[2]
+
+
+def _steps(seconds: int, multiple: int, base: str) -> int | None:
+    """How many steps make ``seconds``, or None if they do not make it exactly."""
+    if base not in _SECONDS:
+        return None
+    steps, rest = divmod(seconds, multiple * _SECONDS[base])
+    return steps if rest == 0 and steps > 0 else None
+
+
+def default_lags(freq: str) -> list[int]:
+    """Lags in steps, ascending, that the encoder sees by default at this frequency.
+
+    Hourly data gets 1 step, 1 day, 1 week; a multiple of a frequency the same spans of time in
+    its own steps. Half-hourly data has the five lags of the published TimeGrad code.
+    """
+    multiple, base = split_freq(freq)
+    if (multiple, base) == (30, "min"):
+        return [1, 4, 12, 24, 48]
+    if base == "D" and multiple == 1:
+        return [1, 7, 14]
+    if base == "B" and multiple == 1:
+        return [1, 2]
+    if base == "M" and 12 % multiple == 0:
+        return sorted({1, 12 // multiple})
+    spans = (3600, _DAY, _WEEK) if base in ("s", "min") else (_DAY, _WEEK)
+    lags = {1} | {s for span in spans if (s := _steps(span, multiple, base)) is not None}
+    return sorted(lag for lag in lags if lag <= _MAX_LAG)
+
+
+def seasons(freq: str) -> list[int]:
+    """Season lengths in steps that a seasonal-naive forecast may repeat: daily and weekly, or one."""
+    multiple, base = split_freq(freq)
+    spans = {"B": [5], "W": [52], "M": [12], "Q": [4]}
+    if base in spans:
+        season, rest = divmod(spans[base][0], multiple)
+        return [season] if rest == 0 and season > 1 else []
+    found = [_steps(span, multiple, base) for span in (_DAY, _WEEK)]
+    return [season for season in found if season is not None and season > 1]
+
+
+def num_time_features(freq: str) -> int:
+    """Number of columns of `time_features` at this frequency."""
+    return 2 * len(_FIELDS[split_freq(freq)[1]])
+
+
+def time_features(start: pd.Period, length: int) -> np.ndarray:
+    r"""Fourier features of ``length`` consecutive periods, float32 ``[length, F]``.
+
+    Each calendar field with value :math:`v` out of :math:`P` gives the pair
+    :math:`\sin(2\pi v/P), \cos(2\pi v/P)`; :math:`P` is fixed by the calendar (24 hours, 7 days),
+    not by the largest value in the data.
+    """
+    with warnings.catch_warnings():
+        # pandas warns that business-day periods may go; the exchange-rate benchmark needs them.
+        warnings.simplefilter("ignore", FutureWarning)
+        index = pd.period_range(start, periods=length, freq=start.freq)
+        base = split_freq(start.freqstr)[1]
+        phases = [
+            2 * np.pi * np.asarray(getattr(index, field)) / _FIELD_PERIODS[field]
+            for field in _FIELDS[base]
+        ]
+    columns = [wave(phase) for phase in phases for wave in (np.sin, np.cos)]
+    return np.stack(columns, axis=-1).astype(np.float32) if columns else np.zeros((length, 0), "f4")

@@ -1,0 +1,142 @@
+"""Training: the optimiser, the running average of the weights, validation, and what is logged."""
+
+import copy
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from timediff.config import TrainConfig
+from timediff.model import Batch, TimeGrad
+from timediff.progress import progress_bar
+
+#: Noise levels at which every validation step of every window is scored.
+VALIDATION_LEVELS = 8
+
+
+class TimeGradModule(pl.LightningModule):
+    """Trains a `TimeGrad`.
+
+    Logs ``train_loss`` and ``val_loss``. Validation uses the same noise and diffusion steps every time,
+    so that a lower loss means better weights. Nothing is kept as hyperparameters in the checkpoint:
+    it holds tensors and plain numbers only.
+
+    Args:
+        model: What is trained.
+        config: How.
+    """
+
+    def __init__(self, model: TimeGrad, config: TrainConfig) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+        # A submodule, so that it is in every checkpoint; Lightning's own callback is lost when
+        # GluonTS restores the best weights.
+        self.average = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else None
+        seed = config.seed if config.seed is not None else int(torch.randint(2**31, ()))
+        self.seed = seed
+        #: One entry per epoch: epoch, train_loss and, with validation data, val_loss.
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def forecaster(self) -> TimeGrad:
+        """The model that forecasts: the averaged weights where there are any."""
+        return self.average if self.average is not None else self.model
+
+    def on_train_epoch_start(self) -> None:
+        # One seed per epoch: a run resumed from an epoch's checkpoint repeats what would have come.
+        mixed = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank])
+        torch.manual_seed(int(mixed.generate_state(1)[0]))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        n = torch.randint(
+            1, self.model.schedule.num_steps + 1, batch.features.shape[:2], device=self.device
+        )
+        eps = torch.randn(
+            *n.shape, batch.target.shape[-1], dtype=batch.target.dtype, device=self.device
+        )
+        loss = _observed_mean(*self.model.loss(batch, n=n, eps=eps))
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(n))
+        return loss
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.average is None:
+            return
+        # The first steps forget faster, so that a short run does not average in its initial weights.
+        step = self.global_step
+        decay = min(self.config.ema_decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.average.parameters()), list(self.model.parameters()), 1 - decay
+            )
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        generator = torch.Generator().manual_seed(batch_idx)
+        shape, steps = batch.features.shape[:2], self.model.schedule.num_steps
+        errors = []
+        for level in range(VALIDATION_LEVELS):
+            # Stratified: each level has its own part of the chain.
+            u = (level + torch.rand(shape, generator=generator)) / VALIDATION_LEVELS
+            n = (u * steps).long().clamp(max=steps - 1) + 1
+            eps = torch.randn(*shape, batch.target.shape[-1], generator=generator)
+            error, observed = self.forecaster.loss(
+                batch, n=n.to(self.device), eps=eps.to(self.device, batch.target.dtype)
+            )
+            errors.append(_observed_mean(error, observed))
+        loss = torch.stack(errors).mean()
+        self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.target))
+
+    def on_train_epoch_end(self) -> None:
+        logged = self.trainer.callback_metrics
+        losses = {
+            name: float(logged[name]) for name in ("train_loss", "val_loss") if name in logged
+        }
+        self.history.append({"epoch": float(self.current_epoch)} | losses)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["seed"], checkpoint["history"] = self.seed, list(self.history)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.seed, self.history = checkpoint["seed"], list(checkpoint["history"])
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.Adam(
+            self.model.parameters(),
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+        )
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=self.config.learning_rate,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+
+def _observed_mean(error: Tensor, observed: Tensor) -> Tensor:
+    return (error * observed).sum() / observed.sum().clamp(min=1)
+
+
+class TrainingBar(Callback):
+    """One progress bar over all optimiser steps, on stderr, with the losses of the last epoch."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        total = int(trainer.estimated_stepping_batches)
+        self.bar = progress_bar("training", total=total, initial=trainer.global_step)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.bar.update(trainer.global_step - self.bar.n)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        logged = trainer.callback_metrics
+        losses = {k: f"{float(logged[k]):.4f}" for k in ("train_loss", "val_loss") if k in logged}
+        self.bar.set_postfix(losses, refresh=False)
+
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        if hasattr(self, "bar"):
+            self.bar.close()

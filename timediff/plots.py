@@ -1,0 +1,189 @@
+"""Pictures of forecasts, as matplotlib figures without global state: no display is needed.
+
+Axes: ``S`` sample paths, ``T`` time steps of the forecast, ``D`` series; NaN is a missing value. The
+intervals drawn are those that the coverage scores count (`timediff.metrics.central_interval`).
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from timediff.errors import InputError
+from timediff.metrics import central_interval, median, sum_over_dimensions
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.floating]
+
+# From the palette of Okabe and Ito: told apart by colour-blind readers and in grey print.
+BLUE, VERMILLION, INK = "#0072B2", "#D55E00", "#222222"
+
+
+def forecast_figure(
+    history: Array,
+    truth: Array,
+    paths: Array,
+    *,
+    columns: Sequence[str],
+    stamps: ArrayLike | None = None,
+    title: str = "",
+    unit: str | None = None,
+    series: Sequence[int] | None = None,
+    baseline: Array | None = None,
+    baseline_name: str = "baseline",
+) -> "Figure":
+    """Figure of one forecast window: the sum of all series above, single series below.
+
+    A panel has the end of the history, the truth, and the forecast's median with its central 50 and
+    90 % intervals. Each step's sum is over the series observed at that step, as in the scores.
+
+    Args:
+        history: What came before, ``[Th, D]``; the last two horizons of it are drawn.
+        truth: What happened, ``[T, D]``.
+        paths: Sample paths, ``[S, T, D]``.
+        columns: Names of the series, ``[D]``.
+        stamps: Times of history and truth as datetimes, ``[Th + T]``; by default steps are counted.
+        title: Heading of the figure.
+        unit: Unit of the values.
+        series: Which single series to draw; by default three, of large, middle and small values.
+        baseline: Sample paths of another forecast, ``[S', T, D]``, of which the median is drawn.
+        baseline_name: What the legend calls it.
+
+    Returns:
+        A figure of 1200 x 900 pixels; 1200 x 500 for one series, which needs no sum.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    horizon, dimensions = truth.shape
+    others = () if baseline is None else (baseline,)
+    shapes_agree = all(p.ndim == 3 and p.shape[1:] == truth.shape for p in (paths, *others))
+    if not shapes_agree or len(columns) != dimensions:
+        raise InputError(
+            "A forecast figure needs truth [T, D], paths [S, T, D] and D names, but their shapes are "
+            f"{truth.shape}, {[p.shape for p in (paths, *others)]} and {len(columns)}."
+        )
+    tail = min(len(history), max(2 * horizon, 24))
+    observed = np.concatenate([history[len(history) - tail :], truth])  # [tail + T, D]
+    times = _times(stamps, len(history), horizon)[-len(observed) :]
+    shown = _typical(truth) if series is None else list(series)
+
+    layout = ConstrainedLayoutEngine(h_pad=0.08, hspace=0.04)
+    figure = Figure(figsize=(12, 9 if dimensions > 1 else 5), dpi=100, layout=layout)
+    rows, width = (2, max(len(shown), 1)) if dimensions > 1 else (1, 1)
+    grid = figure.add_gridspec(rows, width, height_ratios=(1.25, 1)[:rows])
+    if dimensions == 1:
+        panels = [(grid[0, :], columns[0], observed[:, 0], [p[..., 0] for p in (paths, *others)])]
+    else:
+        sums = [sum_over_dimensions(p, truth)[0][..., 0] for p in (paths, *others)]
+        name = f"Sum of the {dimensions} series"
+        panels = [(grid[0, :], name, _sum_of_observed(observed), sums)]
+        for column, d in enumerate(shown):
+            single = [p[..., d] for p in (paths, *others)]
+            panels.append((grid[1, column], columns[d], observed[:, d], single))
+
+    for place, name, values, forecasts in panels:
+        axes = figure.add_subplot(place)
+        _draw(axes, times, values, forecasts, baseline_name)
+        _style(axes, name, stamped=stamps is not None)
+    if unit:
+        for axes in figure.axes[:2]:
+            axes.set_ylabel(unit)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=11
+    )
+    return figure
+
+
+def save_figure(figure: "Figure", path: str | Path) -> None:
+    """Write a figure in the format its name ends with; the file appears whole or not at all."""
+    path = Path(path)
+    part = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        figure.savefig(part)
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(
+            f"Cannot write the picture {path} ({error.strerror}): choose a folder that exists and "
+            "can be written."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _draw(
+    axes: "Axes", times: NDArray, observed: Array, forecasts: list[Array], baseline_name: str
+) -> None:
+    """Draw the observed values ``[tail + T]`` and the paths ``[S, T]`` of one or two forecasts."""
+    paths = forecasts[0][..., None]
+    ahead = times[-paths.shape[1] :]
+    dot = "o" if len(ahead) == 1 else None
+    axes.plot(times, observed, color=INK, lw=1.3, zorder=4, label="observed")
+    for level, alpha in ((0.9, 0.18), (0.5, 0.35)):
+        low, high = (end[:, 0] for end in central_interval(paths, level=level))
+        label = f"{100 * level:.0f} % interval"
+        if len(ahead) > 1:
+            axes.fill_between(ahead, low, high, color=BLUE, alpha=alpha, lw=0, label=label)
+        else:
+            axes.vlines(ahead, low, high, color=BLUE, alpha=alpha, lw=10, label=label)
+    axes.plot(ahead, median(paths)[:, 0], color=BLUE, lw=1.8, marker=dot, label="forecast median")
+    for other in forecasts[1:]:
+        middle = median(other[..., None])[:, 0]
+        label = f"{baseline_name} median"
+        axes.plot(ahead, middle, color=VERMILLION, lw=1.3, ls="--", marker=dot, label=label)
+    # A line shows nothing of a value whose neighbours are both missing.
+    gaps = np.pad(np.isnan(observed), 1, constant_values=True)
+    alone = gaps[:-2] & gaps[2:]
+    axes.plot(times[alone], observed[alone], color=INK, marker="o", ms=3, ls="none", zorder=4)
+    axes.axvline(ahead[0], color=INK, lw=0.8, ls=":", zorder=0)
+
+
+def _style(axes: "Axes", name: str, *, stamped: bool) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    axes.set_title(name, loc="left", fontsize=12)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#DDDDDD", lw=0.6)
+    axes.set_axisbelow(True)
+    axes.margins(x=0.01)
+    axes.tick_params(labelsize=10)
+    if stamped:
+        locator = AutoDateLocator(minticks=3, maxticks=6)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    else:
+        axes.set_xlabel("steps from the start of the forecast")
+
+
+def _times(stamps: ArrayLike | None, past: int, horizon: int) -> NDArray:
+    if stamps is None:
+        return np.arange(-past, horizon)
+    times = np.asarray(stamps, dtype="datetime64[ns]")
+    if times.shape != (past + horizon,):
+        raise InputError(
+            f"A forecast figure needs a stamp for each of the {past + horizon} steps of history and "
+            f"truth, but the stamps have the shape {times.shape}."
+        )
+    return times
+
+
+def _sum_of_observed(values: Array) -> Array:
+    return np.where(np.isnan(values).all(axis=-1), np.nan, np.nansum(values, axis=-1))
+
+
+def _typical(truth: Array) -> list[int]:
+    """Series of the largest, the middle and the smallest mean size, those that never vary last."""
+    size = np.nan_to_num(np.abs(truth)).mean(axis=0)
+    varies = np.nan_to_num(truth).std(axis=0) > 0
+    order = np.lexsort((-size, ~varies))[: max(int(varies.sum()), 1)]
+    picks = np.linspace(0, len(order) - 1, min(3, len(order))).round().astype(int)
+    return [int(d) for d in order[picks]]

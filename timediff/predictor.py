@@ -1,0 +1,215 @@
+"""The trained model as a GluonTS predictor, and the files it is kept in."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from pathlib import Path
+from typing import Any
+
+import torch
+from gluonts.model.forecast import SampleForecast
+from gluonts.model.predictor import Predictor
+from gluonts.torch.model.predictor import PyTorchPredictor
+from gluonts.transform import Chain
+from safetensors.torch import load_file, save_file
+
+from timediff.config import ModelConfig
+from timediff.errors import InputError
+from timediff.model import PATHS_PER_STREAM, Batch, Shape, TimeGrad
+from timediff.progress import progress_bar
+from timediff.windows import Series, check_series, forecast_batch, read_entry
+
+_FORMAT = 1
+_CONFIG, _PREDICTOR, _WEIGHTS = "gluonts-config.json", "predictor.json", "weights.safetensors"
+
+
+class TimeGradPredictor(PyTorchPredictor):
+    """Draws joint sample paths. Made by `TimeGradEstimator.train`.
+
+    Args:
+        prediction_net: The trained model.
+        freq: Period frequency of the data.
+        prediction_length: Steps of a forecast.
+        lead_time: Steps between the end of the data and the forecast. They are sampled and left out.
+        batch_size: Windows that are encoded at a time.
+        memory: Bytes that the paths drawn at a time may take.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+    """
+
+    # GluonTS's @validated would try to encode the network: `serialize` below knows what to write.
+    def __init__(
+        self,
+        prediction_net: TimeGrad,
+        *,
+        freq: str,
+        prediction_length: int,
+        lead_time: int = 0,
+        batch_size: int = 32,
+        memory: float = 512e6,
+        device: str = "auto",
+    ) -> None:
+        super().__init__(
+            input_names=list(Batch._fields),
+            prediction_net=prediction_net.eval(),
+            batch_size=batch_size,
+            prediction_length=prediction_length,
+            input_transform=Chain([]),
+            lead_time=lead_time,
+            device=device,
+        )
+        self.freq, self.memory = freq, memory
+
+    def predict(
+        self,
+        dataset: Iterable[Mapping[str, Any]],
+        num_samples: int | None = 100,
+        *,
+        seed: int | None = None,
+        progress: bool = True,
+    ) -> Iterator[SampleForecast]:
+        """Forecasts of every entry, in order.
+
+        Args:
+            dataset: GluonTS entries, target ``[D, T]`` (``[T]`` for one dimension).
+            num_samples: S.
+            seed: The same seed gives the same paths; drawn from torch's generator when left out.
+            progress: Show a progress bar on stderr.
+
+        Returns:
+            `SampleForecast` with samples ``[S, T, D]``, or ``[S, T]`` for entries with a target ``[T]``.
+
+        Raises:
+            InputError: ``num_samples`` is not positive, or an entry does not fit the model.
+        """
+        num_samples = 100 if num_samples is None else num_samples
+        if num_samples < 1:
+            raise InputError(f"num_samples is {num_samples}; it must be at least 1")
+        if seed is None:
+            seed = int(torch.randint(2**31, ()))
+        return self._predict(dataset, num_samples, seed, progress)
+
+    def _predict(
+        self, dataset: Iterable[Mapping[str, Any]], num_samples: int, seed: int, progress: bool
+    ) -> Iterator[SampleForecast]:
+        model: TimeGrad = self.prediction_net
+        rows = -(-num_samples // PATHS_PER_STREAM) * PATHS_PER_STREAM
+        steps = len(dataset) * rows * model.shape.horizon if isinstance(dataset, Sized) else None
+        count = 0
+        with progress_bar("sampling", total=steps, shown=progress) as bar:
+            for series in self._batches(dataset):
+                model.eval()
+                batch = Batch(*(x.to(self.device) for x in forecast_batch(series, model.shape)))
+                paths = model.sample(
+                    batch,
+                    num_samples=num_samples,
+                    seeds=[_mix(seed, count + i) for i in range(len(series))],
+                    memory=self.memory,
+                    on_step=bar.update,
+                )[:, :, self.lead_time :]
+                count += len(series)
+                for one, samples in zip(series, paths.numpy(), strict=True):
+                    entry = one.entry
+                    # The layout of the forecast follows that of the target.
+                    flat = getattr(entry["target"], "ndim", 1) == 1
+                    yield SampleForecast(
+                        samples=samples[..., 0] if flat else samples,
+                        start_date=one.start + len(one.values) + self.lead_time,
+                        item_id=entry.get("item_id"),
+                        info=entry.get("info"),
+                    )
+
+    def _batches(self, dataset: Iterable[Mapping[str, Any]]) -> Iterator[list[Series]]:
+        batch: list[Series] = []
+        for entry in dataset:
+            series = read_entry(entry)
+            check_series(
+                series,
+                freq=self.freq,
+                target_dim=self.prediction_net.shape.target_dim,
+                what="data to forecast",
+            )
+            batch.append(series)
+            if len(batch) == self.batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def serialize(self, path: Path) -> None:
+        """Writes three files into the folder ``path``: two of JSON and the weights as safetensors."""
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        Predictor.serialize(self, path)
+        model: TimeGrad = self.prediction_net
+        described = {
+            "format": _FORMAT,
+            "class": _name(type(self)),
+            "model": model.config._asdict(),
+            "shape": model.shape._asdict(),
+            "freq": self.freq,
+            "prediction_length": self.prediction_length,
+            "lead_time": self.lead_time,
+            "batch_size": self.batch_size,
+            "memory": self.memory,
+        }
+        weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+        partial = path / (_WEIGHTS + ".partial")
+        save_file(weights, partial)
+        os.replace(partial, path / _WEIGHTS)
+        (path / _PREDICTOR).write_text(json.dumps(described, indent=1) + "\n")
+
+    @classmethod
+    def deserialize(cls, path: Path, device: str = "auto") -> "TimeGradPredictor":
+        """Reads what `serialize` wrote. No file decides what is imported or run.
+
+        Raises:
+            InputError: A file is missing or damaged, or names a class that is not ours.
+        """
+        path = Path(path)
+        for name in (_CONFIG, _PREDICTOR, _WEIGHTS):
+            if not (path / name).is_file():
+                raise InputError(
+                    f"{path} holds no {name}; give a folder that a predictor was saved to"
+                )
+        try:
+            config = json.loads((path / _CONFIG).read_text())
+            described = json.loads((path / _PREDICTOR).read_text())
+        except ValueError as error:
+            raise InputError(f"the JSON files in {path} are damaged ({error})") from error
+        for found in [*_class_names(config), *_class_names(described)]:
+            if found != _name(cls):
+                raise InputError(
+                    f"{path} names the class {found!r}, which is not one of timediff's; it was not loaded"
+                )
+        if described.get("format") != _FORMAT:
+            raise InputError(
+                f"{path} has format {described.get('format')}; this version reads {_FORMAT}"
+            )
+        try:
+            model = TimeGrad(ModelConfig(**described["model"]), Shape(**described["shape"]))
+            model.load_state_dict(load_file(path / _WEIGHTS))
+            options = ("freq", "prediction_length", "lead_time", "batch_size", "memory")
+            return cls(model, device=device, **{name: described[name] for name in options})
+        except (KeyError, TypeError, RuntimeError, OSError) as error:
+            raise InputError(f"the predictor in {path} cannot be read: {error}") from error
+
+
+def _name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _class_names(value: Any) -> Iterator[str]:
+    """Whatever a decoder of this JSON might take for the name of a class."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key in ("class", "type", "__kind__") and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _class_names(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _class_names(inner)
+
+
+def _mix(seed: int, window: int) -> int:
+    return (seed * 7_919 + window * 104_729_000_003) % 2**62
