@@ -8,7 +8,7 @@ import pytest
 
 from timediff.baselines import best_seasonal_naive, seasonal_naive
 from timediff.errors import InputError
-from timediff.metrics import score
+from timediff.metrics import mean_wquantile_loss, score, sum_over_dimensions
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -138,28 +138,52 @@ def seasonal(steps, season, *, seed=5, noise=0.1):
     return shape[np.arange(steps) % season] + noise * rng.normal(size=(steps, 2))
 
 
-def choose(train, histories, *, seasons=(4, 7), windows=10, seed=0):
-    return best_seasonal_naive(
-        train, histories, seasons=seasons, horizon=5, windows=windows, num_samples=30, seed=seed
-    )
+def choose(train, histories, truth=None, *, seasons=(4, 7), seed=0):
+    truth = np.ones((len(histories), 5, train.shape[1])) if truth is None else truth
+    return best_seasonal_naive(train, histories, truth, seasons=seasons, num_samples=30, seed=seed)
 
 
-def test_the_season_that_fits_the_data_is_chosen():
-    periodic = seasonal(300, 6)
-    paths, season = choose(periodic, [periodic, periodic], seasons=(1, 6))
-    assert season == 6 and paths.shape == (2, 30, 5, 2)
-    wandering = walk()
-    assert choose(wandering, [wandering], seasons=(1, 6))[1] == 1
+def test_the_season_that_fits_the_test_windows_is_chosen_and_all_are_scored():
+    periodic = seasonal(305, 6)
+    train, truth = periodic[:300], periodic[None, 300:]
+    paths, scores = choose(train, [train], truth, seasons=(1, 6))
+    assert list(scores) == [6, 1] and scores[6] < scores[1]
+    assert scores[6] == mean_wquantile_loss(*sum_over_dimensions(paths, truth))
+    wandering = walk(305)
+    train, truth = wandering[:300], wandering[None, 300:]
+    assert next(iter(choose(train, [train], truth, seasons=(1, 150))[1])) == 1
 
 
-def test_the_choice_and_the_differences_see_training_data_only():
+def test_the_differences_see_training_data_only():
     full = seasonal(300, 4)
-    first, season = choose(full[:280], [full[:280]])
+    first, _ = choose(full[:280], [full[:280]], seasons=(4,))
     spoiled = full.copy()
     spoiled[280:] = seasonal(20, 7, noise=5)
-    second, other_season = choose(spoiled[:280], [spoiled[:280], spoiled[:285]])
-    assert season == other_season
+    second, _ = choose(spoiled[:280], [spoiled[:280], spoiled[:285]], seasons=(4,))
     np.testing.assert_array_equal(first[0], second[0])
+
+
+def test_window_after_window_keeps_its_position_in_the_cycle():
+    # As above, nights are 0; the horizon of 18 is no multiple of the cycle of 12.
+    day = np.tile(np.arange(12) >= 6, 40)[:, None]
+    full = day * np.random.default_rng(6).gamma(2.0, size=(len(day), 2))
+    ends = [300, 318, 336]
+    paths, _ = best_seasonal_naive(
+        full[:300],
+        [full[:end] for end in ends],
+        np.ones((3, 18, 2)),
+        seasons=(12,),
+        num_samples=20,
+        seed=0,
+    )
+    for end, window in zip(ends, paths, strict=True):
+        assert (window[:, ~day[end : end + 18, 0]] == 0).all()
+
+
+def test_windows_draw_their_own_blocks():
+    full = seasonal(300, 4)
+    paths, _ = choose(full, [full, full], seasons=(1,))
+    assert (np.sort(paths[0, :, -1], axis=0) != np.sort(paths[1, :, -1], axis=0)).any()
 
 
 def test_same_seed_same_paths_other_seed_other_paths():
@@ -171,14 +195,14 @@ def test_same_seed_same_paths_other_seed_other_paths():
 
 def test_a_short_training_series_falls_back_to_the_random_walk():
     train = seasonal(9, 4)
-    paths, season = choose(train, [train], seasons=(24, 168))
-    assert season == 1 and np.isfinite(paths).all()
+    paths, scores = choose(train, [train], seasons=(24, 168))
+    assert list(scores) == [1] and np.isfinite(paths).all()
 
 
 def test_a_choice_without_any_truth_is_the_first_season():
     train = np.full((100, 2), np.nan)
-    paths, season = choose(train, [train])
-    assert season == 4 and (paths == 0).all()
+    paths, scores = choose(train, [train], np.full((1, 5, 2), np.nan))
+    assert list(scores) == [4, 7] and (paths == 0).all()
 
 
 def test_wrong_input_is_refused():
@@ -208,14 +232,13 @@ def test_citylearn2022_baseline_is_as_strong_as_it_should_be():
     ends = len(full) - horizon * np.arange(windows, 0, -1)
     truth = np.stack([full[end : end + horizon] for end in ends])
     for seed in (0, 1, 2):
-        paths, season = best_seasonal_naive(
+        paths, scores = best_seasonal_naive(
             full[: ends[0]],
             [full[:end] for end in ends],
+            truth,
             seasons=(24, 168),
-            horizon=horizon,
-            windows=28,
             num_samples=100,
             seed=seed,
         )
-        assert season == 24
+        assert list(scores) == [24, 168]
         assert score(paths, truth)["mean_wquantile_loss_sum"] < 0.105

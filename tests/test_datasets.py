@@ -235,10 +235,6 @@ def changed(table, **cells):
 )
 @pytest.mark.parametrize("csv", [False, True])
 def test_mistakes_in_a_wide_table(tmp_path, table, meta, match, csv):
-    if csv and not len(table):
-        pytest.skip("a CSV without rows is the same case")
-    if table.shape[1] == 0 and not csv:
-        match = "has no series"
     fails(str(write_wide(tmp_path / "x", table, csv=csv, **meta)), match=match)
 
 
@@ -293,7 +289,7 @@ def test_gluonts_layout_is_grouped(tmp_path, gz):
 
 
 @needs_shared
-@pytest.mark.filterwarnings("ignore:Period with BDay")
+@pytest.mark.filterwarnings("ignore:Period:FutureWarning")
 def test_exchange_rate_equals_what_gluonts_makes_of_it():
     common = pytest.importorskip("gluonts.dataset.common")
     grouper = pytest.importorskip("gluonts.dataset.multivariate_grouper").MultivariateGrouper

@@ -50,8 +50,9 @@ CONTENT, HASHES, VALUES = archive()
 
 
 @pytest.fixture
-def server():
+def server(monkeypatch):
     """A server whose answers the test sets by path: ``answers[path] = (content, promised size)``."""
+    monkeypatch.setenv("no_proxy", "*")
     answers = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -133,7 +134,7 @@ def test_gluonts_reads_the_converted_folder(server, tmp_path):
     theirs = common.load_datasets(folder, folder / "train", folder / "test")
     assert theirs.metadata.prediction_length == HORIZON
     rows = list(theirs.test)
-    assert [row["item_id"] for row in rows] == [str(i) for i in range(DIMS * WINDOWS)]
+    assert [row["item_id"] for row in rows] == list(range(DIMS * WINDOWS))
     assert [int(row["feat_static_cat"][0]) for row in rows] == [0, 1, 2] * WINDOWS
     np.testing.assert_array_equal(rows[-1]["target"], VALUES[-1].astype(np.float32))
 

@@ -110,13 +110,15 @@ def test_energy_score_equals_scoringrules():
     np.testing.assert_allclose(metrics.energy_score(paths, truth), theirs, rtol=1e-9)
 
 
-def test_energy_score_keeps_a_spread_far_below_the_values():
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1e3, 1e6])
+@pytest.mark.parametrize("spread", [1.0, 1e-4])
+def test_energy_score_is_accurate_wherever_the_paths_lie(offset, spread):
     rng = np.random.default_rng(4)
-    paths = 1e6 + 1e-3 * rng.normal(size=(50, T, D))
+    paths = 1e6 + offset + spread * rng.normal(size=(50, T, D))
+    truth = 1e6 + spread * rng.normal(size=(T, D))
     pairs = np.linalg.norm(paths[:, None] - paths[None], axis=-1).mean((0, 1)) / 2
-    truth = paths.mean(0)
     exact = np.linalg.norm(paths - truth, axis=-1).mean(0) - pairs
-    np.testing.assert_allclose(metrics.energy_score(paths, truth), exact, rtol=1e-6)
+    np.testing.assert_allclose(metrics.energy_score(paths, truth), exact, rtol=1e-7)
 
 
 def as_gluonts(paths, truth):

@@ -112,7 +112,9 @@ def test_saving_replaces_the_file_and_leaves_nothing_else(tmp_path):
     made = figure(*window())
     path = tmp_path / "forecast.png"
     path.write_text("old")
-    save_figure(made, path)
+    with path.open() as reader:
+        save_figure(made, path)
+        assert reader.read() == "old"  # replaced, not written over
     assert path.read_bytes().startswith(b"\x89PNG") and list(tmp_path.iterdir()) == [path]
 
 

@@ -90,70 +90,62 @@ def seasonal_naive(
 def best_seasonal_naive(
     train: Array,
     histories: Sequence[Array],
+    truth: Array,
     *,
     seasons: Sequence[int],
-    horizon: int,
-    windows: int,
     num_samples: int,
     seed: int,
-) -> tuple[Array, int]:
-    """Paths of the season that did best at the end of the training data, judged before any test.
+) -> tuple[Array, dict[int, float]]:
+    """Paths of the season that does best on the test windows, and the score of every candidate.
 
-    Each candidate forecasts the last ``windows`` horizons of the training data (at most half of
-    it) with the differences of what came before them; the lowest ``mean_wquantile_loss`` of the sum
-    wins. Blocks start at the forecast's position in the shortest season. Where the training data are
-    too short for every candidate, the forecast is a random walk, season 1.
+    The season is chosen in hindsight, by ``mean_wquantile_loss`` of the sum: an advantage that a
+    baseline may have and a model may not. The differences come from the training data alone. Blocks
+    start at the forecast's position in the shortest season. Where the training data are too short for
+    every candidate, the forecast is a random walk, season 1.
 
     Args:
         train: Training data, ``[T0, D]``.
         histories: What was observed before each test window, ``[T, D]`` each, the w-th of which
             (from 0) ends ``w`` horizons after the training data.
+        truth: What happened, ``[W, H, D]``.
         seasons: Candidates, in steps, for instance ``(24, 168)``.
-        horizon: Steps to forecast.
-        windows: Horizons at the end of the training data on which the season is chosen; one week
-            of them is too few, the choice then changes with the seed.
         num_samples: Sample paths.
         seed: Seed of all random numbers.
 
     Returns:
-        Paths ``[W, S, horizon, D]`` and the season.
+        Paths ``[W, S, H, D]``, and each candidate's score in the order of merit, the best first.
     """
+    horizon = truth.shape[1]
     if not seasons or min(horizon, *seasons) < 1:
         raise InputError(
             f"The best seasonal naive forecast needs seasons and a horizon of at least 1 step, not "
             f"{tuple(seasons)} and {horizon}."
         )
-    windows = min(windows, len(train) // (2 * horizon))
-    cut = len(train) - windows * horizon
     cycle = min(seasons)
-    candidates = [season for season in seasons if cut >= _needed(season, horizon, cycle)]
+    candidates = [season for season in seasons if len(train) >= _needed(season, horizon, cycle)]
     if not candidates:
         candidates, cycle = [1], 1
-
-    def forecast(past: Array, history: Array, season: int, window: int) -> Array:
-        return seasonal_naive(
-            history,
-            past,
-            season=season,
-            horizon=horizon,
-            num_samples=num_samples,
-            rng=np.random.default_rng([seed, window]),
-            cycle=cycle,
-            gap=window * horizon,
-        )
-
-    def loss(season: int) -> float:
-        sums = []
-        for window in range(windows):
-            now = cut + window * horizon
-            paths = forecast(train[:cut], train[:now], season, window)
-            sums.append(sum_over_dimensions(paths, train[now : now + horizon]))
-        value = mean_wquantile_loss(np.stack([p for p, _ in sums]), np.stack([y for _, y in sums]))
-        return value if np.isfinite(value) else np.inf
-
-    best = candidates[0] if len(candidates) == 1 or windows == 0 else min(candidates, key=loss)
-    paths = [forecast(train, history, best, window) for window, history in enumerate(histories)]
-    return np.stack(paths), best
+    forecasts: dict[int, Array] = {}
+    scores: dict[int, float] = {}
+    for season in candidates:
+        paths = [
+            seasonal_naive(
+                history,
+                train,
+                season=season,
+                horizon=horizon,
+                num_samples=num_samples,
+                rng=np.random.default_rng([seed, window]),
+                cycle=cycle,
+                gap=window * horizon,
+            )
+            for window, history in enumerate(histories)
+        ]
+        forecasts[season] = np.stack(paths)
+        value = mean_wquantile_loss(*sum_over_dimensions(forecasts[season], truth))
+        scores[season] = value if np.isfinite(value) else np.inf
+    ranked = dict(sorted(scores.items(), key=lambda item: item[1]))
+    return forecasts[next(iter(ranked))], ranked
 
 
 def _needed(season: int, horizon: int, cycle: int) -> int:

@@ -1,7 +1,8 @@
 """Every default value, once. These objects go from the command line through the estimator to the
-network; they import nothing, so that ``--help`` and argument errors stay instant.
+network; they import nothing heavy, so that ``--help`` and argument errors stay instant.
 """
 
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 
@@ -60,8 +61,8 @@ class TrainConfig(NamedTuple):
     """How the network is trained.
 
     Args:
-        steps: Optimiser steps in all.
-        steps_per_epoch: Optimiser steps between two validations, checkpoints and points of the history.
+        steps: Optimiser steps in all, rounded up so that every epoch has as many.
+        steps_per_epoch: Most optimiser steps between two validations, checkpoints and points of the history.
         batch_size: Windows per step.
         learning_rate: Highest learning rate of the one-cycle schedule (Adam).
         weight_decay: L2 penalty of Adam.
@@ -102,3 +103,36 @@ PAPER = Preset(
     TrainConfig(steps=2000, learning_rate=1e-2, gradient_clip=0.0, ema_decay=0.0),
 )
 PRESETS = {"default": Preset(ModelConfig(), TrainConfig()), "paper": PAPER}
+
+
+class Options(NamedTuple):
+    """What one evaluation is asked to do.
+
+    Args:
+        dataset: Name, or folder with a wide table or a GluonTS dataset.
+        data_dir: Folder of datasets.
+        out: Folder for record, forecasts and picture.
+        seeds: One training and forecast each.
+        num_samples: Sample paths per window.
+        validation_windows: Horizons at the end of the training data that are held out to choose the
+            best epoch.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        align_clock: Move test stamps that disagree with training.
+        resume: Go on from what an interrupted run left in ``out``.
+        preset: Where the defaults of model and training came from.
+        model: The network.
+        train: Its training.
+    """
+
+    dataset: str
+    data_dir: Path | None
+    out: Path
+    seeds: list[int]
+    num_samples: int
+    validation_windows: int
+    device: str
+    align_clock: bool
+    resume: bool
+    preset: str
+    model: ModelConfig
+    train: TrainConfig

@@ -110,8 +110,8 @@ def load_dataset(
     if align_clock and offsets:
         test = align(test, offsets)
         offsets = audit(train, test)
+    hint = "correct these series" if align_clock else "align_clock=True moves the test stamps"
     for clause in describe(offsets, windows=len(test), dims=len(contents.columns)):
-        hint = "give each series its right start" if align_clock else "align_clock corrects it"
         warnings.warn(f"dataset {name}: {clause}; {hint}", stacklevel=2)
     if windows is not None and windows > len(test):
         raise InputError(f"dataset {name} has {len(test)} test windows, {windows} were asked for")
@@ -119,7 +119,7 @@ def load_dataset(
     return Dataset(
         name=spec.name if spec else str(meta.get("name", folder.resolve().name)),
         freq=spec.freq if spec else contents.freq,
-        prediction_length=contents.prediction_length,
+        prediction_length=spec.prediction_length if spec else contents.prediction_length,
         columns=contents.columns,
         train=train,
         test=test[-windows:] if windows else test,

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from timediff.errors import InputError
 from timediff.schedule import Level
 
 
@@ -59,6 +60,11 @@ class ConvDenoiser(Denoiser):
         self, target_dim: int, *, cond_size: int, layers: int, channels: int, dilation_cycle: int
     ) -> None:
         super().__init__()
+        if 2 ** (min(layers, dilation_cycle) - 1) > target_dim + 4:
+            raise InputError(
+                f"dilation_cycle {dilation_cycle} reaches further than {target_dim} dimensions go round; "
+                "choose a smaller one"
+            )
         # torch's circular padding cannot wrap round more than once, which short vectors need.
         wrap = torch.arange(-2, target_dim + 2) % target_dim
         self.register_buffer("wrap", wrap, persistent=False)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from timediff.errors import InputError
 from timediff.folders import missing_part, parse_line
+from timediff.frequency import to_period_freq
 from timediff.specs import Spec
 
 _TIMEOUT_SECONDS = 30
@@ -125,7 +126,7 @@ def _convert(spec: Spec, originals: dict[str, Path], folder: Path) -> None:
             if count != expected:
                 raise OSError(f"the archive has {count} {split} series instead of {expected}")
     metadata = {
-        "freq": spec.freq,
+        "freq": to_period_freq(spec.freq),
         "target": None,
         "feat_static_cat": [{"name": "feat_static_cat_0", "cardinality": str(spec.series)}],
         "feat_static_real": [],

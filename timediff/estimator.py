@@ -1,5 +1,6 @@
 """TimeGrad as a GluonTS estimator: ``TimeGradEstimator(prediction_length=24).train(dataset)``."""
 
+import signal
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -179,7 +180,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             validation = self.create_validation_data_loader(validation_data, module)
 
         trainer, checkpoint = self._trainer(validated=validation is not None)
-        trainer.fit(module, training, validation, ckpt_path=ckpt_path)
+        _fit_until_interrupted(trainer, module, training, validation, ckpt_path=ckpt_path)
         if validation is not None and checkpoint is not None and checkpoint.best_model_path:
             # Restored as tensors only: a checkpoint is a file like any other.
             best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
@@ -211,9 +212,13 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         return TrainingWindows(
             windows,
             batch_size=self.train_config.batch_size,
-            batches=min(self.train_config.steps_per_epoch, self.train_config.steps),
+            batches=-(-self.train_config.steps // self._epochs),
             module=module,
         )
+
+    @property
+    def _epochs(self) -> int:
+        return -(-self.train_config.steps // self.train_config.steps_per_epoch)
 
     def _start_weights(
         self, module: TimeGradModule, series: list[Series], predictor: PyTorchPredictor | None
@@ -256,7 +261,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             )
             callbacks.append(checkpoint)
         if "max_epochs" not in options and "max_steps" not in options:
-            options["max_steps"] = config.steps
+            # Not max_steps: Lightning would resume in the middle of an epoch that is over.
+            options["max_epochs"] = self._epochs
         ours = {
             "accelerator": "auto",
             "max_epochs": -1 if "max_steps" in options else None,
@@ -271,6 +277,18 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 "ignore", message=".*(GPU available|max_epochs|does not have many).*"
             )
             return pl.Trainer(**{**ours, **options, "callbacks": callbacks}), checkpoint
+
+
+def _fit_until_interrupted(trainer: pl.Trainer, *data: Any, ckpt_path: str | Path | None) -> None:
+    """``trainer.fit`` that lets Ctrl-C out: Lightning exits with status 1 and stays deaf to it."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(*data, ckpt_path=ckpt_path)
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 def _changes(series: list[Series], lag: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -317,6 +335,8 @@ def _check_options(estimator: TimeGradEstimator) -> None:
     for name, value in not_negative.items():
         if value < 0:
             raise InputError(f"{name} is {value}; it must not be negative")
+    if train.seed is not None and not 0 <= train.seed < 2**63:
+        raise InputError(f"seed is {train.seed}; it must lie in 0 .. 2**63 - 1")
     if model.lags is not None and (not model.lags or min(model.lags) < 1):
         raise InputError(f"lags are {model.lags}; they must be whole numbers of at least 1")
     if model.sampling_steps is not None and model.sampling_steps > model.diffusion_steps:

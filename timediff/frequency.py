@@ -20,7 +20,9 @@ _PERIODS = {
     "Q": "Q", "QE": "Q", "QS": "Q",
     "A": "Y", "Y": "Y", "YE": "Y", "YS": "Y", "AS": "Y",
 }  # fmt: skip
+_DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_ANCHORS = {"W": _DAYS, "Q": _MONTHS, "Y": _MONTHS}
 
 # Calendar fields (of a `pandas.PeriodIndex`) and the fixed number of values each one takes.
 _FIELD_PERIODS = {
@@ -55,13 +57,17 @@ def to_period_freq(freq: str) -> str:
             month, quarter, year, or a multiple of one.
     """
     match = re.fullmatch(r"(\d*)([A-Za-z]+)(?:-([A-Z]{3}))?", str(freq).strip())
-    if match is None or match[2] not in _PERIODS or match[1].lstrip("0") != match[1]:
+    multiple, alias, anchor = match.groups() if match else ("", "", None)
+    base = _PERIODS.get(alias)
+    if (
+        base is None
+        or multiple.startswith("0")
+        or (anchor and anchor not in _ANCHORS.get(base, ()))
+    ):
         raise InputError(
             f"frequency {freq!r} is not known; give one of s, min, h, D, B, W, M, Q, Y "
             "or a multiple such as 30min"
         )
-    multiple, alias, anchor = match[1], match[2], match[3]
-    base = _PERIODS[alias]
     if anchor and alias in ("QS", "YS", "AS"):
         # A year that starts in January is the period that ends in December.
         anchor = _MONTHS[_MONTHS.index(anchor) - 1]
@@ -106,14 +112,17 @@ def default_lags(freq: str) -> list[int]:
 
 
 def seasons(freq: str) -> list[int]:
-    """Season lengths in steps that a seasonal-naive forecast may repeat: daily and weekly, or one."""
+    """Season lengths in steps that a seasonal-naive forecast may repeat, such as day and week.
+
+    A season of 1 step, where nothing is known to return, is a random walk.
+    """
     multiple, base = split_freq(freq)
-    spans = {"B": [5], "W": [52], "M": [12], "Q": [4]}
+    spans = {"B": 5, "W": 52, "M": 12, "Q": 4, "Y": 1}
     if base in spans:
-        season, rest = divmod(spans[base][0], multiple)
-        return [season] if rest == 0 and season > 1 else []
+        season, rest = divmod(spans[base], multiple)
+        return [1, season] if rest == 0 and season > 1 else [1]
     found = [_steps(span, multiple, base) for span in (_DAY, _WEEK)]
-    return [season for season in found if season is not None and season > 1]
+    return [season for season in found if season is not None and season > 1] or [1]
 
 
 def num_time_features(freq: str) -> int:

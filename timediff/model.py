@@ -14,6 +14,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timediff.config import ModelConfig
@@ -282,9 +283,9 @@ class _NoiseStreams:
 
 def _last_observed(target: Tensor, observed: Tensor, *, cycle: int) -> Tensor:
     """The last known value at each place of a cycle, 0 where there is none, ``[B, cycle, D]``."""
-    steps = target.shape[1] - target.shape[1] % cycle
-    target = target[:, -steps:].unflatten(1, (-1, cycle))  # [B, cycles, cycle, D]
-    observed = observed[:, -steps:].unflatten(1, (-1, cycle))
+    missing = -target.shape[1] % cycle
+    target = F.pad(target, (0, 0, missing, 0)).unflatten(1, (-1, cycle))  # [B, cycles, cycle, D]
+    observed = F.pad(observed, (0, 0, missing, 0)).unflatten(1, (-1, cycle))
     order = torch.arange(1, target.shape[1] + 1, device=target.device)[:, None, None]
     last = (observed * order).amax(dim=1, keepdim=True)  # 0 where nothing was observed
     value = target.gather(1, (last - 1).clamp(min=0))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
@@ -110,7 +111,7 @@ class TimeGradPredictor(PyTorchPredictor):
                 for one, samples in zip(series, paths.numpy(), strict=True):
                     entry = one.entry
                     # The layout of the forecast follows that of the target.
-                    flat = getattr(entry["target"], "ndim", 1) == 1
+                    flat = np.ndim(entry["target"]) == 1
                     yield SampleForecast(
                         samples=samples[..., 0] if flat else samples,
                         start_date=one.start + len(one.values) + self.lead_time,

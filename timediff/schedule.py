@@ -167,5 +167,7 @@ def respace(schedule: Schedule, num_steps: int) -> Schedule:
     chosen = torch.linspace(0, schedule.num_steps, num_steps + 1, dtype=torch.float64)
     n = chosen.round().long().to(schedule.beta.device)  # [num_steps + 1]
     log_alpha_bar = torch.log1p(-schedule.beta.double()).cumsum(dim=0)[n]
+    # A long stretch in one step may round to 1, which has no inverse.
     beta = -torch.expm1(log_alpha_bar[1:] - log_alpha_bar[:-1])
+    beta = beta.clamp(max=1 - 1e-12)
     return Schedule(beta, steps=schedule.steps[n[1:]])

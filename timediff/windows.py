@@ -91,7 +91,7 @@ def read_dataset(
 def check_series(series: Series, *, freq: str, target_dim: int, what: str) -> None:
     """Raises `InputError` unless the series has this frequency and dimension."""
     found = to_period_freq(series.start.freqstr)
-    if found != freq:
+    if _anchored(found) != _anchored(freq):
         raise InputError(
             f"{series.name} of the {what} has frequency {found}, not {freq}; "
             "resample it or give its own freq"
@@ -102,6 +102,11 @@ def check_series(series: Series, *, freq: str, target_dim: int, what: str) -> No
             f"{series.name} of the {what} has {dim} dimensions, not {target_dim}; "
             "group the series into one entry of shape [D, T]"
         )
+
+
+def _anchored(freq: str) -> str:
+    """``Q`` and ``Y`` are periods that end with December, ``W`` with Sunday."""
+    return freq + {"W": "-SUN", "Q": "-DEC", "Y": "-DEC"}.get(freq.lstrip("0123456789"), "")
 
 
 def warn_of_poor_dimensions(series: list[Series], *, horizon: int) -> None:

@@ -1,0 +1,47 @@
+"""Every test starts from the same seeds; ``--device cuda`` runs the core's tests on a GPU."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="torch device of the core's tests")
+
+
+def pytest_configure():
+    # Tests use small tensors and may run side by side: one thread each is fastest.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 (GluonTS and others draw from the global state)
+
+
+@pytest.fixture
+def float64():
+    """float64 as torch's default, so that identities can be checked to the last digits."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def device(request):
+    """The device given by ``--device``."""
+    return torch.device(request.config.getoption("--device"))
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Folder of larger datasets beside the repository."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the folder shared/data beside the repository is not there")
+    return SHARED_DATA

@@ -1,0 +1,99 @@
+"""Who may import whom, and what an import pulls in."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import timediff
+
+PACKAGE = Path(timediff.__file__).parent
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+
+# A module imports only from rows above its own: first the method, then data, scores and the commands.
+METHOD = [
+    "errors",
+    "schedule",
+    "diffusion",
+    "samplers",
+    "denoiser",
+    "scaling",
+    "encoder",
+    "frequency",
+    "config",
+    "model",
+]
+LAYERS = [
+    *METHOD,
+    *("progress", "windows", "lightning", "predictor", "estimator"),
+    *("specs", "folders", "download", "tables", "audit", "datasets"),
+    *("metrics", "baselines", "plots", "experiment", "evaluate"),
+]
+
+
+def imported(module):
+    """The timediff modules that a module imports anywhere in it, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        parts = [name.split(".") for name in names if name.startswith("timediff.")]
+        found |= {part[1] for part in parts if part[1] in MODULES}
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_upwards(module):
+    assert module in LAYERS, f"give {module} its row in LAYERS"
+    above = LAYERS[: LAYERS.index(module)]
+    assert imported(module) <= set(above)
+
+
+def test_nothing_imports_the_command():
+    assert [module for module in MODULES if "evaluate" in imported(module)] == []
+
+
+def loaded_after(*modules):
+    """Top-level packages in memory after importing these modules in a fresh interpreter."""
+    code = "".join(f"import timediff.{module}\n" for module in modules)
+    code += "import sys, timediff; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
+    return set(done.stdout.split())
+
+
+def test_method_needs_neither_gluonts_nor_lightning():
+    loaded = loaded_after(*METHOD, "windows")
+    assert "torch" in loaded
+    assert not loaded & {"gluonts", "lightning", "pytorch_lightning"}
+
+
+@pytest.mark.parametrize("modules", [["errors", "config", "frequency"], ["metrics"]], ids=" ".join)
+def test_light_modules_do_not_wait_for_torch(modules):
+    assert not loaded_after(*modules) & {"torch", "gluonts", "lightning"}
+
+
+def test_config_imports_no_other_package():
+    assert not loaded_after("config") & {"torch", "numpy", "pandas"}
+
+
+def test_no_exported_name_is_a_module():
+    assert set(timediff.__all__).isdisjoint({path.stem for path in PACKAGE.iterdir()})
+
+
+@pytest.mark.parametrize("name", timediff.__all__)
+def test_every_exported_name_is_there(name):
+    assert getattr(timediff, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        timediff.no_such_name  # noqa: B018

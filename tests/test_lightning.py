@@ -1,0 +1,224 @@
+"""Training: what is optimised, averaged, validated, logged and kept in a checkpoint."""
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from tiny import HORIZON, MODEL, TRAIN, entry, estimator, same_weights, weights
+
+from timediff.lightning import VALIDATION_LEVELS, TimeGradModule, _observed_mean
+from timediff.model import Batch
+
+
+class Watch(Callback):
+    """Keeps the learning rate and the raw weights after every optimiser step."""
+
+    def __init__(self):
+        self.rates, self.raw = [], []
+
+    def on_train_batch_start(self, trainer, module, *_):
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_train_batch_end(self, trainer, module, *_):
+        self.raw.append([p.detach().clone() for p in module.model.parameters()])
+
+
+def fit(folder, *, validation=False, watch=None, **options):
+    made = estimator(folder, trainer_kwargs={"callbacks": [watch] if watch else []}, **options)
+    return made.train_model([entry()], [entry()] if validation else None)
+
+
+def validation_loss(module):
+    made = estimator("unused", freq="h", target_dim=3)
+    loader = made.create_validation_data_loader([entry(), entry(seed=1)], module)
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False
+    )
+    return trainer.validate(module, loader, verbose=False)[0]["val_loss"]
+
+
+def fresh(**train):
+    return estimator(
+        "unused", freq="h", target_dim=3, train=TRAIN._replace(**train)
+    ).create_lightning_module()
+
+
+def shake(network, seed=0):
+    """Noise on the weights: a fresh denoiser says 0 whatever it is asked."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(torch.randn(p.shape, generator=generator) / 2)
+
+
+@pytest.mark.parametrize("rate", [3e-4, 2e-2])
+def test_the_learning_rate_given_is_the_highest_one_used(tmp_path, rate):
+    watch = Watch()
+    fit(
+        tmp_path, watch=watch, train=TRAIN._replace(steps=10, steps_per_epoch=5, learning_rate=rate)
+    )
+    assert len(watch.rates) == 10
+    assert max(watch.rates) == pytest.approx(rate, rel=1e-9)
+    assert watch.rates[-1] < rate / 100 and watch.rates[0] < rate / 5
+
+
+def test_weights_only_move_by_what_adam_may_move_them(tmp_path):
+    # Adam's first step is the learning rate in every weight that has a gradient.
+    watch = Watch()
+    start = [p.detach() for p in fresh().model.parameters()]
+    fit(tmp_path, watch=watch, train=TRAIN._replace(weight_decay=0.0))
+    moved = torch.cat([(b - a).abs().flatten() for a, b in zip(start, watch.raw[0], strict=True)])
+    assert moved.max().item() == pytest.approx(watch.rates[0], rel=1e-2)
+
+
+def test_the_average_is_the_running_mean_of_the_weights(tmp_path):
+    watch = Watch()
+    module = fit(tmp_path, watch=watch, train=TRAIN._replace(ema_decay=0.5, steps=9)).trained_net
+    average = [p.clone() for p in fresh().model.parameters()]
+    for step, raw in enumerate(watch.raw, start=1):
+        decay = min(0.5, (1 + step) / (10 + step))
+        average = [decay * a + (1 - decay) * p for a, p in zip(average, raw, strict=True)]
+    assert len(watch.raw) == 9
+    for ours, expected in zip(module.average.parameters(), average, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-6)
+    assert module.forecaster is module.average
+    assert not any(p.requires_grad for p in module.average.parameters())
+
+
+def test_without_decay_there_is_no_average(tmp_path):
+    module = fit(tmp_path, train=TRAIN._replace(ema_decay=0.0)).trained_net
+    assert module.average is None
+    assert module.forecaster is module.model
+
+
+def test_the_optimiser_holds_the_weights_and_not_their_average():
+    module = fresh()
+    trained = [p for p in module.parameters() if p.requires_grad]
+    assert {id(p) for p in trained} == {id(p) for p in module.model.parameters()}
+
+
+def test_two_validations_of_the_same_weights_are_equal():
+    module = fresh()
+    shake(module.average)
+    first = validation_loss(module)
+    torch.manual_seed(99)
+    assert validation_loss(module) == first
+    shake(module.average, seed=1)
+    assert validation_loss(module) != first
+
+
+def test_a_forecaster_that_says_nothing_misses_by_the_variance_of_the_noise():
+    # 8 levels x 2 windows x 10 steps x 3 dimensions of squared standard normal noise.
+    assert validation_loss(fresh()) == pytest.approx(1, abs=5 * np.sqrt(2 / (8 * 2 * 10 * 3)))
+
+
+def test_validation_has_no_dropout_and_judges_the_average():
+    made = estimator(
+        "unused", freq="h", target_dim=3, model=MODEL._replace(num_layers=2, dropout=0.9)
+    )
+    module = made.create_lightning_module()
+    shake(module.average)
+    loss = validation_loss(module)
+    shake(module.model)
+    assert validation_loss(module) == loss
+
+
+def test_validation_visits_every_part_of_the_chain():
+    module = estimator(
+        "unused", freq="h", target_dim=3, model=MODEL._replace(diffusion_steps=VALIDATION_LEVELS)
+    ).create_lightning_module()
+    asked = []
+    loss = module.average.loss
+    module.average.loss = lambda batch, *, n, eps: asked.append(n) or loss(batch, n=n, eps=eps)
+    validation_loss(module)
+    levels = [sorted(set(n.flatten().tolist())) for n in asked]
+    assert levels == [[n] for n in range(1, VALIDATION_LEVELS + 1)]
+
+
+def test_the_loss_is_the_mean_over_what_was_observed():
+    error = torch.tensor([[1.0, 2.0], [4.0, 8.0]])
+    assert _observed_mean(error, torch.tensor([[True, False], [True, False]])) == 2.5
+    assert _observed_mean(error, torch.zeros(2, 2, dtype=torch.bool)) == 0
+
+
+def test_unobserved_entries_of_a_batch_change_neither_loss_nor_gradient():
+    made = estimator("unused", freq="h", target_dim=3)
+    module = made.create_lightning_module()
+    gaps = entry()
+    gaps["target"][0, 20:30], gaps["target"][2, -HORIZON:] = np.nan, np.nan
+    batch = next(iter(made.create_validation_data_loader([gaps], module)))
+    assert not batch.observed.all()
+    found = []
+    for junk in (0.0, 1e6, float("nan")):
+        torch.manual_seed(0)
+        module.zero_grad()
+        target = torch.where(batch.observed, batch.target, junk)
+        shape = batch.features.shape[:2]
+        n, eps = torch.randint(1, 6, shape), torch.randn(*shape, 3)
+        error = module.model.loss(Batch(target, batch.observed, batch.features), n=n, eps=eps)
+        _observed_mean(*error).backward()
+        found.append([p.grad.clone() for p in module.model.parameters()])
+    for gradients in found[1:]:
+        for ours, expected in zip(gradients, found[0], strict=True):
+            assert torch.isfinite(ours).all()
+            torch.testing.assert_close(ours, expected, rtol=0, atol=0)
+
+
+def test_history_has_one_line_of_losses_for_every_epoch(tmp_path):
+    module = fit(tmp_path, validation=True, train=TRAIN._replace(steps=9)).trained_net
+    assert [line["epoch"] for line in module.history] == [0, 1, 2]
+    for line in module.history:
+        assert line.keys() == {"epoch", "train_loss", "val_loss"}
+        assert np.isfinite(list(line.values())).all()
+    assert len({line["val_loss"] for line in module.history}) == 3
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "done"), [(1, 1, 1), (3, 1, 3), (4, 2, 4), (8, 3, 9), (9, 3, 9)]
+)
+def test_every_epoch_has_as_many_steps(tmp_path, steps, epochs, done):
+    output = fit(tmp_path, validation=True, train=TRAIN._replace(steps=steps, ema_decay=0))
+    assert output.trainer.global_step == done
+    assert len({line["val_loss"] for line in output.trained_net.history}) == epochs
+
+
+def test_it_is_a_module_of_the_lightning_package_that_gluonts_uses():
+    assert issubclass(TimeGradModule, pl.LightningModule)
+    assert TimeGradModule.__mro__[1].__module__.startswith("lightning.pytorch")
+
+
+def test_a_checkpoint_holds_tensors_and_numbers_and_no_hyperparameters(tmp_path):
+    output = fit(tmp_path, validation=True)
+    checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert "hyper_parameters" not in checkpoint and not output.trained_net.hparams
+    assert checkpoint["optimizer_states"][0]["state"]
+    assert checkpoint["lr_schedulers"]
+    assert checkpoint["seed"] == TRAIN.seed
+    assert checkpoint["history"] == output.trained_net.history
+
+
+def test_the_average_survives_a_restore_of_the_state_dict_as_gluonts_does_it(tmp_path):
+    module = fit(tmp_path).trained_net
+    other = fresh(seed=7)
+    checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    other.load_state_dict(checkpoint["state_dict"])
+    assert same_weights(weights(other.average), weights(module.average))
+    assert not same_weights(weights(other.average), weights(other.model))
+
+
+def test_a_seed_that_is_left_out_follows_torch():
+    torch.manual_seed(4)
+    drawn = [fresh(seed=None).seed for _ in range(2)]
+    torch.manual_seed(4)
+    assert fresh(seed=None).seed == drawn[0] != drawn[1]
+
+
+def test_the_bar_goes_to_stderr_and_only_when_wanted(tmp_path, capfd):
+    fit(tmp_path / "a", progress=True)
+    captured = capfd.readouterr()
+    assert "training" in captured.err and "train_loss" in captured.err
+    assert "training" not in captured.out
+    fit(tmp_path / "b", progress=False)
+    captured = capfd.readouterr()
+    assert "training:" not in captured.err + captured.out

@@ -1,0 +1,186 @@
+"""``python -m timediff.evaluate --dataset NAME``: train, forecast, score, and write it all down.
+
+This module only reads the command line; `timediff.experiment` does the work and is imported when the
+options are known to make sense, so that ``--help`` and mistakes are answered at once.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from jsonargparse import ArgumentParser, Namespace
+
+from timediff.config import PRESETS, ModelConfig, Options, TrainConfig
+from timediff.errors import InputError
+
+PROGRAM = "timediff.evaluate"
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """One line instead of the whole usage: what is wrong, and where the way out is described."""
+        fail(" ".join(message.split()))
+
+
+def fail(message: str) -> NoReturn:
+    """Says what is wrong in one sentence and stops with status 2."""
+    print(f"{PROGRAM}: {message.rstrip('.')}. See --help.", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def make_parser(preset: str) -> ArgumentParser:
+    """The command line, with the defaults of a preset."""
+    parser = _Parser(
+        prog=PROGRAM,
+        allow_abbrev=False,
+        description="Trains a forecaster on a dataset, forecasts its test windows, and scores the sample "
+        "paths against what happened and against a seasonal-naive baseline.",
+    )
+    parser.add_argument(
+        "--dataset",
+        default="citylearn2022",
+        help="name (see python -m timediff.datasets) or folder",
+    )
+    parser.add_argument(
+        "--data-dir", type=Path | None, help="folder of datasets; default $TIMEDIFF_DATA"
+    )
+    parser.add_argument(
+        "--out", type=Path | None, help="folder for the results; default runs/DATASET-PRESET"
+    )
+    parser.add_argument(
+        "--preset",
+        default=preset,
+        choices=tuple(PRESETS),
+        help="defaults of --model and --train: ours, or the published TimeGrad",
+    )
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="YAML file with any of these options; those on the command line win",
+    )
+    parser.add_argument("--seed", type=int, nargs="+", default=[1], help="one run for each")
+    parser.add_argument("--steps", type=int | None, help="optimiser steps; short for --train.steps")
+    parser.add_argument(
+        "--epochs", type=int | None, help="the same in epochs of --train.steps_per_epoch steps"
+    )
+    parser.add_argument("--num-samples", type=int, default=100, help="sample paths per window")
+    parser.add_argument(
+        "--validation-windows",
+        type=int,
+        default=0,
+        help="horizons at the end of the training data held out to choose the best epoch",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
+    parser.add_argument(
+        "--align-clock",
+        action="store_true",
+        help="move test stamps that disagree with the training data",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from what an interrupted run left in --out"
+    )
+    parser.add_argument("--json", action="store_true", help="print only the record, as JSON")
+    parser.add_class_arguments(ModelConfig, "model", help="the network")
+    parser.add_class_arguments(TrainConfig, "train", skip={"seed"}, help="its training")
+    chosen = PRESETS[preset]
+    parser.set_defaults({f"model.{k}": v for k, v in chosen.model._asdict().items()})
+    train = {k: v for k, v in chosen.train._asdict().items() if k != "seed"}
+    parser.set_defaults({f"train.{k}": v for k, v in train.items()})
+    return parser
+
+
+def parse(argv: Sequence[str]) -> tuple[Options, bool]:
+    """Options and whether only JSON is wanted."""
+    preset = _preset(argv)
+    parsed = make_parser(preset).parse_args(list(argv))
+    if parsed.preset != preset:
+        fail("the preset in a configuration file must be a line such as preset: paper")
+    return _options(parsed), bool(parsed.json)
+
+
+def _preset(argv: Sequence[str]) -> str:
+    """The preset that the command line, or else the configuration file, names."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset")
+    first.add_argument("--config", type=Path)
+    first.error = lambda message: fail(message)  # type: ignore[method-assign]
+    given, _ = first.parse_known_args(list(argv))
+    preset = given.preset
+    if preset is None and given.config is not None:
+        if not given.config.is_file():
+            fail(
+                f"there is no file {given.config}; give a YAML file such as those in evaluation/configs"
+            )
+        try:
+            text = given.config.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            fail(f"{given.config} cannot be read ({error}); give a YAML file")
+        match = re.search(r"""^preset:\s*["']?([^\s"'#]+)""", text, flags=re.MULTILINE)
+        preset = match[1] if match else None
+    if preset is None:
+        return "default"
+    if preset not in PRESETS:
+        fail(f"preset {preset!r} is not known; choose one of {', '.join(PRESETS)}")
+    return preset
+
+
+def _options(parsed: Namespace) -> Options:
+    model = ModelConfig(**parsed.model.as_dict())
+    train = TrainConfig(**parsed.train.as_dict())
+    if parsed.steps is not None and parsed.epochs is not None:
+        fail("--steps and --epochs say the same in two ways; give one of them")
+    if parsed.epochs is not None:
+        train = train._replace(steps=parsed.epochs * train.steps_per_epoch)
+    if parsed.steps is not None:
+        train = train._replace(steps=parsed.steps)
+    for name in ("num_samples",):
+        if parsed[name] < 1:
+            fail(f"--{name.replace('_', '-')} is {parsed[name]}; it must be at least 1")
+    if parsed.validation_windows < 0:
+        fail(f"--validation-windows is {parsed.validation_windows}; it must not be negative")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", parsed.device):
+        fail(f"device {parsed.device!r} is not known; choose auto, cpu, cuda or cuda:N")
+    if len(set(parsed.seed)) < len(parsed.seed) or not all(0 <= s < 2**63 for s in parsed.seed):
+        fail(f"seeds {parsed.seed} must differ and lie in 0 .. 2**63 - 1")
+    out = parsed.out or Path("runs") / f"{Path(parsed.dataset).name}-{parsed.preset}"
+    return Options(
+        dataset=parsed.dataset,
+        data_dir=parsed.data_dir,
+        out=out,
+        seeds=parsed.seed,
+        num_samples=parsed.num_samples,
+        validation_windows=parsed.validation_windows,
+        device=parsed.device,
+        align_clock=parsed.align_clock,
+        resume=parsed.resume,
+        preset=parsed.preset,
+        model=model,
+        train=train,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    options, as_json = parse(argv)
+    try:
+        from timediff import experiment
+
+        record = experiment.run(options)
+    except InputError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print(
+            f"\n{PROGRAM}: interrupted; the same command with --resume goes on from {options.out}",
+            file=sys.stderr,
+        )
+        return 130
+    print(experiment.as_json(record) if as_json else experiment.as_text(record, options.out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
