@@ -1,5 +1,6 @@
 """TimeGrad as a GluonTS estimator: ``TimeGradEstimator(prediction_length=24).train(dataset)``."""
 
+import math
 import signal
 import warnings
 from collections.abc import Iterable, Mapping
@@ -62,13 +63,13 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         progress: bool = True,
         trainer_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(trainer_kwargs=dict(trainer_kwargs or {}), lead_time=lead_time)
-        self.prediction_length = prediction_length
+        self.prediction_length, self.lead_time = prediction_length, lead_time
         self.freq = to_period_freq(freq) if freq else None
         self.target_dim = target_dim
         self.model, self.train_config = model, train
         self.progress = progress
         _check_options(self)
+        super().__init__(trainer_kwargs=dict(trainer_kwargs or {}), lead_time=lead_time)
 
     @property
     def shape(self) -> Shape:
@@ -237,8 +238,13 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 f"the predictor was made for {getattr(start, 'shape', 'another model')}, this estimator "
                 f"is for {self.shape}; use the same data layout and options for both"
             )
-        for model in models:
-            model.load_state_dict(start.state_dict())
+        try:
+            for model in models:
+                model.load_state_dict(start.state_dict())
+        except RuntimeError as error:
+            raise InputError(
+                "the predictor was made with other model options than this estimator's; use the same"
+            ) from error
 
     def _trainer(self, *, validated: bool) -> tuple[pl.Trainer, ModelCheckpoint | None]:
         config = self.train_config
@@ -323,7 +329,7 @@ def _check_options(estimator: TimeGradEstimator) -> None:
         "learning_rate": train.learning_rate,
     }
     for name, value in positive.items():
-        if value is not None and value <= 0:
+        if value is not None and not 0 < value < math.inf:
             raise InputError(f"{name} is {value}; it must be positive")
     not_negative = {
         "lead_time": estimator.lead_time,
@@ -333,7 +339,7 @@ def _check_options(estimator: TimeGradEstimator) -> None:
         "gradient_clip": train.gradient_clip,
     }
     for name, value in not_negative.items():
-        if value < 0:
+        if not 0 <= value < math.inf:
             raise InputError(f"{name} is {value}; it must not be negative")
     if train.seed is not None and not 0 <= train.seed < 2**63:
         raise InputError(f"seed is {train.seed}; it must lie in 0 .. 2**63 - 1")
