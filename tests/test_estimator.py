@@ -21,6 +21,7 @@ from tiny import (
     HISTORY,
     HORIZON,
     MODEL,
+    QUIET,
     TRAIN,
     entry,
     estimator,
@@ -34,6 +35,8 @@ from timediff import ModelConfig, TimeGradEstimator, TrainConfig
 from timediff.errors import InputError
 from timediff.frequency import default_lags, to_period_freq
 from timediff.windows import read_entry
+
+pytestmark = QUIET
 
 
 class Counter(Callback):
@@ -168,8 +171,7 @@ def test_the_forecast_after_a_lead_time_is_the_end_of_a_longer_forecast(tmp_path
 
 def test_series_shorter_than_the_history_are_trained_on_and_forecast(tmp_path):
     short = [entry(length=HISTORY - 2), entry(length=HORIZON + 1, seed=1)]
-    with pytest.warns(UserWarning) if False else warnings.catch_warnings():
-        output = estimator(tmp_path).train_model(short)
+    output = estimator(tmp_path).train_model(short)
     assert np.isfinite(output.trained_net.history[-1]["train_loss"])
     assert np.isfinite(paths(output.predictor, [*short, entry(length=1)])).all()
 
@@ -238,10 +240,10 @@ def test_missing_values_are_not_zeros(tmp_path):
     assert not same_weights(*results)
 
 
-def test_covariates_say_nothing_and_do_no_harm(tmp_path):
-    # They are not used yet; an entry that has them is still welcome.
+def test_covariates_are_not_ignored_in_silence(tmp_path):
     plain = estimator(tmp_path).train([entry()])
-    more = estimator(tmp_path).train([entry(feat_dynamic_real=np.zeros((2, 60)))])
+    with pytest.warns(UserWarning, match=r"covariates are not used \(feat_dynamic_real\)"):
+        more = estimator(tmp_path).train([entry(feat_dynamic_real=np.zeros((2, 60)))])
     assert same_weights(weights(plain.prediction_net), weights(more.prediction_net))
 
 
@@ -491,6 +493,8 @@ def test_sizes_are_unknown_before_the_data_is():
         ({"target_dim": 0}, "target_dim is 0"),
         ({"freq": "fortnight"}, "fortnight"),
         ({"lead_time": -1}, "lead_time is -1"),
+        ({"train": TRAIN._replace(weight_decay=float("nan"))}, "weight_decay is nan"),
+        ({"train": TRAIN._replace(learning_rate=float("inf"))}, "learning_rate is inf"),
         ({"model": MODEL._replace(hidden_size=0)}, "hidden_size is 0"),
         ({"model": MODEL._replace(context_length=-2)}, "context_length is -2"),
         ({"model": MODEL._replace(context_length=0)}, "context_length is 0"),

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
-from tiny import HORIZON, MODEL, TRAIN, entry, estimator, same_weights, weights
+from tiny import HORIZON, MODEL, QUIET, TRAIN, entry, estimator, same_weights, weights
 
 from timediff.lightning import VALIDATION_LEVELS, TimeGradModule, _observed_mean
 from timediff.model import Batch
+
+pytestmark = QUIET
 
 
 class Watch(Callback):

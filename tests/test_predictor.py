@@ -11,11 +11,13 @@ import pytest
 import torch
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.predictor import PyTorchPredictor
-from tiny import HORIZON, MODEL, entry, estimator, paths, period, same_weights, weights
+from tiny import HORIZON, MODEL, QUIET, entry, estimator, paths, period, same_weights, weights
 
 from timediff import TimeGradPredictor
 from timediff.errors import InputError
 from timediff.model import PATHS_PER_STREAM
+
+pytestmark = QUIET
 
 DATA = [entry(seed=seed, item_id=f"series {seed}") for seed in range(5)]
 
@@ -129,7 +131,7 @@ def test_a_forecast_says_what_it_is_of(predictor):
     forecasts = list(predictor.predict(iter(data), 20, progress=False))
     assert [f.item_id for f in forecasts] == ["series 0", "short", "series 1"]
     assert [f.start_date for f in forecasts] == [period("h") + n for n in (60, 33, 60)]
-    assert forecasts[1].info is info and forecasts[0].info is None
+    assert forecasts[1].info == info and forecasts[0].info is None
     for forecast in forecasts:
         assert forecast.samples.shape == (20, HORIZON, 3)
         assert forecast.prediction_length == HORIZON
@@ -249,8 +251,8 @@ def truncate(path):
         ("predictor.json", truncate, "damaged"),
         ("gluonts-config.json", lambda p: p.write_text("{"), "damaged"),
         ("predictor.json", lambda p: p.write_bytes(b"\xff\xfe"), "damaged"),
-        ("predictor.json", lambda p: p.write_text("[]"), "."),
-        ("predictor.json", lambda p: p.write_text("7"), "."),
+        ("predictor.json", lambda p: p.write_text("[]"), "has format None"),
+        ("predictor.json", lambda p: p.write_text("7"), "has format None"),
         ("predictor.json", lambda p: edit(p, lambda c: c.update(format=99)), "has format 99"),
         ("predictor.json", lambda p: edit(p, lambda c: c.pop("format")), "has format None"),
         ("predictor.json", lambda p: edit(p, lambda c: c.pop("freq")), "cannot be read"),
@@ -289,7 +291,7 @@ def test_files_that_are_missing_or_damaged(folder, name, damage, said):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="holds no gluonts-config.json"):
+    with pytest.raises(InputError, match="holds no gluonts-config"):
         TimeGradPredictor.deserialize(tmp_path / "nowhere")
 
 

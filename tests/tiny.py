@@ -6,10 +6,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from timediff.config import ModelConfig, TrainConfig
 from timediff.estimator import TimeGradEstimator
 
+#: What Lightning says of short trainings in a folder that others used before.
+QUIET = pytest.mark.filterwarnings(
+    "ignore:.*LeafSpec.*",
+    "ignore:.*validation_step.*",
+    "ignore:Checkpoint directory.*",
+    "ignore:.*does not have many workers.*",
+    "ignore:.*DataFrame.sum.*",
+)
 HORIZON = 4
 MODEL = ModelConfig(
     num_layers=1,

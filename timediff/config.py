@@ -14,12 +14,15 @@ class ModelConfig(NamedTuple):
         num_layers: Recurrent layers.
         hidden_size: Cells per recurrent layer, H.
         dropout: Dropout between recurrent layers while training.
+        lag_noise: Standard deviation of the noise added to the scaled lags in training. It keeps the
+            encoder from knowing single training days by heart, and prepares it for the errors of its own
+            draws; 0 for none.
         lags: Past steps the encoder sees at every step; from the frequency when left out.
         context_length: Steps the encoder reads before the forecast; the prediction length when left out.
         scaling: How a window is brought to unit size: mean of |y| over the context, mean and standard
             deviation over the context, mean and standard deviation over the training data, or not at all.
-        difference: Model the change since this many steps ago instead of the value, and add the changes
-            up in the forecast; 0 for the value itself.
+        difference: Diffuse the change since this many steps ago, in units of the training data's changes,
+            instead of the value; 0 for the value.
         cond_size: Size of the condition that the denoiser receives from the encoder.
         denoiser: "conv", the paper's dilated convolution over the dimensions, or "mlp", a residual
             perceptron with adaptive layer norm, made of matrix products only.
@@ -39,6 +42,7 @@ class ModelConfig(NamedTuple):
     num_layers: int = 2
     hidden_size: int = 64
     dropout: float = 0.1
+    lag_noise: float = 0.5
     lags: list[int] | None = None
     context_length: int | None = None
     scaling: Literal["mean", "std", "global", "none"] = "global"
@@ -95,6 +99,7 @@ class Preset(NamedTuple):
 PAPER = Preset(
     ModelConfig(
         hidden_size=40,
+        lag_noise=0.0,
         scaling="mean",
         denoiser="conv",
         denoiser_layers=8,

@@ -3,7 +3,8 @@
 import math
 import signal
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from timediff.windows import (
     WindowData,
     read_dataset,
     warn_of_poor_dimensions,
+    warn_of_unused_fields,
 )
 
 
@@ -171,6 +173,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 f"{longest}), so there is no window to train on; give longer series or a shorter horizon"
             )
         warn_of_poor_dimensions(series, horizon=self.shape.horizon)
+        warn_of_unused_fields(series)
         if ckpt_path is not None and not Path(ckpt_path).is_file():
             raise InputError(f"there is no checkpoint {ckpt_path}; give the path of a last.ckpt")
         module = self.create_lightning_module()
@@ -181,7 +184,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             validation = self.create_validation_data_loader(validation_data, module)
 
         trainer, checkpoint = self._trainer(validated=validation is not None)
-        _fit_until_interrupted(trainer, module, training, validation, ckpt_path=ckpt_path)
+        with _interruptible():
+            trainer.fit(module, training, validation, ckpt_path=ckpt_path)
         if validation is not None and checkpoint is not None and checkpoint.best_model_path:
             # Restored as tensors only: a checkpoint is a file like any other.
             best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
@@ -227,10 +231,11 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         """The scale of the training data, or everything from a trained predictor."""
         models = [module.model] + ([module.average] if module.average is not None else [])
         if predictor is None:
-            values = _changes(series, self.model.difference)
-            scale = training_default(*values)
+            lag = self.model.difference
             for model in models:
-                model.training_scale.copy_(scale)
+                model.training_scale.copy_(training_default(*_changes(series, 0)))
+                if lag:
+                    model.training_change.copy_(training_default(*_changes(series, lag))[1])
             return
         start = predictor.prediction_net
         if getattr(start, "shape", None) != self.shape:
@@ -285,11 +290,12 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             return pl.Trainer(**{**ours, **options, "callbacks": callbacks}), checkpoint
 
 
-def _fit_until_interrupted(trainer: pl.Trainer, *data: Any, ckpt_path: str | Path | None) -> None:
-    """``trainer.fit`` that lets Ctrl-C out: Lightning exits with status 1 and stays deaf to it."""
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lets Ctrl-C out of Lightning, which exits with status 1 instead and stays deaf to the next."""
     handler = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(*data, ckpt_path=ckpt_path)
+        yield
     except SystemExit as stop:
         if not isinstance(stop.__context__, KeyboardInterrupt):
             raise
@@ -298,12 +304,10 @@ def _fit_until_interrupted(trainer: pl.Trainer, *data: Any, ckpt_path: str | Pat
 
 
 def _changes(series: list[Series], lag: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """All training values end to end, differenced within each series, and where they are known."""
-    values = (
-        [one.values[lag:] - one.values[: len(one.values) - lag] for one in series]
-        if lag
-        else [one.values for one in series]
-    )
+    """Changes over ``lag`` steps of all series, and where they are known; for 0 the values."""
+    values = [one.values for one in series]
+    if lag:
+        values = [x[lag:] - x[: len(x) - lag] for x in values]
     known = [one.observed[lag:] & one.observed[: len(one.observed) - lag] for one in series]
     as_tensor = [torch.cat([torch.from_numpy(part) for part in parts]) for parts in (values, known)]
     return as_tensor[0], as_tensor[1]
@@ -334,6 +338,7 @@ def _check_options(estimator: TimeGradEstimator) -> None:
     not_negative = {
         "lead_time": estimator.lead_time,
         "difference": model.difference,
+        "lag_noise": model.lag_noise,
         "patience": train.patience,
         "weight_decay": train.weight_decay,
         "gradient_clip": train.gradient_clip,

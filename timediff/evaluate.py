@@ -109,7 +109,7 @@ def _preset(argv: Sequence[str]) -> str:
     first.error = lambda message: fail(message)  # type: ignore[method-assign]
     given, _ = first.parse_known_args(list(argv))
     preset = given.preset
-    if preset is None and given.config is not None:
+    if given.config is not None:
         if not given.config.is_file():
             fail(
                 f"there is no file {given.config}; give a YAML file such as those in evaluation/configs"
@@ -119,7 +119,7 @@ def _preset(argv: Sequence[str]) -> str:
         except (OSError, ValueError) as error:
             fail(f"{given.config} cannot be read ({error}); give a YAML file")
         match = re.search(r"""^preset:\s*["']?([^\s"'#]+)""", text, flags=re.MULTILINE)
-        preset = match[1] if match else None
+        preset = preset or (match and match[1])
     if preset is None:
         return "default"
     if preset not in PRESETS:

@@ -137,6 +137,12 @@ class TrainingBar(Callback):
         losses = {k: f"{float(logged[k]):.4f}" for k in ("train_loss", "val_loss") if k in logged}
         self.bar.set_postfix(losses, refresh=False)
 
+    def on_exception(
+        self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        # Lightning leaves out teardown then.
+        self.teardown(trainer, module, "fit")
+
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         if hasattr(self, "bar"):
             self.bar.close()

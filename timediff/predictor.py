@@ -182,17 +182,18 @@ class TimeGradPredictor(PyTorchPredictor):
                 raise InputError(
                     f"{path} names the class {found!r}, which is not one of timediff's; it was not loaded"
                 )
-        if described.get("format") != _FORMAT:
-            raise InputError(
-                f"{path} has format {described.get('format')}; this version reads {_FORMAT}"
-            )
+        found_format = described.get("format") if isinstance(described, dict) else None
+        if found_format != _FORMAT:
+            raise InputError(f"{path} has format {found_format}; this version reads {_FORMAT}")
         try:
             model = TimeGrad(ModelConfig(**described["model"]), Shape(**described["shape"]))
             model.load_state_dict(load_file(path / _WEIGHTS))
             options = ("freq", "prediction_length", "lead_time", "batch_size", "memory")
             return cls(model, device=device, **{name: described[name] for name in options})
-        except (KeyError, TypeError, RuntimeError, OSError) as error:
-            raise InputError(f"the predictor in {path} cannot be read: {error}") from error
+        except Exception as error:  # a damaged file may fail in any way
+            raise InputError(
+                f"the predictor in {path} cannot be read ({type(error).__name__}); save it again"
+            ) from error
 
 
 def _name(cls: type) -> str:
@@ -202,11 +203,11 @@ def _name(cls: type) -> str:
 def _class_names(value: Any) -> Iterator[str]:
     """Whatever a decoder of this JSON might take for the name of a class."""
     if isinstance(value, dict):
-        for key, inner in value.items():
-            if key in ("class", "type", "__kind__") and isinstance(inner, str):
-                yield inner
-            else:
-                yield from _class_names(inner)
+        for key in ("class", "type", "__kind__"):
+            if isinstance(value.get(key), str):
+                yield value[key]
+        for inner in value.values():
+            yield from _class_names(inner)
     elif isinstance(value, list):
         for inner in value:
             yield from _class_names(inner)

@@ -140,6 +140,13 @@ def warn_of_poor_dimensions(series: list[Series], *, horizon: int) -> None:
         )
 
 
+def warn_of_unused_fields(series: list[Series]) -> None:
+    """One warning that names covariates: nobody should think that they were used."""
+    fields = sorted({name for one in series for name in one.entry if "feat_dynamic" in name})
+    if fields:
+        warnings.warn(f"covariates are not used ({', '.join(fields)})", stacklevel=2)
+
+
 def _some(names: list[str], limit: int = 10) -> str:
     rest = len(names) - limit
     return ", ".join(map(str, names[:limit])) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,477 @@
+"""The command: its options, its record, and what an interrupt leaves behind."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from tiny import HORIZON, QUIET, TINY, entry, wide_folder
+
+from timediff.config import PRESETS, ModelConfig, TrainConfig
+from timediff.evaluate import main, make_parser, parse
+from timediff.metrics import METRICS, score
+
+pytestmark = QUIET
+
+HOME = Path(__file__).resolve().parents[1]
+WINDOWS = 2
+
+
+def python(*args, **options):
+    environment = {**os.environ, "PYTHONPATH": str(HOME)}
+    return subprocess.run(
+        [sys.executable, *args], capture_output=True, text=True, env=environment, **options
+    )
+
+
+def command(folder, out, *more):
+    return ["--dataset", str(folder), "--out", str(out), *TINY, *more]
+
+
+def run(folder, out, *more):
+    """Exit status, stdout and stderr of the command."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        status = main(command(folder, out, *more))
+    return status, stdout.getvalue(), stderr.getvalue()
+
+
+def values(record):
+    """What has to be the same whenever and wherever a run is made."""
+    kept = {k: v for k, v in record.items() if k not in ("seconds", "commit", "hardware")}
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in record["per_seed"]]
+    return kept | {"per_seed": rows}
+
+
+def record_of(out):
+    return json.loads((out / "record.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    aggregates = {"net": {"unit": "kW", "weights": {"load 0": 1, "load 2": -1}}}
+    return wide_folder(tmp_path_factory.mktemp("data") / "homes", aggregates=aggregates)
+
+
+@pytest.fixture(scope="module")
+def finished(folder, tmp_path_factory):
+    """A whole run of two seeds: its folder, and what it printed."""
+    out = tmp_path_factory.mktemp("run")
+    status, stdout, stderr = run(folder, out, "--seed", "1", "2", "--json")
+    assert status == 0
+    return out, stdout, stderr
+
+
+# ---------------------------------------------------------------- options
+
+
+def test_help_makes_no_warning():
+    done = python("-W", "error", "-m", "timediff.evaluate", "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert "--dataset" in done.stdout and "--model.hidden_size" in done.stdout
+
+
+def test_help_and_mistakes_in_the_arguments_import_neither_torch_nor_gluonts():
+    script = """
+import sys
+from timediff.evaluate import main
+for args in (["--help"], ["--nonsense"], ["--num-samples", "0"], ["--device", "tpu"],
+             ["--model.lags", "x"], ["--config", "nowhere.yaml"], ["--preset", "nope"]):
+    try:
+        main(args)
+    except SystemExit as stop:
+        assert stop.code == (0 if args == ["--help"] else 2), (args, stop.code)
+loaded = {"torch", "gluonts", "lightning", "pandas", "matplotlib"} & sys.modules.keys()
+assert not loaded, loaded
+"""
+    done = python("-c", script)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stderr.splitlines()) == 6
+
+
+def another(default, annotation):
+    """A value that an option may take and that is not its default."""
+    choices = [type_ for type_ in (annotation, *get_args(annotation)) if type_ is not type(None)]
+    if get_origin(annotation) is Literal:
+        return next(choice for choice in get_args(annotation) if choice != default)
+    if list[int] in choices:
+        return [1, 5]
+    if float in choices:
+        return default / 2 if default else 0.25
+    assert int in choices, f"say here what another {annotation} is"
+    return (default or 0) + 9
+
+
+@pytest.mark.parametrize("group", ["model", "train"])
+def test_every_field_of_the_configurations_is_an_option_with_help(group):
+    config = {"model": ModelConfig, "train": TrainConfig}[group]
+    annotations = get_type_hints(config)
+    annotations.pop("seed", None)  # --seed takes several
+    actions = {action.dest: action for action in make_parser("default")._actions}
+    for name, annotation in annotations.items():
+        value = another(getattr(config(), name), annotation)
+        options, _ = parse([f"--{group}.{name}", str(value)])
+        before = getattr(PRESETS["default"], group)
+        assert getattr(options, group) == before._replace(**{name: value}) != before
+        text = actions[f"{group}.{name}"].help
+        assert len(text.split()) >= 2, f"--{group}.{name} says only {text!r}"
+
+
+def test_the_seed_of_training_is_given_by_seed_alone():
+    with pytest.raises(SystemExit):
+        parse(["--train.seed", "3"])
+    assert parse(["--seed", "3", "4"])[0].seeds == [3, 4]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_sets_all_defaults(preset):
+    options, _ = parse(["--preset", preset])
+    assert (options.model, options.train) == PRESETS[preset]
+    assert options.preset == preset
+    assert parse([])[0].model == PRESETS["default"].model
+
+
+def test_the_command_line_beats_the_file_and_the_file_beats_the_preset(tmp_path):
+    file = tmp_path / "options.yaml"
+    file.write_text("preset: paper\nseed: [4, 5]\nmodel:\n  hidden_size: 33\n  num_layers: 1\n")
+    options, _ = parse(["--config", str(file), "--model.num_layers", "3"])
+    paper = PRESETS["paper"].model
+    assert options.model == paper._replace(hidden_size=33, num_layers=3)
+    assert options.train == PRESETS["paper"].train
+    assert options.seeds == [4, 5] and options.preset == "paper"
+    options, _ = parse(["--config", str(file), "--preset", "default", "--seed", "6"])
+    assert options.model == ModelConfig(hidden_size=33, num_layers=1)
+    assert options.seeds == [6] and options.preset == "default"
+
+
+@pytest.mark.parametrize("line", ["preset: paper", 'preset: "paper"', "preset: 'paper'  # as is"])
+def test_a_preset_in_a_file_may_be_quoted(tmp_path, line):
+    file = tmp_path / "options.yaml"
+    file.write_text(f"dataset: x\n{line}\n")
+    assert parse(["--config", str(file)])[0].model == PRESETS["paper"].model
+
+
+def test_a_preset_that_only_looks_like_one_is_not_taken_for_the_default(tmp_path, capsys):
+    file = tmp_path / "options.yaml"
+    file.write_text('{"preset": "paper"}')
+    with pytest.raises(SystemExit):
+        parse(["--config", str(file)])
+    with pytest.raises(SystemExit):
+        parse(["--pres", "paper"])
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_steps_and_epochs_are_short_for_training_steps():
+    assert parse(["--steps", "70"])[0].train.steps == 70
+    assert parse(["--epochs", "3", "--train.steps_per_epoch", "25"])[0].train.steps == 75
+
+
+@pytest.mark.parametrize("file", sorted((HOME / "evaluation" / "configs").glob("*.yaml")))
+def test_the_configurations_in_the_repository_are_read(file):
+    options, _ = parse(["--config", str(file)])
+    content = yaml.safe_load(file.read_text())
+    assert options.dataset == content["dataset"]
+    assert options.preset == content.get("preset", "default")
+
+
+# ---------------------------------------------------------------- the record
+
+
+def test_only_the_record_goes_to_stdout_and_progress_to_stderr(finished):
+    out, stdout, stderr = finished
+    assert json.loads(stdout) == record_of(out)
+    for said in ("seed 1", "seed 2", "training", "sampling"):
+        assert said in stderr
+
+
+def test_the_record_has_what_is_needed_to_repeat_the_run(finished, folder):
+    out, _, _ = finished
+    record = record_of(out)
+    assert set(record["metrics"]) == set(METRICS) == {
+        *("mean_wquantile_loss_sum", "mean_wquantile_loss", "crps", "crps_sum", "energy_score"),
+        *("nd", "nrmse", "coverage_50", "coverage_90", "coverage_50_sum", "coverage_90_sum"),
+    }  # fmt: skip
+    assert record["metrics_se"].keys() == record["metrics"].keys()
+    assert set(METRICS) <= record["baselines"]["seasonal_naive"].keys()
+    dataset = record["dataset"]
+    assert dataset["name"] == "homes" and dataset["series"] == 3
+    assert dataset["windows"] == WINDOWS and dataset["prediction_length"] == HORIZON
+    assert len(dataset["checksum"]) == 64
+    assert record["observed_share"] == 1
+    assert record["config"]["model"]["hidden_size"] == 6
+    assert record["config"]["model"].keys() == set(ModelConfig._fields)
+    assert record["config"]["train"].keys() == set(TrainConfig._fields) - {"seed"}
+    assert record["seeds"] == [1, 2] and record["num_samples"] == 20
+    assert record["network_calls"] == 5 * HORIZON
+    assert {"python", "torch", "gluonts", "lightning", "numpy"} <= record["versions"].keys()
+    assert record["hardware"]["device"] == "cpu"
+    assert record["seconds"]["training"] > 0 and record["seconds"]["sampling"] > 0
+    assert "commit" in record
+    assert record["aggregates"]["net"]["unit"] == "kW"
+    assert "aggregates" in record["baselines"]["seasonal_naive"]
+
+
+def test_means_and_standard_errors_are_those_of_the_seeds(finished):
+    record = record_of(finished[0])
+    rows = record["per_seed"]
+    assert [row["seed"] for row in rows] == [1, 2]
+    for name in METRICS:
+        one, two = (row["metrics"][name] for row in rows)
+        assert record["metrics"][name] == pytest.approx((one + two) / 2)
+        assert record["metrics_se"][name] == pytest.approx(abs(one - two) / 2, abs=1e-12)
+    assert rows[0]["metrics"] != rows[1]["metrics"]
+    for row in rows:
+        assert row["steps"] == 9 and len(row["history"]) == 3
+
+
+def forecasts_of(out):
+    """Seed -> paths ``[W, S, T, D]``, read from the table."""
+    table = pd.read_parquet(out / "forecasts.parquet")
+    assert list(table.columns[:4]) == ["seed", "window", "sample", "time"]
+    ordered = table.sort_values(["seed", "window", "sample", "time"])
+    return {
+        int(seed): rows.to_numpy()[:, 4:].astype(float).reshape(WINDOWS, 20, HORIZON, -1)
+        for seed, rows in ordered.groupby("seed")
+    }
+
+
+def test_the_scores_are_those_of_the_forecasts_that_were_written(finished, folder):
+    out, _, _ = finished
+    table = pd.read_csv(folder / "data.csv", index_col=0, parse_dates=True)
+    held_out = table.iloc[-WINDOWS * HORIZON :]
+    truth = held_out.to_numpy(np.float32).reshape(WINDOWS, HORIZON, 3)
+    for row in record_of(out)["per_seed"]:
+        again = score(forecasts_of(out)[row["seed"]], truth)
+        assert again == pytest.approx(row["metrics"], rel=1e-5)
+    written = pd.read_parquet(out / "forecasts.parquet")
+    assert list(written.columns[4:]) == list(table.columns)
+    np.testing.assert_array_equal(np.unique(written["time"]), held_out.index.to_numpy())
+
+
+def test_a_table_and_a_picture_are_drawn(finished):
+    out, _, _ = finished
+    assert (out / "forecast.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    table = (out / "table.txt").read_text()
+    record = record_of(out)
+    name = "mean_wquantile_loss_sum"
+    for number in (record["metrics"][name], record["baselines"]["seasonal_naive"][name]):
+        assert f"{number:.4f}" in table
+    for file in ("table.txt", "record.json", "forecast.png", "forecasts.parquet"):
+        assert str(out / file) in table
+    assert not list(out.rglob("*partial*"))
+
+
+def test_the_table_is_printed_without_json(folder, tmp_path):
+    status, stdout, _ = run(folder, tmp_path)
+    assert status == 0
+    assert stdout == (tmp_path / "table.txt").read_text()
+    assert record_of(tmp_path)["metrics_se"]["crps"] is None, "one seed says nothing about errors"
+
+
+def test_the_trained_predictor_is_kept_and_makes_the_same_forecasts(finished, folder):
+    from timediff.datasets import load_dataset
+    from timediff.predictor import TimeGradPredictor
+
+    out, _, _ = finished
+    predictor = TimeGradPredictor.deserialize(out / "seed-2" / "predictor")
+    known = [
+        {**one, "target": one["target"][:, :-HORIZON]} for one in load_dataset(str(folder)).test
+    ]
+    forecasts = predictor.predict(known, 20, seed=2, progress=False)
+    paths = np.stack([forecast.samples for forecast in forecasts])
+    np.testing.assert_allclose(paths, forecasts_of(out)[2], rtol=1e-5)
+
+
+def test_poor_and_missing_data_are_named_once_and_scored(tmp_path):
+    poor = entry(dim=4, length=120)["target"].T
+    poor[:, 1], poor[:, 2], poor[-3:, 3], poor[50:60, 0] = 5, np.nan, np.nan, np.nan
+    folder = wide_folder(tmp_path / "poor", values=poor)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        status, stdout, _ = run(folder, tmp_path / "out", "--json", "--seed", "1", "2")
+    assert status == 0
+    told = [str(w.message) for w in caught if "say little" in str(w.message)]
+    assert len(told) == 1
+    assert "load 1" in told[0] and "load 2" in told[0] and "load 3" not in told[0]
+    record = json.loads(stdout)
+    assert record["observed_share"] == pytest.approx(1 - (8 + 3) / (WINDOWS * HORIZON * 4))
+    assert all(np.isfinite(value) for value in record["metrics"].values())
+
+
+@pytest.mark.parametrize("options", [["--validation-windows", "2", "--train.patience", "1"], []])
+def test_one_series(tmp_path, options):
+    folder = wide_folder(tmp_path / "one", dim=1)
+    status, stdout, _ = run(folder, tmp_path / "out", "--json", *options)
+    record = json.loads(stdout)
+    assert status == 0 and record["dataset"]["series"] == 1
+    assert record["metrics"]["crps"] == pytest.approx(record["metrics"]["crps_sum"])
+    assert ("val_loss" in record["per_seed"][0]["history"][0]) == bool(options)
+
+
+# ---------------------------------------------------------------- interrupt and resume
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def fail(*_args, **_options):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("timediff.estimator.TimeGradEstimator.train_model", fail)
+
+
+def interrupt(monkeypatch, *, where):
+    """Ctrl-C in the second seed: in the middle of its second epoch, or while it is sampled."""
+    from timediff.lightning import TimeGradModule
+    from timediff.model import TimeGrad
+
+    step, sample, drawn = TimeGradModule.training_step, TimeGrad.sample, []
+
+    def training_step(self, batch, batch_idx):
+        if self.seed == 2 and (self.current_epoch, batch_idx) == (1, 1):
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    def sampling(self, *args, **options):
+        drawn.append(1)
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        return sample(self, *args, **options)
+
+    if where == "training":
+        monkeypatch.setattr(TimeGradModule, "training_step", training_step)
+    else:
+        monkeypatch.setattr(TimeGrad, "sample", sampling)
+
+
+@pytest.mark.parametrize("where", ["training", "sampling"])
+@pytest.mark.parametrize("validated", [False, True])
+def test_an_interrupted_run_that_is_resumed_ends_as_if_nothing_had_happened(
+    folder, finished, tmp_path, monkeypatch, where, validated
+):
+    options = ["--seed", "1", "2", "--json"]
+    whole = finished[0]
+    if validated:
+        options += ["--validation-windows", "1", "--train.patience", "1"]
+        whole = tmp_path / "whole"
+        assert run(folder, whole, *options)[0] == 0
+
+    out, handler = tmp_path / "out", signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        interrupt(patch, where=where)
+        status, stdout, stderr = run(folder, out, *options)
+    assert status == 130 and stdout == ""
+    assert stderr.splitlines()[-1].endswith(
+        f"interrupted; the same command with --resume goes on from {out}"
+    )
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not (out / "record.json").exists()
+
+    finished_before = (out / "seed-1" / "result.json").stat().st_mtime_ns
+    status, stdout, stderr = run(folder, out, *options, "--resume")
+    assert status == 0
+    assert (out / "seed-1" / "result.json").stat().st_mtime_ns == finished_before
+    assert values(json.loads(stdout)) == values(record_of(whole))
+    for seed, paths in forecasts_of(whole).items():
+        np.testing.assert_array_equal(forecasts_of(out)[seed], paths)
+
+
+def test_what_is_finished_is_not_trained_again(folder, finished, tmp_path, no_training):
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    status, stdout, _ = run(folder, out, "--seed", "1", "2", "--json", "--resume")
+    assert status == 0
+    assert values(json.loads(stdout)) == values(record_of(finished[0]))
+
+
+def test_a_seed_can_be_added(folder, finished, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    status, stdout, stderr = run(folder, out, "--seed", "2", "3", "--json", "--resume")
+    assert status == 0
+    record = json.loads(stdout)
+    assert record["seeds"] == [2, 3]
+    assert values(record)["per_seed"][0] == values(record_of(finished[0]))["per_seed"][1]
+    assert "seed 3" in stderr and "seed 2" not in stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (["--train.steps", "12"], "train"),
+        (["--model.dropout", "0.3"], "model"),
+        (["--num-samples", "40"], "num_samples"),
+        (["--validation-windows", "1"], "validation_windows"),
+    ],
+)
+def test_other_settings_cannot_be_resumed(
+    folder, finished, tmp_path, capsys, no_training, change, named
+):
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    with pytest.raises(SystemExit) as stop:
+        main(command(folder, out, "--seed", "1", "2", "--resume", *change))
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"({named} changed)" in line
+    assert (out / "seed-1" / "result.json").is_file()
+
+
+def test_other_data_cannot_be_resumed(finished, tmp_path, capsys, no_training, folder):
+    out, other = tmp_path / "copy", tmp_path / "homes"
+    shutil.copytree(finished[0], out)
+    shutil.copytree(folder, other)
+    settings = json.loads((out / "settings.json").read_text())
+    (out / "settings.json").write_text(json.dumps(settings | {"dataset": str(other)}))
+    wide_folder(other, values=entry(seed=9, length=120)["target"].T)
+    with pytest.raises(SystemExit):
+        main(command(other, out, "--seed", "1", "2", "--resume"))
+    assert "(checksum changed)" in capsys.readouterr().err
+
+
+def test_without_resume_a_run_starts_afresh_and_spares_what_is_not_its_own(folder, tmp_path):
+    mine = tmp_path / "seed-data"
+    mine.mkdir()
+    (tmp_path / "seed-7").mkdir()
+    (tmp_path / "seed-7" / "result.json").write_text("{}")
+    assert run(folder, tmp_path, "--seed", "1")[0] == 0
+    assert mine.is_dir() and not (tmp_path / "seed-7").exists()
+
+
+def test_a_signal_stops_a_real_run_with_status_130(folder, tmp_path):
+    # Started with Python's own handler, whatever the shell did to background jobs.
+    script = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from timediff.evaluate import main; sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = command(folder, tmp_path / "out", "--steps", "1000000")
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(HOME)},
+    )
+    try:
+        checkpoint = tmp_path / "out" / "seed-1" / "checkpoints" / "last.ckpt"
+        deadline = time.monotonic() + 120
+        while not checkpoint.is_file() and process.poll() is None:
+            assert time.monotonic() < deadline, "no epoch in two minutes"
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, stderr
+    assert stderr.splitlines()[-1].startswith("timediff.evaluate: interrupted; the same command")
+    assert "Traceback" not in stderr
