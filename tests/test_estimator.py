@@ -250,7 +250,8 @@ def test_covariates_are_not_ignored_in_silence(tmp_path):
 # ---------------------------------------------------------------- nothing given is changed
 
 
-def test_nothing_that_was_given_is_changed(tmp_path):
+@pytest.mark.parametrize("sizes", [{}, {"freq": "h", "target_dim": 3}], ids=["", "sizes given"])
+def test_nothing_that_was_given_is_changed(tmp_path, sizes):
     lags, data, counter = [3, 1], entry(), Counter()
     data["target"].flags.writeable = False
     given = {"callbacks": [counter], "default_root_dir": str(tmp_path), "max_epochs": 1}
@@ -261,6 +262,7 @@ def test_nothing_that_was_given_is_changed(tmp_path):
         train=TRAIN,
         progress=False,
         trainer_kwargs=given,
+        **sizes,
     )
     for _ in range(2):
         predictor = made.train([data], [data])

@@ -320,6 +320,33 @@ def test_one_series(tmp_path, options):
     assert ("val_loss" in record["per_seed"][0]["history"][0]) == bool(options)
 
 
+@pytest.mark.parametrize("held", [0, 3])
+def test_nothing_of_the_future_is_trained_on(folder, tmp_path, monkeypatch, held):
+    from timediff.estimator import TimeGradEstimator
+
+    class Stop(Exception):
+        pass
+
+    def watched(self, training_data, validation_data=None, **options):
+        raise Stop(training_data, validation_data)
+
+    monkeypatch.setattr(TimeGradEstimator, "train_model", watched)
+    with pytest.raises(Stop) as stop:
+        run(folder, tmp_path, "--validation-windows", str(held))
+    (training,), validation = stop.value.args
+    whole = pd.read_csv(folder / "data.csv", index_col=0).to_numpy(np.float32).T
+    test_from = whole.shape[1] - WINDOWS * HORIZON
+    end = test_from - held * HORIZON
+    np.testing.assert_array_equal(training["target"], whole[:, :end])
+    if not held:
+        assert validation is None
+        return
+    ends = [one["target"].shape[1] for one in validation]
+    assert ends == [end + HORIZON, end + 2 * HORIZON, test_from]
+    for one in validation:
+        np.testing.assert_array_equal(one["target"], whole[:, : one["target"].shape[1]])
+
+
 # ---------------------------------------------------------------- interrupt and resume
 
 
@@ -355,6 +382,19 @@ def interrupt(monkeypatch, *, where):
         monkeypatch.setattr(TimeGrad, "sample", sampling)
 
 
+def count_steps(monkeypatch):
+    from timediff.lightning import TimeGradModule
+
+    step, steps = TimeGradModule.training_step, []
+
+    def counted(self, batch, batch_idx):
+        steps.append((self.current_epoch, batch_idx))
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(TimeGradModule, "training_step", counted)
+    return steps
+
+
 @pytest.mark.parametrize("where", ["training", "sampling"])
 @pytest.mark.parametrize("validated", [False, True])
 def test_an_interrupted_run_that_is_resumed_ends_as_if_nothing_had_happened(
@@ -379,8 +419,13 @@ def test_an_interrupted_run_that_is_resumed_ends_as_if_nothing_had_happened(
     assert not (out / "record.json").exists()
 
     finished_before = (out / "seed-1" / "result.json").stat().st_mtime_ns
-    status, stdout, stderr = run(folder, out, *options, "--resume")
+    with monkeypatch.context() as patch:
+        steps = count_steps(patch)
+        status, stdout, stderr = run(folder, out, *options, "--resume")
     assert status == 0
+    # Of three epochs of three steps, one was over, or all.
+    assert len(steps) == (6 if where == "training" else 0) or validated
+    assert len(steps) <= 6
     assert (out / "seed-1" / "result.json").stat().st_mtime_ns == finished_before
     assert values(json.loads(stdout)) == values(record_of(whole))
     for seed, paths in forecasts_of(whole).items():

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Callback
 from tiny import HORIZON, MODEL, QUIET, TRAIN, entry, estimator, same_weights, weights
 
 from timediff.lightning import VALIDATION_LEVELS, TimeGradModule, _observed_mean
-from timediff.model import Batch
+from timediff.model import Batch, TimeGrad
 
 pytestmark = QUIET
 
@@ -183,6 +183,27 @@ def test_every_epoch_has_as_many_steps(tmp_path, steps, epochs, done):
     output = fit(tmp_path, validation=True, train=TRAIN._replace(steps=steps, ema_decay=0))
     assert output.trainer.global_step == done
     assert len({line["val_loss"] for line in output.trained_net.history}) == epochs
+
+
+def test_every_step_and_epoch_draws_its_own_noise(tmp_path, monkeypatch):
+    drawn, loss = [], TimeGrad.loss
+
+    def watched(self, batch, *, n, eps):
+        drawn.append((n, eps))
+        return loss(self, batch, n=n, eps=eps)
+
+    monkeypatch.setattr(TimeGrad, "loss", watched)
+    fit(tmp_path, train=TRAIN._replace(steps=9))
+    eps = torch.cat([eps.flatten() for _, eps in drawn])
+    assert len(drawn) == 9
+    assert len(eps.unique()) > 0.999 * len(eps)  # float32 may repeat by chance
+    # Levels are uniform on 1 .. N, in standard errors.
+    n = torch.cat([n.flatten() for n, _ in drawn]).double()
+    levels = torch.arange(1.0, 6.0)
+    for level in levels:
+        assert ((n == level).double().mean() - 0.2).abs() < 5 * np.sqrt(0.2 * 0.8 / len(n))
+    assert eps.mean().abs() < 5 / np.sqrt(len(eps))
+    assert (eps.square().mean() - 1).abs() < 5 * np.sqrt(2 / len(eps))
 
 
 def test_it_is_a_module_of_the_lightning_package_that_gluonts_uses():

@@ -5,8 +5,7 @@ import torch
 
 from timediff.config import ModelConfig
 from timediff.denoiser import Denoiser
-from timediff.diffusion import add_noise
-from timediff.model import PATHS_PER_STREAM, Batch, Shape, TimeGrad
+from timediff.model import Batch, Shape, TimeGrad
 from timediff.scaling import SCALINGS
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -128,10 +127,8 @@ def test_gradients_stay_finite_where_unobserved_values_are_not():
 def test_loss_does_not_depend_on_the_unit(scaling, difference, factor):
     model = make(scaling=scaling, difference=difference)
     batch, given = windows(model), draws(model)
-    loss = model.loss(batch, **given)[0]
-    model.training_change *= factor  # the unit of changes is that of the training data
     scaled = batch._replace(target=batch.target * factor)
-    close(model.loss(scaled, **given)[0], loss)
+    close(model.loss(scaled, **given)[0], model.loss(batch, **given)[0])
 
 
 def test_scale_comes_from_the_context_alone():
@@ -260,14 +257,13 @@ def test_paths_scale_with_the_data(scaling, difference, factor):
     model = make(scaling=scaling, difference=difference)
     batch = windows(model, future=False)
     paths = model.sample(batch, num_samples=3, seeds=[3, 4])
-    model.training_change *= factor
     scaled = batch._replace(target=batch.target * factor)
     close(model.sample(scaled, num_samples=3, seeds=[3, 4]) / factor, paths)
 
 
-@pytest.mark.parametrize("difference", [0, 1, 3])
-def test_paths_shift_with_the_data(difference):
-    model = make(scaling="std", difference=difference)
+@pytest.mark.parametrize(("scaling", "difference"), [("std", 0), ("mean", 1), ("none", 3)])
+def test_paths_shift_with_the_data(scaling, difference):
+    model = make(scaling=scaling, difference=difference)
     batch = windows(model, future=False)
     paths = model.sample(batch, num_samples=3, seeds=[3, 4])
     shifted = batch._replace(target=batch.target + 70)
@@ -313,39 +309,26 @@ def integrated(changes, target, observed, cycle):
 
 @pytest.mark.parametrize("cycle", [1, 24])
 @pytest.mark.parametrize("last_known", [True, False])
-@pytest.mark.parametrize("scaling", ["global", "std"])
-def test_forecasts_add_up_the_changes(cycle, last_known, scaling, device, monkeypatch):
-    model = make(horizon=30, scaling=scaling, difference=cycle, device=device)
-    model.training_change[:] = torch.tensor([0.5, 2.0, 7.0], device=device)
+def test_forecasts_add_up_the_changes(cycle, last_known, device):
+    horizon = 30
+    settings = {"horizon": horizon, "scaling": "global", "device": device}
+    model, of_changes = make(difference=cycle, **settings), make(**settings)
     batch = windows(model, future=False)
     if not last_known:
         batch.observed[:, -3:, 1] = False  # the last steps of one dimension
         batch.observed[0, :, 2] = False  # a whole dimension
-    drawn = torch.randn(30, 2 * PATHS_PER_STREAM, D, device=device)
-    steps = iter(drawn)
-    monkeypatch.setattr(model, "_reverse", lambda *_: next(steps))
-    paths = model.sample(batch, num_samples=2, seeds=[3, 4])
+    # The same weights on the changes themselves: what the model draws before it adds up.
+    both = batch.observed[:, cycle:] & batch.observed[:, :-cycle]
+    changes = Batch(batch.target[:, cycle:] - batch.target[:, :-cycle], both, batch.features)
+    given = {"num_samples": 2, "seeds": [3, 4]}
+    drawn, paths = of_changes.sample(changes, **given), model.sample(batch, **given)
     for b in range(2):
         for s in range(2):
-            changes = drawn[:, b * PATHS_PER_STREAM + s] * model.training_change
             for d in range(D):
                 expected = integrated(
-                    changes[:, d], batch.target[b, :, d], batch.observed[b, :, d], cycle
+                    drawn[b, s, :, d], batch.target[b, :, d], batch.observed[b, :, d], cycle
                 )
                 close(paths[b, s, :, d], expected)
-
-
-@pytest.mark.parametrize("cycle", [1, 4])
-def test_changes_are_what_is_diffused(cycle):
-    model = make(difference=cycle, scaling="std")
-    model.training_change[:] = torch.tensor([0.5, 2.0, 7.0])
-    recording = record(model)
-    batch, given = windows(model, missing=0.0), draws(model)
-    model.loss(batch, **given)
-    length = given["n"].shape[1]
-    change = (batch.target[:, cycle:] - batch.target[:, :-cycle])[:, -length:]
-    x0 = change / model.training_change
-    close(recording.targets[0], add_noise(model.schedule, x0, given["n"], given["eps"]))
 
 
 # ------------------------------------------------------------------- training and sampling agree

@@ -15,7 +15,7 @@ from tiny import HORIZON, MODEL, QUIET, entry, estimator, paths, period, same_we
 
 from timediff import TimeGradPredictor
 from timediff.errors import InputError
-from timediff.model import PATHS_PER_STREAM
+from timediff.model import PATHS_PER_STREAM, TimeGrad
 
 pytestmark = QUIET
 
@@ -60,15 +60,18 @@ def test_paths_do_not_depend_on_how_many_are_drawn_at_a_time(predictor, batch_si
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_memory_given_really_splits_the_paths(predictor):
-    net, sizes = predictor.prediction_net, []
-    unroll = net._unroll
-    net._unroll = lambda *args: sizes.append(len(args[3])) or unroll(*args)
-    try:
-        paths(remade(predictor, memory=1), DATA[:2], num_samples=60)
-    finally:
-        del net._unroll
-    assert sizes == [PATHS_PER_STREAM] * 6
+def test_the_memory_given_really_splits_the_paths(predictor, monkeypatch):
+    sizes, sample = [], TimeGrad.sample
+    monkeypatch.setattr(
+        TimeGrad,
+        "sample",
+        lambda *args, **options: sample(*args, **options | {"on_step": sizes.append}),
+    )
+    paths(remade(predictor, memory=1), DATA[:2], num_samples=60)
+    assert sizes == [PATHS_PER_STREAM] * (2 * 3 * HORIZON)
+    sizes.clear()
+    paths(remade(predictor, memory=1e9), DATA[:2], num_samples=60)
+    assert sizes == [2 * 60] * HORIZON
 
 
 def test_a_forecast_does_not_depend_on_the_series_beside_it(predictor):

@@ -21,8 +21,8 @@ class ModelConfig(NamedTuple):
         context_length: Steps the encoder reads before the forecast; the prediction length when left out.
         scaling: How a window is brought to unit size: mean of |y| over the context, mean and standard
             deviation over the context, mean and standard deviation over the training data, or not at all.
-        difference: Diffuse the change since this many steps ago, in units of the training data's changes,
-            instead of the value; 0 for the value.
+        difference: Model the change since this many steps ago instead of the value, and add the changes
+            up in the forecast; 0 for the value itself.
         cond_size: Size of the condition that the denoiser receives from the encoder.
         denoiser: "conv", the paper's dilated convolution over the dimensions, or "mlp", a residual
             perceptron with adaptive layer norm, made of matrix products only.

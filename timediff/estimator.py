@@ -231,11 +231,9 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         """The scale of the training data, or everything from a trained predictor."""
         models = [module.model] + ([module.average] if module.average is not None else [])
         if predictor is None:
-            lag = self.model.difference
+            scale = training_default(*_changes(series, self.model.difference))
             for model in models:
-                model.training_scale.copy_(training_default(*_changes(series, 0)))
-                if lag:
-                    model.training_change.copy_(training_default(*_changes(series, lag))[1])
+                model.training_scale.copy_(scale)
             return
         start = predictor.prediction_net
         if getattr(start, "shape", None) != self.shape:

@@ -52,7 +52,7 @@ class Shape(NamedTuple):
     @property
     def history_length(self) -> int:
         """Steps of the past that a window holds."""
-        return self.context_length + max([*self.lags, self.difference])
+        return self.context_length + max(self.lags) + self.difference
 
 
 class Batch(NamedTuple):
@@ -78,7 +78,6 @@ class TimeGrad(nn.Module):
     """
 
     training_scale: Tensor
-    training_change: Tensor
 
     def __init__(self, config: ModelConfig, shape: Shape) -> None:
         super().__init__()
@@ -95,8 +94,6 @@ class TimeGrad(nn.Module):
         # Location and scale of the training data (`scaling.training_default`), saved with the weights.
         default = torch.stack([torch.zeros(shape.target_dim), torch.ones(shape.target_dim)])
         self.register_buffer("training_scale", default)
-        # Scale of the changes over `Shape.difference` steps, where those are what is diffused.
-        self.register_buffer("training_change", torch.ones(shape.target_dim))
         self.encoder = Encoder(
             shape.target_dim,
             num_lags=len(shape.lags),
@@ -121,21 +118,18 @@ class TimeGrad(nn.Module):
             Error and observed mask, both ``[B, C + T, D]``.
         """
         length = n.shape[1]
-        scaled, _, scale = self._scaled(batch)
+        series, observed = self._differenced(batch)
+        loc, scale = self._scale(series, observed)
+        scaled = torch.where(observed, (series - loc) / scale, 0.0)
         lags = lagged(scaled, self.shape.lags, length=length)
         if self.training and self.config.lag_noise:
             lags = lags + self.config.lag_noise * torch.randn_like(lags)
         h, _ = self.encoder(lags, batch.features)
         cond = self.denoiser.embed_condition(self.condition(h))
         denoiser = partial(self._denoise, levels=self._levels(), cond=cond)
-        x0, known = scaled[:, -length:], batch.observed[:, -length:]
-        if self.shape.difference:
-            cycle = [self.shape.difference]
-            known = known & lagged(batch.observed, cycle, length=length)[..., 0]
-            x0 = (x0 - lagged(scaled, cycle, length=length)[..., 0]) / self._change(scale)
-            x0 = torch.where(known, x0, 0.0)
+        x0 = scaled[:, -length:]
         error = noise_loss(self.schedule, denoiser, x0, n, eps, loss=self.config.loss)
-        return error, known
+        return error, observed[:, -length:]
 
     @torch.no_grad()
     def sample(
@@ -157,8 +151,9 @@ class TimeGrad(nn.Module):
             memory: Bytes that the paths of one chunk may take at a time; see `bytes_per_path`.
             on_step: Told after every time step of a chunk how many paths advanced by one.
         """
-        scaled, loc, scale = self._scaled(batch)
-        start = self._start(batch, loc, scale)
+        series, observed = self._differenced(batch)
+        loc, scale = self._scale(series, observed)
+        scaled = torch.where(observed, (series - loc) / scale, 0.0)
         context = self.shape.context_length
         past = lagged(scaled, self.shape.lags, length=context)
         _, state = self.encoder(past, batch.features[:, :context])
@@ -175,9 +170,10 @@ class TimeGrad(nn.Module):
             rows = torch.tensor([w for w, _ in chunk], device=scaled.device)
             rows = rows.repeat_interleave(PATHS_PER_STREAM)
             noise = _NoiseStreams([(seeds[w], block) for w, block in chunk], like=scaled)
-            window = _Known(scaled, batch.features, state, start, self._change(scale))
-            drawn = self._unroll(window, rows, noise, on_step)  # [R, T, D]
+            drawn = self._unroll(scaled, batch.features, state, rows, noise, on_step)  # [R, T, D]
             drawn = drawn * scale[rows] + loc[rows]
+            if self.shape.difference:
+                drawn = self._integrated(drawn, batch, rows)
             paths[first : first + per_chunk] = drawn.unflatten(0, (-1, PATHS_PER_STREAM)).cpu()
         return paths.unflatten(0, (-1, blocks)).flatten(1, 2)[:, :num_samples]
 
@@ -193,24 +189,27 @@ class TimeGrad(nn.Module):
         return self.shape.horizon * self.sampling_schedule.num_steps
 
     def _unroll(
-        self, known: "_Known", rows: Tensor, noise: "_NoiseStreams", on_step: Callable[[int], None]
+        self,
+        scaled: Tensor,
+        features: Tensor,
+        state: State,
+        rows: Tensor,
+        noise: "_NoiseStreams",
+        on_step: Callable[[int], None],
     ) -> Tensor:
         """Scaled paths of the windows ``rows``, ``[R, T, D]``."""
-        shape, schedule, cycle = self.shape, self.sampling_schedule, self.shape.difference
-        scaled, levels = known.scaled, self._levels()
+        shape, schedule = self.shape, self.sampling_schedule
+        levels = self._levels()
         drawn = scaled.new_empty(len(rows), shape.horizon, shape.target_dim)
-        state = map_state(known.state, rows)
+        state = map_state(state, rows)
         for t in range(shape.horizon):
             # A lag reaches into the path itself or, further back, into the past its window shares.
             lags = [drawn[:, t - k] if k <= t else scaled[rows, t - k] for k in shape.lags]
-            features = known.features[rows, shape.context_length + t, None]
-            h, state = self.encoder(torch.stack(lags, dim=-1)[:, None], features, state)
+            known = torch.stack(lags, dim=-1)[:, None]  # [R, 1, D, L]
+            h, state = self.encoder(known, features[rows, shape.context_length + t, None], state)
             cond = self.denoiser.embed_condition(self.condition(h[:, 0]))
-            x0 = self._reverse(cond, levels, noise.draw(schedule.num_steps, shape.target_dim))
-            if cycle:
-                before = drawn[:, t - cycle] if cycle <= t else known.start[rows, t]
-                x0 = before + x0 * known.change[rows, 0]
-            drawn[:, t] = x0
+            z = noise.draw(schedule.num_steps, shape.target_dim)
+            drawn[:, t] = self._reverse(cond, levels, z)
             on_step(len(rows))
         return drawn
 
@@ -234,34 +233,36 @@ class TimeGrad(nn.Module):
     def _denoise(self, x: Tensor, level: Level, *, levels: Tensor, cond: Tensor) -> Tensor:
         return self.denoiser(x, levels[level.n - 1], cond)
 
-    def _scaled(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Scaled windows, 0 where unobserved, with the location and scale of their contexts."""
-        target = torch.where(batch.observed, batch.target, 0.0)
-        first = self.shape.history_length - self.shape.context_length
-        context = slice(first, self.shape.history_length)
+    def _scale(self, series: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+        """Location and scale from the context alone, ``[B, 1, D]``."""
+        end = self.shape.context_length + max(self.shape.lags)
+        context = slice(max(self.shape.lags), end)
         scaling = SCALINGS[self.config.scaling]
-        loc, scale = scaling(target[:, context], batch.observed[:, context], self.training_scale)
-        return torch.where(batch.observed, (target - loc) / scale, 0.0), loc, scale
+        return scaling(series[:, context], observed[:, context], self.training_scale)
 
-    def _change(self, scale: Tensor) -> Tensor:
-        """The unit of diffused changes among scaled values, ``[B, 1, D]``."""
-        return self.training_change / scale
+    def _differenced(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The series that is modelled and where it is known; unknown entries are 0."""
+        lag, (target, observed, _) = self.shape.difference, batch
+        target = torch.where(observed, target, 0.0)
+        if not lag:
+            return target, observed
+        both = observed[:, lag:] & observed[:, :-lag]
+        return torch.where(both, target[:, lag:] - target[:, :-lag], 0.0), both
 
-    def _start(self, batch: Batch, loc: Tensor, scale: Tensor) -> Tensor:
-        """Scaled values that the first changes of a forecast are added to, ``[B, difference, D]``."""
-        if not self.shape.difference:
-            return batch.target[:, :0]
-        return (_last_observed(batch, cycle=self.shape.difference) - loc) / scale
-
-
-class _Known(NamedTuple):
-    """What sampling needs of the past: per window, shared by its paths."""
-
-    scaled: Tensor
-    features: Tensor
-    state: State
-    start: Tensor
-    change: Tensor
+    def _integrated(self, changes: Tensor, batch: Batch, rows: Tensor) -> Tensor:
+        """Values from changes: each starts at the last known value of its place in the cycle."""
+        lag = self.shape.difference
+        last = _last_observed(batch, cycle=lag)  # [B, lag, D]
+        cycles = -(-changes.shape[1] // lag)
+        padded = torch.cat(
+            [
+                changes,
+                changes.new_zeros(len(changes), cycles * lag - changes.shape[1], changes.shape[2]),
+            ],
+            dim=1,
+        )
+        summed = padded.unflatten(1, (cycles, lag)).cumsum(dim=1) + last[rows][:, None]
+        return summed.flatten(1, 2)[:, : changes.shape[1]]
 
 
 class _NoiseStreams:
@@ -291,11 +292,8 @@ def _last_observed(batch: Batch, *, cycle: int) -> Tensor:
     order = torch.arange(1, target.shape[1] + 1, device=target.device)[:, None, None]
     last = (observed * order).amax(dim=1, keepdim=True)  # 0 where nothing was observed
     value = target.gather(1, (last - 1).clamp(min=0))[:, 0]
-    if cycle > 1:
-        anywhere = _last_observed(batch, cycle=1)
-    else:
-        anywhere = torch.zeros_like(value)
-    return torch.where(last[:, 0] > 0, value, anywhere)
+    elsewhere = _last_observed(batch, cycle=1) if cycle > 1 else torch.zeros_like(value)
+    return torch.where(last[:, 0] > 0, value, elsewhere)
 
 
 def _make_denoiser(config: ModelConfig, target_dim: int) -> Denoiser:
