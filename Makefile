@@ -3,13 +3,13 @@
 #   make test       run the tests
 PYTHON ?= python3
 VENV ?= .venv
-OUT ?= runs/citylearn2022
+OUT ?= runs/citylearn2022-default
 BIN = $(VENV)/bin
 
 .PHONY: evaluate test lint clean
 
 evaluate: $(VENV)/.run
-	$(BIN)/python -m timediff.evaluate --dataset citylearn2022 --config evaluation/configs/citylearn2022.yaml --out $(OUT)
+	$(BIN)/python -m timediff.evaluate --config evaluation/configs/citylearn2022-default.yaml --out $(OUT)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2

@@ -11,6 +11,7 @@ from timediff.scaling import SCALINGS
 pytestmark = pytest.mark.usefixtures("float64")
 
 SMALL = ModelConfig(
+    difference=0,
     num_layers=2,
     hidden_size=8,
     cond_size=6,

@@ -24,6 +24,7 @@ MODEL = ModelConfig(
     num_layers=1,
     hidden_size=6,
     lags=[1, 3],
+    difference=0,
     context_length=6,
     cond_size=4,
     denoiser_layers=1,
@@ -86,7 +87,16 @@ def wide_folder(path, *, length=120, dim=3, values=None, windows=2, **meta):
 #: Options of the command line that make a run as small as `MODEL` and `TRAIN`.
 TINY = [
     *("--num-samples", "20", "--device", "cpu", "--model.num_layers", "1"),
-    *("--model.hidden_size", "6", "--model.lags", "[1, 3]", "--model.context_length", "6"),
+    *(
+        "--model.hidden_size",
+        "6",
+        "--model.lags",
+        "[1, 3]",
+        "--model.difference",
+        "0",
+        "--model.context_length",
+        "6",
+    ),
     *("--model.cond_size", "4", "--model.denoiser_layers", "1", "--model.denoiser_width", "8"),
     *("--model.diffusion_steps", "5", "--train.steps", "9", "--train.steps_per_epoch", "3"),
     *("--train.batch_size", "4", "--train.ema_decay", "0.9"),

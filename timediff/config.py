@@ -22,7 +22,8 @@ class ModelConfig(NamedTuple):
         scaling: How a window is brought to unit size: mean of |y| over the context, mean and standard
             deviation over the context, mean and standard deviation over the training data, or not at all.
         difference: Model the change since this many steps ago instead of the value, and add the changes
-            up in the forecast; 0 for the value itself.
+            up in the forecast; 0 for the value itself. The shortest season of the frequency (a day of
+            hours) when left out, unless the series are too short for it.
         cond_size: Size of the condition that the denoiser receives from the encoder.
         denoiser: "conv", the paper's dilated convolution over the dimensions, or "mlp", a residual
             perceptron with adaptive layer norm, made of matrix products only.
@@ -42,11 +43,11 @@ class ModelConfig(NamedTuple):
     num_layers: int = 2
     hidden_size: int = 64
     dropout: float = 0.1
-    lag_noise: float = 0.5
+    lag_noise: float = 1.0
     lags: list[int] | None = None
     context_length: int | None = None
     scaling: Literal["mean", "std", "global", "none"] = "global"
-    difference: int = 0
+    difference: int | None = None
     cond_size: int = 100
     denoiser: Literal["conv", "mlp"] = "mlp"
     denoiser_layers: int = 3
@@ -78,7 +79,7 @@ class TrainConfig(NamedTuple):
         seed: Of initial weights, windows, noise and dropout; drawn from torch's generator when left out.
     """
 
-    steps: int = 3000
+    steps: int = 1000
     steps_per_epoch: int = 100
     batch_size: int = 64
     learning_rate: float = 2e-3
@@ -101,6 +102,7 @@ PAPER = Preset(
         hidden_size=40,
         lag_noise=0.0,
         scaling="mean",
+        difference=0,
         denoiser="conv",
         denoiser_layers=8,
         denoiser_width=8,

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from timediff.config import ModelConfig, TrainConfig
 from timediff.errors import InputError
-from timediff.frequency import default_lags, num_time_features, to_period_freq
+from timediff.frequency import default_difference, default_lags, num_time_features, to_period_freq
 from timediff.lightning import TimeGradModule, TrainingBar
 from timediff.model import Shape, TimeGrad
 from timediff.predictor import TimeGradPredictor
@@ -81,13 +81,14 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 "freq and target_dim are read from the training data: call train first"
             )
         model = self.model
+        difference = model.difference
         return Shape(
             target_dim=self.target_dim,
             horizon=self.prediction_length + self.lead_time,
             context_length=model.context_length or self.prediction_length,
             lags=sorted(model.lags) if model.lags else default_lags(self.freq),
             num_features=num_time_features(self.freq),
-            difference=model.difference,
+            difference=default_difference(self.freq) if difference is None else difference,
         )
 
     def create_transformation(self) -> Transformation:
@@ -152,11 +153,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             ckpt_path: A checkpoint (``last.ckpt``) to go on from, optimiser included.
         """
         series = read_dataset(training_data, freq=self.freq, target_dim=self.target_dim)
-        resolved = self._resolved(series)
-        if resolved is not self:
-            validation = None if validation_data is None else list(validation_data)
-            return resolved._fit(series, validation, from_predictor, ckpt_path)
-        return self._fit(series, validation_data, from_predictor, ckpt_path)
+        resolved = self._resolved(series, from_predictor)
+        return resolved._fit(series, validation_data, from_predictor, ckpt_path)
 
     def _fit(
         self,
@@ -195,15 +193,24 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             transformation, module, trainer, self.create_predictor(transformation, module)
         )
 
-    def _resolved(self, series: list[Series]) -> "TimeGradEstimator":
-        """This estimator with frequency and dimension filled in from the data."""
-        if self.freq is not None and self.target_dim is not None:
-            return self
+    def _resolved(
+        self, series: list[Series], predictor: PyTorchPredictor | None
+    ) -> "TimeGradEstimator":
+        """This estimator with what was left out filled in from the data."""
+        freq = self.freq or to_period_freq(series[0].start.freqstr)
+        difference = self.model.difference
+        if difference is None and isinstance(predictor, TimeGradPredictor):
+            difference = predictor.prediction_net.shape.difference
+        if difference is None:
+            difference = default_difference(freq)
+            longest = max(len(one.values) for one in series)
+            if longest < 2 * difference + self.prediction_length + self.lead_time:
+                difference = 0
         return TimeGradEstimator(
             prediction_length=self.prediction_length,
-            freq=to_period_freq(series[0].start.freqstr),
-            target_dim=series[0].values.shape[1],
-            model=self.model,
+            freq=freq,
+            target_dim=self.target_dim or series[0].values.shape[1],
+            model=self.model._replace(difference=difference),
             train=self.train_config,
             lead_time=self.lead_time,
             progress=self.progress,
@@ -231,7 +238,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         """The scale of the training data, or everything from a trained predictor."""
         models = [module.model] + ([module.average] if module.average is not None else [])
         if predictor is None:
-            scale = training_default(*_changes(series, self.model.difference))
+            scale = training_default(*_changes(series, self.shape.difference))
             for model in models:
                 model.training_scale.copy_(scale)
             return
@@ -335,7 +342,7 @@ def _check_options(estimator: TimeGradEstimator) -> None:
             raise InputError(f"{name} is {value}; it must be positive")
     not_negative = {
         "lead_time": estimator.lead_time,
-        "difference": model.difference,
+        "difference": model.difference or 0,
         "lag_noise": model.lag_noise,
         "patience": train.patience,
         "weight_decay": train.weight_decay,

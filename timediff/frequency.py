@@ -125,6 +125,12 @@ def seasons(freq: str) -> list[int]:
     return [season for season in found if season is not None and season > 1] or [1]
 
 
+def default_difference(freq: str) -> int:
+    """Steps over which changes are modelled by default: the shortest season, such as a day, or 1."""
+    season = min(seasons(freq))
+    return season if season <= _MAX_LAG else 1
+
+
 def num_time_features(freq: str) -> int:
     """Number of columns of `time_features` at this frequency."""
     return 2 * len(_FIELDS[split_freq(freq)[1]])

@@ -1,0 +1,72 @@
+"""Trains and forecasts briefly on every data set in a folder and says whether all numbers are finite.
+
+python evaluation/finite.py --data-dir FOLDER [--steps 20] [--out evaluation/results/finite.json]
+
+Data sets too short for their own training part are listed with the reason.
+"""
+
+import argparse
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from timediff import PRESETS, InputError, TimeGradEstimator, load_dataset
+
+
+def check(name: str, folder: Path, preset: str, steps: int) -> dict[str, Any]:
+    """Whether losses and paths are finite, with what makes the data difficult."""
+    row: dict[str, Any] = {"dataset": name, "preset": preset, "steps": steps}
+    try:
+        data = load_dataset(str(folder))
+        target = data.train[0]["target"]
+        observed = np.isfinite(target)
+        chosen = PRESETS[preset]
+        estimator = TimeGradEstimator(
+            prediction_length=data.prediction_length,
+            model=chosen.model._replace(sampling_steps=10),
+            train=chosen.train._replace(steps=steps, steps_per_epoch=steps, batch_size=16, seed=1),
+            progress=False,
+            trainer_kwargs={"enable_checkpointing": False},
+        )
+        output = estimator.train_model(data.train)
+    except InputError as error:
+        return {**row, "refused": str(error)}
+    known = [{**e, "target": e["target"][:, : -data.prediction_length]} for e in data.test]
+    forecasts = output.predictor.predict(known, num_samples=20, seed=1, progress=False)
+    paths = np.stack([forecast.samples for forecast in forecasts])
+    constant = np.nanmax(target, axis=1) == np.nanmin(target, axis=1)
+    return {
+        **row,
+        "series": len(target),
+        "constant_series": int(constant.sum()),
+        "zero_share": float((target[observed] == 0).mean()),
+        "missing_share": float(1 - observed.mean()),
+        "loss": output.trained_net.history[-1]["train_loss"],
+        "finite": bool(
+            np.isfinite(paths).all() and np.isfinite(output.trained_net.history[-1]["train_loss"])
+        ),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--out", type=Path, default=Path("evaluation/results/finite.json"))
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    rows = []
+    for folder in sorted(path for path in options.data_dir.iterdir() if path.is_dir()):
+        for preset in PRESETS:
+            rows.append(check(folder.name, folder, preset, options.steps))
+            print(rows[-1], flush=True)
+    options.out.write_text(json.dumps(rows, indent=1) + "\n")
+    bad = [row["dataset"] for row in rows if not row.get("finite", True)]
+    print(f"not finite: {', '.join(bad)}" if bad else "all finite")
+
+
+if __name__ == "__main__":
+    main()
