@@ -12,7 +12,14 @@ import numpy as np
 import pandas as pd
 from gluonts.dataset.pandas import PandasDataset
 
-from timediff import TimeGradEstimator, TimeGradPredictor, TrainConfig, load_dataset, score
+from timediff import (
+    ModelConfig,
+    TimeGradEstimator,
+    TimeGradPredictor,
+    TrainConfig,
+    load_dataset,
+    score,
+)
 from timediff.plots import forecast_figure, save_figure
 
 # Optimiser steps: 300 take about a minute on two cores and already beat repeating yesterday.
@@ -34,11 +41,13 @@ print(data.train[0]["target"].shape, len(data.test), data.columns[:2], data.colu
 # %% [markdown]
 # ## Train
 #
-# Frequency, number of series, lags and calendar features are read from the data.
+# Frequency, number of series, lags and calendar features are read from the data. Sampling on 20 of the 100
+# diffusion steps takes a fifth of the time.
 
 # %%
 estimator = TimeGradEstimator(
     prediction_length=horizon,
+    model=ModelConfig(sampling_steps=20),
     train=TrainConfig(steps=STEPS, seed=1),
     trainer_kwargs={"default_root_dir": str(OUT)},
 )
