@@ -2,8 +2,11 @@
 network; they import nothing heavy, so that ``--help`` and argument errors stay instant.
 """
 
+import math
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+from timediff.errors import InputError
 
 
 class ModelConfig(NamedTuple):
@@ -143,3 +146,58 @@ class Options(NamedTuple):
     preset: str
     model: ModelConfig
     train: TrainConfig
+
+
+def check_options(model: ModelConfig, train: TrainConfig, **sizes: int | None) -> None:
+    """Raises `InputError` for the first value that makes no sense.
+
+    Args:
+        model: Checked in every field.
+        train: Checked in every field.
+        sizes: Further numbers that must be positive where they are given.
+    """
+    positive = {
+        **sizes,
+        "context_length": model.context_length,
+        "num_layers": model.num_layers,
+        "hidden_size": model.hidden_size,
+        "cond_size": model.cond_size,
+        "denoiser_layers": model.denoiser_layers,
+        "denoiser_width": model.denoiser_width,
+        "dilation_cycle": model.dilation_cycle,
+        "diffusion_steps": model.diffusion_steps,
+        "sampling_steps": model.sampling_steps,
+        "steps": train.steps,
+        "steps_per_epoch": train.steps_per_epoch,
+        "batch_size": train.batch_size,
+        "learning_rate": train.learning_rate,
+    }
+    for name, value in positive.items():
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{name} is {value}; it must be positive")
+    not_negative = {
+        "difference": model.difference or 0,
+        "lag_noise": model.lag_noise,
+        "patience": train.patience,
+        "weight_decay": train.weight_decay,
+        "gradient_clip": train.gradient_clip,
+    }
+    for name, value in not_negative.items():
+        if not 0 <= value < math.inf:
+            raise InputError(f"{name} is {value}; it must not be negative")
+    if train.seed is not None and not 0 <= train.seed < 2**63:
+        raise InputError(f"seed is {train.seed}; it must lie in 0 .. 2**63 - 1")
+    if model.lags is not None and (not model.lags or min(model.lags) < 1):
+        raise InputError(f"lags are {model.lags}; they must be whole numbers of at least 1")
+    if model.sampling_steps is not None and model.sampling_steps > model.diffusion_steps:
+        raise InputError(
+            f"sampling_steps is {model.sampling_steps}; the chain has only {model.diffusion_steps} steps"
+        )
+    for name, share in (("dropout", model.dropout), ("ema_decay", train.ema_decay)):
+        if not 0 <= share < 1:
+            raise InputError(f"{name} is {share}; it must lie in [0, 1)")
+    if model.schedule not in ("cosine", "jsd") and not 0 < model.beta_start <= model.beta_end < 1:
+        raise InputError(
+            f"beta_start {model.beta_start} and beta_end {model.beta_end} must satisfy "
+            "0 < beta_start <= beta_end < 1"
+        )

@@ -85,7 +85,7 @@ class ConvDenoiser(Denoiser):
         nn.init.kaiming_normal_(self.input.weight)
         nn.init.kaiming_normal_(self.skip.weight)
         nn.init.zeros_(self.output.weight)
-        self.floats_per_row = 8 * channels * (target_dim + 4)
+        self.floats_per_row = 2 * channels * (layers + 4) * (target_dim + 4)
 
     def embed_level(self, level: Level) -> Tensor:
         # The sinusoids are a function of n, not a table, so any N will do. The authors count from 0.
@@ -93,17 +93,20 @@ class ConvDenoiser(Denoiser):
         return self.level(torch.cat([phase.sin(), phase.cos()], dim=-1))
 
     def embed_condition(self, cond: Tensor) -> Tensor:
-        return self.condition(cond)[..., self.wrap]  # [..., D + 4]
+        wide = self.condition(cond)[..., self.wrap]  # [..., D + 4]
+        rows = wide.reshape(-1, 1, wide.shape[-1])
+        blocks = torch.cat([block.condition(rows) for block in self.blocks], dim=1)  # type: ignore[operator]
+        return blocks.reshape(*wide.shape[:-1], -1)  # [..., layers * 2 * channels * (D + 4)]
 
     def forward(self, x: Tensor, level: Tensor, cond: Tensor) -> Tensor:
         shape = x.shape
         x = x.reshape(-1, 1, shape[-1])[..., self.wrap]  # [B', 1, D + 4]
-        cond = cond.reshape(-1, 1, cond.shape[-1])
+        conditions = cond.reshape(len(x), -1, x.shape[-1]).chunk(len(self.blocks), dim=1)
         level = level.reshape(-1, level.shape[-1], 1)  # [B' or 1, E, 1]
         x = F.leaky_relu(self.input(x), 0.4)
         skips = torch.zeros_like(x)
-        for block in self.blocks:
-            x, skip = block(x, level, cond)
+        for block, condition in zip(self.blocks, conditions, strict=True):
+            x, skip = block(x, level, condition)
             skips = skips + skip
         x = F.leaky_relu(self.skip(skips / math.sqrt(len(self.blocks))), 0.4)
         return self.output(x).reshape(shape)
@@ -121,9 +124,9 @@ class _GatedBlock(nn.Module):
         nn.init.kaiming_normal_(self.condition.weight)
         nn.init.kaiming_normal_(self.output.weight)
 
-    def forward(self, x: Tensor, level: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, level: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         y = x + self.level(level.transpose(-1, -2)).transpose(-1, -2)
-        gate, value = (self.dilated(y) + self.condition(cond)).chunk(2, dim=1)
+        gate, value = (self.dilated(y) + condition).chunk(2, dim=1)
         y = F.leaky_relu(self.output(gate.sigmoid() * value.tanh()), 0.4)
         residual, skip = y.chunk(2, dim=1)
         return (x + residual) / math.sqrt(2), skip

@@ -1,7 +1,9 @@
 """TimeGrad as a GluonTS estimator: ``TimeGradEstimator(prediction_length=24).train(dataset)``."""
 
-import math
+import logging
+import shutil
 import signal
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from gluonts.core.component import validated
 from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
 from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.transform import Chain, Transformation
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-from timediff.config import ModelConfig, TrainConfig
+from timediff.config import ModelConfig, TrainConfig, check_options
 from timediff.errors import InputError
 from timediff.frequency import default_difference, default_lags, num_time_features, to_period_freq
-from timediff.lightning import TimeGradModule, TrainingBar
+from timediff.lightning import BestCheckpoint, Patience, TimeGradModule, TrainingBar
 from timediff.model import Shape, TimeGrad
 from timediff.predictor import TimeGradPredictor
 from timediff.scaling import training_default
@@ -32,6 +34,11 @@ from timediff.windows import (
     warn_of_poor_dimensions,
     warn_of_unused_fields,
 )
+
+logger = logging.getLogger(__name__)
+
+#: Share of the data's variance at the end of the chain from which forecasts go visibly wrong.
+MOST_SIGNAL_LEFT = 0.1
 
 
 class TimeGradEstimator(PyTorchLightningEstimator):
@@ -70,7 +77,9 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         self.target_dim = target_dim
         self.model, self.train_config = model, train
         self.progress = progress
-        _check_options(self)
+        if lead_time < 0:
+            raise InputError(f"lead_time is {lead_time}; it must not be negative")
+        check_options(model, train, prediction_length=prediction_length, target_dim=target_dim)
         super().__init__(trainer_kwargs=dict(trainer_kwargs or {}), lead_time=lead_time)
 
     @property
@@ -106,7 +115,20 @@ class TimeGradEstimator(PyTorchLightningEstimator):
     def create_training_data_loader(
         self, data: Iterable[Mapping[str, Any]], module: TimeGradModule, **kwargs: Any
     ) -> TrainingWindows:
-        return self._training_loader(WindowData(self._read(data), self.shape), module)
+        series = self._read(data)
+        windows = WindowData(series, self.shape)
+        if not len(windows.starts):
+            longest = max(len(one.values) for one in series)
+            raise InputError(
+                f"no series is longer than the horizon of {self.shape.horizon} steps (the longest has "
+                f"{longest}), so there is no window to train on; give longer series or a shorter horizon"
+            )
+        return TrainingWindows(
+            windows,
+            batch_size=self.train_config.batch_size,
+            batches=self._batches_per_epoch,
+            module=module,
+        )
 
     def create_validation_data_loader(
         self, data: Iterable[Mapping[str, Any]], module: TimeGradModule, **kwargs: Any
@@ -163,31 +185,52 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         from_predictor: PyTorchPredictor | None,
         ckpt_path: str | Path | None,
     ) -> TrainOutput:
-        windows = WindowData(series, self.shape)
-        if not len(windows.starts):
-            longest = max(len(one.values) for one in series)
+        if self.train_config.patience and validation_data is None:
             raise InputError(
-                f"no series is longer than the horizon of {self.shape.horizon} steps (the longest has "
-                f"{longest}), so there is no window to train on; give longer series or a shorter horizon"
+                "patience stops on the validation loss; give validation data, or patience 0"
             )
+        if ckpt_path is not None:
+            _check_checkpoint(Path(ckpt_path))
         warn_of_poor_dimensions(series, horizon=self.shape.horizon)
         warn_of_unused_fields(series)
-        if ckpt_path is not None and not Path(ckpt_path).is_file():
-            raise InputError(f"there is no checkpoint {ckpt_path}; give the path of a last.ckpt")
+        longest = max(len(one.values) for one in series)
+        if longest <= self.shape.difference:
+            raise InputError(
+                f"difference is {self.shape.difference}, but the longest series has {longest} steps; "
+                "give a smaller one, or 0"
+            )
         module = self.create_lightning_module()
+        left = float(module.model.schedule.alpha_bar[-1])
+        if left > MOST_SIGNAL_LEFT:
+            warnings.warn(
+                f"after {self.model.diffusion_steps} diffusion steps {left:.0%} of the data's variance "
+                "is left, but sampling starts from pure noise: raise beta_end, or have more "
+                "diffusion_steps and choose fewer sampling_steps",
+                stacklevel=3,
+            )
+        entries = [one.entry for one in series]
+        training = self.create_training_data_loader(entries, module)
         self._start_weights(module, series, from_predictor)
-        training = self._training_loader(windows, module)
         validation = None
         if validation_data is not None:
             validation = self.create_validation_data_loader(validation_data, module)
 
-        trainer, checkpoint = self._trainer(validated=validation is not None)
-        with _interruptible():
-            trainer.fit(module, training, validation, ckpt_path=ckpt_path)
+        # Without a folder of the user's, checkpoints stay out of the way, and go once they are not needed.
+        given = self.trainer_kwargs.get("default_root_dir")
+        folder = str(given) if given else tempfile.mkdtemp(prefix="timediff-")
+        trainer, checkpoint = self._trainer(folder, validated=validation is not None)
+        try:
+            with _interruptible():
+                trainer.fit(module, training, validation, ckpt_path=ckpt_path)
+        except BaseException:
+            logger.warning(f"training stopped; its checkpoints are in {folder}")
+            raise
         if validation is not None and checkpoint is not None and checkpoint.best_model_path:
             # Restored as tensors only: a checkpoint is a file like any other.
             best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
             module.load_state_dict(best["state_dict"])
+        if not given:
+            shutil.rmtree(folder, ignore_errors=True)
         transformation = self.create_transformation()
         return TrainOutput(
             transformation, module, trainer, self.create_predictor(transformation, module)
@@ -220,17 +263,13 @@ class TimeGradEstimator(PyTorchLightningEstimator):
     def _read(self, data: Iterable[Mapping[str, Any]], what: str = "training data") -> list[Series]:
         return read_dataset(data, freq=self.freq, target_dim=self.target_dim, what=what)
 
-    def _training_loader(self, windows: WindowData, module: TimeGradModule) -> TrainingWindows:
-        return TrainingWindows(
-            windows,
-            batch_size=self.train_config.batch_size,
-            batches=-(-self.train_config.steps // self._epochs),
-            module=module,
-        )
-
     @property
     def _epochs(self) -> int:
         return -(-self.train_config.steps // self.train_config.steps_per_epoch)
+
+    @property
+    def _batches_per_epoch(self) -> int:
+        return -(-self.train_config.steps // self._epochs)
 
     def _start_weights(
         self, module: TimeGradModule, series: list[Series], predictor: PyTorchPredictor | None
@@ -256,7 +295,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 "the predictor was made with other model options than this estimator's; use the same"
             ) from error
 
-    def _trainer(self, *, validated: bool) -> tuple[pl.Trainer, ModelCheckpoint | None]:
+    def _trainer(self, folder: str, *, validated: bool) -> tuple[pl.Trainer, BestCheckpoint | None]:
         config = self.train_config
         options = dict(self.trainer_kwargs)
         # A copy: GluonTS itself pops the list and so loses it on the second train.
@@ -265,11 +304,11 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             callbacks.append(TrainingBar())
         if validated and config.patience:
             callbacks.append(
-                EarlyStopping("val_loss", patience=config.patience, check_on_train_epoch_end=True)
+                Patience("val_loss", patience=config.patience, check_on_train_epoch_end=True)
             )
         checkpoint = None
         if options.get("enable_checkpointing", True):
-            checkpoint = ModelCheckpoint(
+            checkpoint = BestCheckpoint(
                 monitor="val_loss" if validated else None,
                 save_last=True,
                 save_on_train_epoch_end=True,
@@ -279,8 +318,13 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         if "max_epochs" not in options and "max_steps" not in options:
             # Not max_steps: Lightning would resume in the middle of an epoch that is over.
             options["max_epochs"] = self._epochs
+        if options.get("max_epochs") == -1:
+            raise InputError(
+                "max_epochs is -1; the learning rates need to know how long training is"
+            )
         ours = {
             "accelerator": "auto",
+            "default_root_dir": folder,
             "max_epochs": -1 if "max_steps" in options else None,
             "gradient_clip_val": config.gradient_clip or None,
             "logger": False,
@@ -311,59 +355,22 @@ def _interruptible() -> Iterator[None]:
 def _changes(series: list[Series], lag: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Changes over ``lag`` steps of all series, and where they are known; for 0 the values."""
     values = [one.values for one in series]
+    known = [one.observed[lag:] & one.observed[: max(len(one.values) - lag, 0)] for one in series]
     if lag:
-        values = [x[lag:] - x[: len(x) - lag] for x in values]
-    known = [one.observed[lag:] & one.observed[: len(one.observed) - lag] for one in series]
-    as_tensor = [torch.cat([torch.from_numpy(part) for part in parts]) for parts in (values, known)]
-    return as_tensor[0], as_tensor[1]
+        values = [x[lag:] - x[: max(len(x) - lag, 0)] for x in values]
+    return torch.from_numpy(np.concatenate(values)), torch.from_numpy(np.concatenate(known))
 
 
-def _check_options(estimator: TimeGradEstimator) -> None:
-    model, train = estimator.model, estimator.train_config
-    positive = {
-        "prediction_length": estimator.prediction_length,
-        "target_dim": estimator.target_dim,
-        "context_length": model.context_length,
-        "num_layers": model.num_layers,
-        "hidden_size": model.hidden_size,
-        "cond_size": model.cond_size,
-        "denoiser_layers": model.denoiser_layers,
-        "denoiser_width": model.denoiser_width,
-        "dilation_cycle": model.dilation_cycle,
-        "diffusion_steps": model.diffusion_steps,
-        "sampling_steps": model.sampling_steps,
-        "steps": train.steps,
-        "steps_per_epoch": train.steps_per_epoch,
-        "batch_size": train.batch_size,
-        "learning_rate": train.learning_rate,
-    }
-    for name, value in positive.items():
-        if value is not None and not 0 < value < math.inf:
-            raise InputError(f"{name} is {value}; it must be positive")
-    not_negative = {
-        "lead_time": estimator.lead_time,
-        "difference": model.difference or 0,
-        "lag_noise": model.lag_noise,
-        "patience": train.patience,
-        "weight_decay": train.weight_decay,
-        "gradient_clip": train.gradient_clip,
-    }
-    for name, value in not_negative.items():
-        if not 0 <= value < math.inf:
-            raise InputError(f"{name} is {value}; it must not be negative")
-    if train.seed is not None and not 0 <= train.seed < 2**63:
-        raise InputError(f"seed is {train.seed}; it must lie in 0 .. 2**63 - 1")
-    if model.lags is not None and (not model.lags or min(model.lags) < 1):
-        raise InputError(f"lags are {model.lags}; they must be whole numbers of at least 1")
-    if model.sampling_steps is not None and model.sampling_steps > model.diffusion_steps:
+def _check_checkpoint(path: Path) -> None:
+    """Raises `InputError` unless the file is a checkpoint that training can go on from."""
+    if not path.is_file():
+        raise InputError(f"there is no checkpoint {path}; give the path of a last.ckpt")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file that is something else may fail in any way
+        raise InputError(f"{path} is not a checkpoint; give the path of a last.ckpt") from error
+    missing = {"state_dict", "optimizer_states", "history", "total_steps"} - set(content)
+    if missing:
         raise InputError(
-            f"sampling_steps is {model.sampling_steps}; the chain has only {model.diffusion_steps} steps"
-        )
-    for name, share in (("dropout", model.dropout), ("ema_decay", train.ema_decay)):
-        if not 0 <= share < 1:
-            raise InputError(f"{name} is {share}; it must lie in [0, 1)")
-    if model.schedule not in ("cosine", "jsd") and not 0 < model.beta_start <= model.beta_end < 1:
-        raise InputError(
-            f"beta_start {model.beta_start} and beta_end {model.beta_end} must satisfy "
-            "0 < beta_start <= beta_end < 1"
+            f"{path} holds no {', '.join(sorted(missing))}; give the path of a last.ckpt"
         )

@@ -6,6 +6,8 @@ step of the calendar has the same features in training, in a forecast and in nex
 
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -44,6 +46,14 @@ _SECONDS = {"s": 1, "min": 60, "h": 3600, "D": 86400}
 _DAY, _WEEK = 86400, 7 * 86400
 # Longer lags would make the history that every window carries longer than the data often is.
 _MAX_LAG = 1024
+
+
+@contextmanager
+def quiet_business_days() -> Iterator[None]:
+    """Silences pandas' warning that business-day periods may go: a benchmark set is made of them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def to_period_freq(freq: str) -> str:
@@ -143,9 +153,7 @@ def time_features(start: pd.Period, length: int) -> np.ndarray:
     :math:`\sin(2\pi v/P), \cos(2\pi v/P)`; :math:`P` is fixed by the calendar (24 hours, 7 days),
     not by the largest value in the data.
     """
-    with warnings.catch_warnings():
-        # pandas warns that business-day periods may go; the exchange-rate benchmark needs them.
-        warnings.simplefilter("ignore", FutureWarning)
+    with quiet_business_days():
         index = pd.period_range(start, periods=length, freq=start.freq)
         base = split_freq(start.freqstr)[1]
         phases = [

@@ -6,10 +6,11 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
 from timediff.config import TrainConfig
+from timediff.errors import InputError
 from timediff.model import Batch, TimeGrad
 from timediff.progress import progress_bar
 
@@ -97,8 +98,15 @@ class TimeGradModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["seed"], checkpoint["history"] = self.seed, list(self.history)
+        checkpoint["total_steps"] = int(self.trainer.estimated_stepping_batches)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        total = int(self.trainer.estimated_stepping_batches)
+        if checkpoint["total_steps"] != total:
+            raise InputError(
+                f"the checkpoint is of a training of {checkpoint['total_steps']} steps, whose learning "
+                f"rates do not suit {total}; give the same number of steps, or train_from its predictor"
+            )
         self.seed, self.history = checkpoint["seed"], list(checkpoint["history"])
 
     def configure_optimizers(self) -> Any:
@@ -120,6 +128,14 @@ class TimeGradModule(pl.LightningModule):
 
 def _observed_mean(error: Tensor, observed: Tensor) -> Tensor:
     return (error * observed).sum() / observed.sum().clamp(min=1)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Ours: a class of its own, because Lightning takes two of one class only by chance."""
+
+
+class Patience(EarlyStopping):
+    """Ours, beside any that the user brings."""
 
 
 class TrainingBar(Callback):

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from timediff.config import ModelConfig
 from timediff.errors import InputError
+from timediff.frequency import quiet_business_days
 from timediff.model import PATHS_PER_STREAM, Batch, Shape, TimeGrad
 from timediff.progress import progress_bar
 from timediff.windows import Series, check_series, forecast_batch, read_entry
@@ -72,7 +73,7 @@ class TimeGradPredictor(PyTorchPredictor):
 
         Args:
             dataset: GluonTS entries, target ``[D, T]`` (``[T]`` for one dimension).
-            num_samples: S.
+            num_samples: S. Paths are drawn twenty at a time, so 1 takes as long as 20.
             seed: The same seed gives the same paths; drawn from torch's generator when left out.
             progress: Show a progress bar on stderr.
 
@@ -109,12 +110,14 @@ class TimeGradPredictor(PyTorchPredictor):
                 )[:, :, self.lead_time :]
                 count += len(series)
                 for one, samples in zip(series, paths.numpy(), strict=True):
+                    with quiet_business_days():
+                        start = one.start + len(one.values) + self.lead_time
                     entry = one.entry
                     # The layout of the forecast follows that of the target.
                     flat = np.ndim(entry["target"]) == 1
                     yield SampleForecast(
                         samples=samples[..., 0] if flat else samples,
-                        start_date=one.start + len(one.values) + self.lead_time,
+                        start_date=start,
                         item_id=entry.get("item_id"),
                         info=entry.get("info"),
                     )
@@ -189,11 +192,15 @@ class TimeGradPredictor(PyTorchPredictor):
             model = TimeGrad(ModelConfig(**described["model"]), Shape(**described["shape"]))
             model.load_state_dict(load_file(path / _WEIGHTS))
             options = ("freq", "prediction_length", "lead_time", "batch_size", "memory")
-            return cls(model, device=device, **{name: described[name] for name in options})
+            predictor = cls(model, device="cpu", **{name: described[name] for name in options})
         except Exception as error:  # a damaged file may fail in any way
             raise InputError(
                 f"the predictor in {path} cannot be read ({type(error).__name__}); save it again"
             ) from error
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise InputError(f"device {device} is not there; give device='cpu'")
+        predictor.to(device)
+        return predictor
 
 
 def _name(cls: type) -> str:

@@ -41,8 +41,9 @@ def ancestral(
     )
     shrink = (1 - schedule.beta).rsqrt().tolist()
     share = (schedule.beta / schedule.sigma).tolist()
+    steps = torch.arange(schedule.num_steps + 1, device=x.device)
     for n in range(schedule.num_steps, 0, -1):
-        eps_hat = denoiser(x, schedule.level(torch.tensor(n, device=x.device)))
+        eps_hat = denoiser(x, schedule.level(steps[n]))
         x = shrink[n] * (x - share[n] * eps_hat)
         if n > 1:
             x = x + spread[n] * noise(n)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Below this a dimension counts as constant.
-EPSILON = 1e-10
+# A spread below this share of its location is rounding: the dimension counts as constant.
+ROUNDING = 1e-6
 
 
 def mean_scale(x: Tensor, observed: Tensor, default: Tensor) -> tuple[Tensor, Tensor]:
@@ -21,7 +21,7 @@ def mean_scale(x: Tensor, observed: Tensor, default: Tensor) -> tuple[Tensor, Te
     count = observed.sum(dim=1, keepdim=True)
     scale = (x.abs() * observed).sum(dim=1, keepdim=True) / count.clamp(min=1)
     typical = (default[0].square() + default[1].square()).sqrt()
-    return torch.zeros_like(scale), torch.where(scale > EPSILON, scale, typical)
+    return torch.zeros_like(scale), torch.where(scale > ROUNDING * 1e-4 * typical, scale, typical)
 
 
 def std_scale(x: Tensor, observed: Tensor, default: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,8 +30,7 @@ def std_scale(x: Tensor, observed: Tensor, default: Tensor) -> tuple[Tensor, Ten
     loc = (x * observed).sum(dim=1, keepdim=True) / count.clamp(min=1)
     spread = ((x - loc) * observed).square().sum(dim=1, keepdim=True) / count.clamp(min=1)
     scale = spread.sqrt()
-    # Rounding leaves a constant series a tiny spread: compare with its size.
-    flat = scale <= EPSILON + 1e-6 * loc.abs()
+    flat = scale <= ROUNDING * loc.abs()
     return torch.where(count > 0, loc, default[0]), torch.where(flat, default[1], scale)
 
 
@@ -69,8 +68,8 @@ def training_default(x: Tensor, observed: Tensor) -> Tensor:
     count = observed.sum(dim=0)
     loc = (x * observed).sum(dim=0) / count.clamp(min=1)
     scale = (((x - loc) * observed).square().sum(dim=0) / count.clamp(min=1)).sqrt()
-    scale = torch.where(scale > EPSILON + 1e-6 * loc.abs(), scale, loc.abs())
-    usable = (count > 0) & (scale > EPSILON)
+    scale = torch.where(scale > ROUNDING * loc.abs(), scale, loc.abs())
+    usable = (count > 0) & (scale > 0)
     fallback = scale[usable].median() if usable.any() else scale.new_ones(())
     scale = torch.where(usable, scale, fallback)
     return torch.stack([loc, scale]).to(torch.get_default_dtype())

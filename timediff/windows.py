@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from timediff.errors import InputError
-from timediff.frequency import time_features, to_period_freq
+from timediff.frequency import quiet_business_days, time_features, to_period_freq
 from timediff.model import Batch, Shape
 
 
@@ -174,7 +174,9 @@ class WindowData:
             blank = np.zeros((past, dim), np.float32)
             values += [blank, one.values]
             observed += [blank.astype(bool), one.observed]
-            features.append(time_features(one.start - past, past + length))
+            with quiet_business_days():
+                first = one.start - past
+            features.append(time_features(first, past + length))
             row += past
             # Only series too short for one whole window are padded; at least one known step must be left.
             earliest = min(past, length - horizon)
@@ -261,7 +263,8 @@ def forecast_batch(series: list[Series], shape: Shape) -> Batch:
         if known:
             target[i, -known:] = one.values[-known:]
             observed[i, -known:] = one.observed[-known:]
-        first = one.start + (len(one.values) - shape.context_length)
+        with quiet_business_days():
+            first = one.start + (len(one.values) - shape.context_length)
         features[i] = time_features(first, near)
     dtype = torch.get_default_dtype()
     return Batch(
