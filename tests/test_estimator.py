@@ -16,7 +16,7 @@ from gluonts.ev.metrics import MSE, MeanWeightedSumQuantileLoss
 from gluonts.evaluation import MultivariateEvaluator, make_evaluation_predictions
 from gluonts.model import evaluate_model
 from gluonts.torch.model.estimator import PyTorchLightningEstimator
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from tiny import (
     HISTORY,
     HORIZON,
@@ -566,3 +566,87 @@ def test_trainer_and_module_are_of_one_package(tmp_path):
     output = estimator(tmp_path).train_model([entry()])
     assert isinstance(output.trainer, pl.Trainer)
     assert isinstance(output.trained_net, pl.LightningModule)
+
+
+@pytest.mark.parametrize("length", [3, 10, 13, 23, 24, 25])
+def test_a_short_series_beside_a_long_one_does_not_stop_the_default_training(tmp_path, length):
+    data = [entry(length=120), entry(length=length, seed=1, item_id="short")]
+    model = MODEL._replace(difference=None)  # a day of hours
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        output = estimator(tmp_path, model=model).train_model(data)
+    assert output.predictor.network.shape.difference == 24
+    assert np.isfinite(paths(output.predictor, data)).all()
+
+
+@pytest.mark.parametrize(("length", "difference"), [(200, 24), (30, 0)])
+def test_the_default_difference_is_a_day_if_the_series_are_long_enough(
+    tmp_path, length, difference
+):
+    model = MODEL._replace(difference=None)
+    output = estimator(tmp_path, model=model).train_model([entry(length=length)])
+    assert output.predictor.network.shape.difference == difference
+    again = estimator(tmp_path, model=model).train_from(output.predictor, [entry(length=200)])
+    assert again.network.shape.difference == difference
+
+
+def test_a_difference_longer_than_the_series_is_refused(tmp_path):
+    with pytest.raises(InputError, match="difference is 60"):
+        estimator(tmp_path, model=MODEL._replace(difference=60)).train([entry(length=60)])
+
+
+def test_patience_needs_validation_data(tmp_path):
+    with pytest.raises(InputError, match="patience"):
+        estimator(tmp_path, train=TRAIN._replace(patience=1)).train([entry()])
+
+
+def test_callbacks_of_the_kinds_we_use_ourselves_are_welcome(tmp_path):
+    own = [
+        ModelCheckpoint(dirpath=tmp_path / "own", save_last=True),
+        EarlyStopping("val_loss", patience=50),
+    ]
+    train = TRAIN._replace(patience=50)
+    made = estimator(tmp_path, train=train, trainer_kwargs={"callbacks": own})
+    made.train([entry()], [entry()])
+    assert (tmp_path / "own" / "last.ckpt").is_file()
+    assert (tmp_path / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_without_a_folder_nothing_is_left_in_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    TimeGradEstimator(HORIZON, model=MODEL, train=TRAIN, progress=False).train([entry()], [entry()])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_of_a_shorter_training_or_of_none_is_refused(tmp_path):
+    estimator(tmp_path).train([entry()])
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    longer = estimator(tmp_path, train=TRAIN._replace(steps=12))
+    with pytest.raises(InputError, match="same number of steps"):
+        longer.train([entry()], ckpt_path=last)
+    other = tmp_path / "notes.txt"
+    other.write_text("not a checkpoint")
+    with pytest.raises(InputError, match="not a checkpoint"):
+        estimator(tmp_path).train([entry()], ckpt_path=other)
+    torch.save({"state_dict": {}}, other)
+    with pytest.raises(InputError, match="optimizer_states"):
+        estimator(tmp_path).train([entry()], ckpt_path=other)
+
+
+def test_a_chain_that_ends_before_pure_noise_is_named(tmp_path):
+    with pytest.warns(UserWarning, match="77% of the data's variance"):
+        estimator(tmp_path).train([entry()])
+    enough = MODEL._replace(diffusion_steps=60)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*variance.*")
+        estimator(tmp_path, model=enough).train([entry()])
+
+
+@pytest.mark.parametrize("scaling", ["mean", "std", "global"])
+def test_data_in_tiny_units_is_forecast_in_tiny_units(tmp_path, scaling):
+    model = MODEL._replace(scaling=scaling, diffusion_steps=60)
+    data, small = entry(), entry()
+    small["target"] = data["target"] * np.float32(1e-12)
+    made = [estimator(tmp_path, model=model).train([one]) for one in (data, small)]
+    large, tiny = paths(made[0], [data]), paths(made[1], [small])
+    np.testing.assert_allclose(tiny * 1e12, large, rtol=1e-3, atol=1e-3)

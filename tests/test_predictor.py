@@ -350,3 +350,11 @@ def test_a_file_cannot_have_a_module_imported(predictor, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"{title} refused" for title in sorted(changes)]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
+def test_a_device_that_is_not_there_is_named(tmp_path):
+    predictor = estimator(tmp_path).train([entry()])
+    predictor.serialize(tmp_path / "kept")
+    with pytest.raises(InputError, match="device cuda is not there"):
+        TimeGradPredictor.deserialize(tmp_path / "kept", device="cuda")

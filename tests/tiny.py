@@ -18,6 +18,7 @@ QUIET = pytest.mark.filterwarnings(
     "ignore:Checkpoint directory.*",
     "ignore:.*does not have many workers.*",
     "ignore:.*DataFrame.sum.*",
+    "ignore:after 5 diffusion steps.*",
 )
 HORIZON = 4
 MODEL = ModelConfig(
