@@ -220,7 +220,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         folder = str(given) if given else tempfile.mkdtemp(prefix="timediff-")
         trainer, checkpoint = self._trainer(folder, validated=validation is not None)
         try:
-            with _interruptible():
+            with _interruptible(), _quiet_lightning():
                 trainer.fit(module, training, validation, ckpt_path=ckpt_path)
         except BaseException:
             logger.warning(f"training stopped; its checkpoints are in {folder}")
@@ -332,11 +332,17 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
         }
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message=".*(GPU available|max_epochs|does not have many).*"
-            )
+        with _quiet_lightning():
             return pl.Trainer(**{**ours, **options, "callbacks": callbacks}), checkpoint
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Without Lightning's warnings about what is as it should be here."""
+    expected = ".*(max_epochs|validation_step|num_workers|LeafSpec|does not have many workers).*"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=expected)
+        yield
 
 
 @contextmanager
