@@ -2,11 +2,13 @@
 
 python evaluation/finite.py --data-dir FOLDER [--steps 20] [--out evaluation/results/finite.json]
 
-Data sets too short for their own training part are listed with the reason.
+Data sets too short for their own training part are listed with the reason. The exit status is 1 if a
+number is not finite or nothing could be trained on.
 """
 
 import argparse
 import json
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,7 @@ def check(name: str, folder: Path, preset: str, steps: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=20)
@@ -63,10 +65,15 @@ def main() -> None:
         for preset in PRESETS:
             rows.append(check(folder.name, folder, preset, options.steps))
             print(rows[-1], flush=True)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(rows, indent=1) + "\n")
     bad = [row["dataset"] for row in rows if not row.get("finite", True)]
-    print(f"not finite: {', '.join(bad)}" if bad else "all finite")
+    trained = sum("finite" in row for row in rows)
+    print(
+        f"not finite: {', '.join(bad)}" if bad else f"all finite in {trained} of {len(rows)} runs"
+    )
+    return 1 if bad or not trained else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

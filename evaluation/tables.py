@@ -12,23 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from timediff.config import PRESETS
+from timediff.record import TITLES
 
 HERE = Path(__file__).resolve().parent
 README, DETAILS = HERE.parent / "README.md", HERE / "README.md"
-
-SHORT = {
-    "mean_wquantile_loss_sum": "CRPS_sum",
-    "mean_wquantile_loss": "CRPS (quantiles)",
-    "crps_sum": "CRPS_sum (ensemble)",
-    "crps": "CRPS (ensemble)",
-    "energy_score": "energy score",
-    "nd": "ND",
-    "nrmse": "NRMSE",
-    "coverage_50": "50 % cov.",
-    "coverage_90": "90 % cov.",
-    "coverage_50_sum": "50 % cov. of sum",
-    "coverage_90_sum": "90 % cov. of sum",
-}
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
@@ -107,7 +94,7 @@ def details(records: list[dict[str, Any]]) -> str:
         rows = [
             ["", "timediff", *(f"seed {s['seed']}" for s in record["per_seed"]), "seasonal naive"]
         ]
-        for metric, name in SHORT.items():
+        for metric, name in TITLES.items():
             each = [number(result["metrics"][metric]) for result in record["per_seed"]]
             rows.append([name, with_error(record, metric), *each, number(baseline[metric])])
         for name, ours in record["aggregates"].items():

@@ -81,11 +81,13 @@ print(pd.Series(score(paths, truth)).round(4).to_string())
 
 # %%
 weights = data.aggregates["net_load"].weights
+hours = pd.period_range(forecasts[0].start_date, periods=horizon).hour
+peak = int(np.flatnonzero(hours == 19)[0])
 net = paths[0] @ weights  # [S, T]
 shuffled = np.random.default_rng(0).permuted(paths[0], axis=0) @ weights
 print("90 % range of the net load at 19:00, kWh per hour")
-print("  joint paths      ", np.quantile(net[:, 19], [0.05, 0.95]).round(2))
-print("  independent paths", np.quantile(shuffled[:, 19], [0.05, 0.95]).round(2))
+print("  joint paths      ", np.quantile(net[:, peak], [0.05, 0.95]).round(2))
+print("  independent paths", np.quantile(shuffled[:, peak], [0.05, 0.95]).round(2))
 
 # %% [markdown]
 # ## Look

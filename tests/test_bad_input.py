@@ -84,6 +84,12 @@ def test_the_good_folder_would_be_trained_on(refused):
         (["--seed", "one"], "seed"),
         (["--validation-windows", "-1"], "--validation-windows is -1"),
         (["--validation-windows", "27"], "no window to train on"),
+        (["--train.patience", "3"], "give --validation-windows"),
+        (["--dataset", "x" * 5000], "File name too long"),
+        (["--dataset", "y/" * 5000], "File name too long"),
+        (["--data-dir", "x" * 5000], "File name too long"),
+        (["--config", "x" * 5000], "File name too long"),
+        (["--out", "x" * 5000], "File name too long"),
         (["--device", "toaster"], "device 'toaster' is not known"),
         (["--device", "cuda:99"], "device cuda:99 is not there"),
         (["--preset", "best"], "preset 'best' is not known"),
@@ -114,6 +120,8 @@ def test_the_data_directory_of_the_environment(refused, monkeypatch):
         (b"foo: [1\n", "onfig"),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"just words\n", "onfig"),
+        (b"seed: [1\n", "onfig"),
+        (b"seed: three\n", "seed"),
     ],
 )
 def test_configuration_files(refused, tmp_path, content, said):
@@ -181,6 +189,56 @@ def remove(name):
 def test_data(refused, tmp_path, make, said):
     make(tmp_path / "bad")
     assert said in refused("--dataset", "bad")
+
+
+def missing(rows, columns=slice(None)):
+    values = entry(dim=3, length=120)["target"].T
+    values[rows, columns] = np.nan
+    return values
+
+
+NET = {"aggregates": {"net": {"unit": "kW", "weights": {"load 0": 1, "load 2": -1}}}}
+UNSCORABLE = {
+    "no truth": (
+        lambda f: wide_folder(f, values=missing(slice(-8, None))),
+        "of the truth is missing",
+    ),
+    "no aggregate": (
+        lambda f: wide_folder(f, values=missing(slice(-8, None), 2), **NET),
+        "aggregate net: The weighted sum is observed at no step",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "said"), UNSCORABLE.values(), ids=UNSCORABLE)
+def test_what_cannot_be_scored_is_not_trained(refused, tmp_path, make, said):
+    make(tmp_path / "bad")
+    line = refused("--dataset", "bad")
+    assert said in line and "dataset bad" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_scored_leaves_an_earlier_run_alone(refused, tmp_path):
+    result = tmp_path / "out" / "seed-1" / "result.json"
+    result.parent.mkdir(parents=True)
+    result.write_text("{}")
+    settings = {"dataset": "good", "checksum": "", "model": {}, "train": {}}
+    (tmp_path / "out" / "settings.json").write_text(json.dumps(settings))
+    make, said = UNSCORABLE["no truth"]
+    make(tmp_path / "bad")
+    assert said in refused("--dataset", "bad") and result.is_file()
+
+
+@pytest.mark.parametrize("length", [4, 3, 1])
+def test_a_test_series_without_history(refused, tmp_path, length):
+    folder = tmp_path / "bad"
+    values = entry(dim=2, length=60)["target"]
+    for split, rows in {"train": values, "test": values[:, :length]}.items():
+        (folder / split).mkdir(parents=True)
+        lines = [json.dumps({"start": "2020-01-06", "target": row.tolist()}) for row in rows]
+        (folder / split / "data.json").write_text("\n".join(lines))
+    (folder / "metadata.json").write_text('{"freq": "h", "prediction_length": 4}')
+    assert f"test window 0 of bad has {length} steps" in refused("--dataset", "bad")
 
 
 @pytest.mark.parametrize("out", ["file", "file/below"])

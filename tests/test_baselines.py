@@ -140,7 +140,10 @@ def seasonal(steps, season, *, seed=5, noise=0.1):
 
 def choose(train, histories, truth=None, *, seasons=(4, 7), seed=0):
     truth = np.ones((len(histories), 5, train.shape[1])) if truth is None else truth
-    return best_seasonal_naive(train, histories, truth, seasons=seasons, num_samples=30, seed=seed)
+    gaps = [len(history) - len(train) for history in histories]
+    return best_seasonal_naive(
+        train, histories, truth, gaps=gaps, seasons=seasons, num_samples=30, seed=seed
+    )
 
 
 def test_the_season_that_fits_the_test_windows_is_chosen_and_all_are_scored():
@@ -163,15 +166,16 @@ def test_the_differences_see_training_data_only():
     np.testing.assert_array_equal(first[0], second[0])
 
 
-def test_window_after_window_keeps_its_position_in_the_cycle():
+@pytest.mark.parametrize("ends", [[300, 318, 336], [307, 325], [336, 300], [288]])
+def test_windows_keep_their_position_in_the_cycle(ends):
     # As above, nights are 0; the horizon of 18 is no multiple of the cycle of 12.
     day = np.tile(np.arange(12) >= 6, 40)[:, None]
     full = day * np.random.default_rng(6).gamma(2.0, size=(len(day), 2))
-    ends = [300, 318, 336]
     paths, _ = best_seasonal_naive(
         full[:300],
         [full[:end] for end in ends],
-        np.ones((3, 18, 2)),
+        np.ones((len(ends), 18, 2)),
+        gaps=[end - 300 for end in ends],
         seasons=(12,),
         num_samples=20,
         seed=0,
@@ -216,10 +220,18 @@ def test_wrong_input_is_refused():
         lambda: choose(train[:5], [train]),
         lambda: choose(train, [train], seasons=()),
         lambda: choose(train, [train], seasons=(0, 4)),
+        lambda: choose(train, [train, train], np.ones((1, 2, 3))),
+        lambda: choose(train, [train], np.ones((2, 3))),
     ):
         with pytest.raises(InputError) as caught:
             bad()
         assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
+def test_an_empty_history_is_named():
+    train = walk(20)
+    with pytest.raises(InputError, match="has no history to go on from"):
+        paths_of(train[:0], train, season=1, horizon=2)
 
 
 @pytest.mark.skipif(
@@ -236,6 +248,7 @@ def test_citylearn2022_baseline_is_as_strong_as_it_should_be():
             full[: ends[0]],
             [full[:end] for end in ends],
             truth,
+            gaps=ends - ends[0],
             seasons=(24, 168),
             num_samples=100,
             seed=seed,

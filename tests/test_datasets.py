@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from timediff.datasets import SPECS, list_datasets, load_dataset, main
 from timediff.errors import InputError
-from timediff.folders import checksum
+from timediff.folders import checksum, quiet_business_days, unique_names
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -390,6 +391,55 @@ def test_series_that_end_at_another_time_are_named(tmp_path):
     assert loaded.train[0]["start"] == pd.Period("2020-01-01", freq="h")
 
 
+@given(st.lists(st.sampled_from(["a", "b", "a_0", "a_1", "a_1_", "b_2"]), max_size=8))
+def test_unique_names(names):
+    unique = unique_names(names)
+    assert len(set(unique)) == len(unique) == len(names)
+    for position, (before, after) in enumerate(zip(names, unique, strict=True)):
+        assert (
+            (after == before)
+            if names.count(before) == 1
+            else after.startswith(f"{before}_{position}")
+        )
+
+
+def test_series_of_one_name_get_their_position(tmp_path):
+    folder = write_gluonts(tmp_path / "x", noise(DIMS, LENGTH + HORIZON), train_length=LENGTH)
+    ids = ["north", "north", "south"]
+
+    def named(lines):
+        return [line | {"item_id": ids[i % DIMS]} for i, line in enumerate(lines)]
+
+    rewrite(folder / "train" / "data.json", named)
+    assert load_dataset(str(folder)).columns == ["north_0", "north_1", "south"]
+
+
+def test_a_parquet_table_with_two_columns_of_one_name(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = write_wide(tmp_path / "x", frame())
+    columns = [pa.array(frame().index), *(pa.array(column) for column in noise(2, LENGTH))]
+    table = pa.table(columns, names=["time", "load", "load"])
+    pq.write_table(table, folder / "data.parquet")
+    fails(str(folder), match="cannot be read .*load")
+
+
+def test_only_what_pandas_says_of_business_days_is_silenced(recwarn):
+    with quiet_business_days():
+        pd.period_range("2020-01-06", periods=3, freq="B") + 1
+    assert len(recwarn) == 0
+    with quiet_business_days(), pytest.warns(FutureWarning, match="another"):
+        warnings.warn("another", FutureWarning, stacklevel=1)
+
+
+def too_short(folder):
+    rewrite(
+        folder / "test" / "data.json",
+        lambda lines: [line | {"target": line["target"][-HORIZON:]} for line in lines],
+    )
+
+
 def drop_last(folder):
     rewrite(folder / "test" / "data.json", lambda lines: lines[:-1])
 
@@ -428,6 +478,7 @@ def no_stamp(folder):
 @pytest.mark.parametrize(
     ("damage", "match"),
     [
+        (too_short, "test window 0 of .* has 4 steps, which leaves nothing before the 4 steps"),
         (drop_last, "3 training and 5 test series"),
         (drop_window, "3 training and 3 test series, expected 3 and 2 times"),
         (truncate, r"line 6 of .*data\.json is not a series"),

@@ -19,9 +19,12 @@ import pytest
 import yaml
 from tiny import HORIZON, QUIET, TINY, entry, wide_folder
 
+import timediff
 from timediff.config import PRESETS, ModelConfig, TrainConfig
 from timediff.evaluate import main, make_parser, parse
 from timediff.metrics import METRICS, score
+from timediff.record import TITLES, as_json, mean, standard_error
+from timediff.specs import SPECS
 
 pytestmark = QUIET
 
@@ -122,7 +125,7 @@ def test_every_field_of_the_configurations_is_an_option_with_help(group):
     actions = {action.dest: action for action in make_parser("default")._actions}
     for name, annotation in annotations.items():
         value = another(getattr(config(), name), annotation)
-        options, _ = parse([f"--{group}.{name}", str(value)])
+        options, _ = parse([f"--{group}.{name}", str(value), "--validation-windows", "1"])
         before = getattr(PRESETS["default"], group)
         assert getattr(options, group) == before._replace(**{name: value}) != before
         text = actions[f"{group}.{name}"].help
@@ -178,12 +181,54 @@ def test_steps_and_epochs_are_short_for_training_steps():
     assert parse(["--epochs", "3", "--train.steps_per_epoch", "25"])[0].train.steps == 75
 
 
+@pytest.mark.parametrize(
+    ("line", "steps"),
+    [
+        (["--steps", "20"], 20),
+        (["--epochs", "2"], 60),
+        (["--train.steps", "40"], 40),
+        (["--train.steps", "40", "--epochs", "2"], 60),
+        ([], 300),
+    ],
+)
+@pytest.mark.parametrize("content", ["epochs: 10", "steps: 300", "train: {steps: 300}"])
+def test_the_length_on_the_command_line_beats_the_one_in_the_file(tmp_path, content, line, steps):
+    file = tmp_path / "options.yaml"
+    file.write_text(f"{content}\n")
+    per_epoch = ["--train.steps_per_epoch", "30"]
+    assert parse(["--config", str(file), *per_epoch, *line])[0].train.steps == steps
+
+
+@pytest.mark.parametrize(
+    "line", ["seed: 3", "seed: [3]", "seed:   3   # as always", "seed:\n  - 3"]
+)
+def test_a_single_seed_in_a_file_needs_no_brackets(tmp_path, line):
+    file = tmp_path / "options.yaml"
+    file.write_text(f"preset: paper\n{line}\nepochs: 2\n")
+    options, _ = parse(["--config", str(file)])
+    assert options.seeds == [3] and options.train.steps == 200
+
+
 @pytest.mark.parametrize("file", sorted((HOME / "evaluation" / "configs").glob("*.yaml")))
 def test_the_configurations_in_the_repository_are_read(file):
     options, _ = parse(["--config", str(file)])
     content = yaml.safe_load(file.read_text())
     assert options.dataset == content["dataset"]
     assert options.preset == content.get("preset", "default")
+    assert options.out.name == file.stem
+
+
+def test_every_published_set_has_a_configuration_of_the_paper():
+    files = {file.stem for file in (HOME / "evaluation" / "configs").glob("*.yaml")}
+    assert {f"{name}-paper" for name, spec in SPECS.items() if spec.published} <= files
+
+
+def test_one_file_may_not_say_the_length_in_two_ways(tmp_path, capsys):
+    file = tmp_path / "options.yaml"
+    file.write_text("steps: 3\nepochs: 2\n")
+    with pytest.raises(SystemExit):
+        parse(["--config", str(file)])
+    assert "--steps and --epochs" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- the record
@@ -221,6 +266,19 @@ def test_the_record_has_what_is_needed_to_repeat_the_run(finished, folder):
     assert "commit" in record
     assert record["aggregates"]["net"]["unit"] == "kW"
     assert "aggregates" in record["baselines"]["seasonal_naive"]
+    assert record["versions"]["timediff"] == timediff.__version__
+    for row in record["per_seed"]:
+        assert row["shape"]["lags"] == [1, 3] and row["shape"]["difference"] == 0
+        assert row["shape"]["context_length"] == 6 and row["shape"]["target_dim"] == 3
+
+
+def test_means_errors_and_json_of_scores_that_are_not_defined():
+    rows = [{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": None}, {"a": 8.0, "b": float("nan")}]
+    assert mean(rows)["a"] == 4.0
+    assert standard_error(rows)["a"] == pytest.approx(np.sqrt(13 / 3))  # deviations -3, -1, 4
+    undefined = {"mean": mean(rows)["b"], "error": standard_error(rows)["b"], "one": (np.inf, 1)}
+    assert json.loads(as_json(undefined)) == {"mean": None, "error": None, "one": [None, 1]}
+    assert list(TITLES) == list(METRICS) and len(set(TITLES.values())) == len(TITLES)
 
 
 def test_means_and_standard_errors_are_those_of_the_seeds(finished):
@@ -485,13 +543,172 @@ def test_other_data_cannot_be_resumed(finished, tmp_path, capsys, no_training, f
     assert "(checksum changed)" in capsys.readouterr().err
 
 
-def test_without_resume_a_run_starts_afresh_and_spares_what_is_not_its_own(folder, tmp_path):
-    mine = tmp_path / "seed-data"
-    mine.mkdir()
-    (tmp_path / "seed-7").mkdir()
-    (tmp_path / "seed-7" / "result.json").write_text("{}")
-    assert run(folder, tmp_path, "--seed", "1")[0] == 0
-    assert mine.is_dir() and not (tmp_path / "seed-7").exists()
+RESULTS = ("record.json", "table.txt", "forecasts.parquet", "forecast.png")
+
+
+class Stop(Exception):
+    """Raised where the test has seen enough."""
+
+
+def stopped(*_args, **_options):
+    raise Stop
+
+
+def test_without_resume_a_run_starts_afresh_and_spares_what_is_not_its_own(
+    folder, finished, tmp_path, monkeypatch
+):
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    kept = [out / "seed-data", out / "notes.txt"]
+    kept[0].mkdir()
+    kept[1].touch()
+    assert all((out / name).is_file() for name in RESULTS)
+    monkeypatch.setattr("timediff.estimator.TimeGradEstimator.train_model", stopped)
+    with pytest.raises(Stop):
+        run(folder, out, "--seed", "1")
+    assert all(path.exists() for path in kept)
+    assert not (out / "seed-2").exists() and not (out / "seed-1" / "result.json").exists()
+    assert not any((out / name).exists() for name in RESULTS)
+
+
+@pytest.mark.parametrize("settings", [None, "{", "[]", '{"editor": "dark"}'])
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_seed_folders_that_are_not_ours_are_never_removed(
+    folder, tmp_path, capsys, no_training, settings, resume
+):
+    precious = tmp_path / "seed-7" / "harvest.csv"
+    precious.parent.mkdir()
+    precious.write_text("1")
+    if settings is not None:
+        (tmp_path / "settings.json").write_text(settings)
+    with pytest.raises(SystemExit) as stop:
+        main(command(folder, tmp_path, "--seed", "1", *resume))
+    assert stop.value.code == 2 and precious.read_text() == "1"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / ("settings.json" if resume and settings else "seed-7")) in line
+
+
+def test_two_runs_in_one_folder_do_not_mix(folder, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("fcntl", reason="no file locks here")
+    said = []
+
+    def second_run(*_args, **_options):
+        with pytest.raises(SystemExit) as stop:
+            main(command(folder, tmp_path))
+        said.append((stop.value.code, capsys.readouterr().err.splitlines()))
+        raise Stop
+
+    monkeypatch.setattr("timediff.estimator.TimeGradEstimator.train_model", second_run)
+    for _ in range(2):  # the lock ends with the run that held it
+        with pytest.raises(Stop):
+            main(command(folder, tmp_path))
+    for status, lines in said:
+        assert status == 2 and len(lines) == 1
+        assert f"another run is writing to {tmp_path}" in lines[0]
+    assert len(said) == 2
+
+
+def test_seconds_of_training_add_up_over_an_interrupt(folder, tmp_path, monkeypatch):
+    from timediff.estimator import TimeGradEstimator
+
+    train, pause = TimeGradEstimator.train_model, 0.5
+
+    def slow(self, *args, **options):
+        time.sleep(pause)
+        raise KeyboardInterrupt
+
+    def counted(self, *args, **options):
+        started = time.perf_counter()
+        output = train(self, *args, **options)
+        took.append(time.perf_counter() - started)
+        return output
+
+    took = []
+    with monkeypatch.context() as patch:
+        patch.setattr(TimeGradEstimator, "train_model", slow)
+        assert run(folder, tmp_path)[0] == 130
+    monkeypatch.setattr(TimeGradEstimator, "train_model", counted)
+    status, stdout, _ = run(folder, tmp_path, "--resume", "--json")
+    assert status == 0
+    assert json.loads(stdout)["seconds"]["training"] >= pause + took[0]
+
+
+def test_the_record_is_written_before_table_and_picture_can_fail(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("timediff.experiment.write_forecasts", stopped)
+    with pytest.raises(Stop):
+        run(folder, tmp_path)
+    assert record_of(tmp_path)["metrics"] and (tmp_path / "table.txt").is_file()
+
+
+# ---------------------------------------------------------------- names and clocks
+
+
+def test_series_named_like_the_keys_of_the_table_are_not_lost(tmp_path):
+    values = entry(dim=4, length=120)["target"].T
+    folder = wide_folder(tmp_path / "data", values=values)
+    names = ["sample", "time", "time_", "load"]
+    table = pd.read_csv(folder / "data.csv", index_col=0).set_axis(names, axis=1)
+    table.to_csv(folder / "data.csv", index_label="stamp")
+    assert run(folder, tmp_path / "out")[0] == 0
+    written = pd.read_parquet(tmp_path / "out" / "forecasts.parquet")
+    assert list(written.columns) == [
+        *("seed", "window", "sample", "time"),
+        *("sample_", "time__", "time_", "load"),
+    ]
+    assert set(written["sample"]) == set(range(20))
+    assert written["time"].dtype.kind == "M"
+    paths = np.load(tmp_path / "out" / "seed-1" / "paths.npy")
+    np.testing.assert_array_equal(written.to_numpy()[:, 4:].astype("f4"), paths.reshape(-1, 4))
+
+
+def test_series_of_one_name_are_told_apart(tmp_path):
+    values = entry(dim=3, length=120)["target"]
+    folder = gluonts_folder(tmp_path / "data", values, item_ids=["north", "south", "north"])
+    assert run(folder, tmp_path / "out")[0] == 0
+    written = pd.read_parquet(tmp_path / "out" / "forecasts.parquet")
+    assert list(written.columns[4:]) == ["north_0", "south", "north_2"]
+
+
+def gluonts_folder(path, values, *, item_ids, horizon=HORIZON, skip=0):
+    """``values [D, T]`` in the GluonTS layout with two windows, the first `skip` steps on."""
+    ends = {"train": [100], "test": [100 + skip + horizon, 100 + skip + 2 * horizon]}
+    for split, lengths in ends.items():
+        (path / split).mkdir(parents=True)
+        lines = [
+            json.dumps({"start": "2020-01-06", "item_id": name, "target": row[:end].tolist()})
+            for end in lengths
+            for name, row in zip(item_ids, values, strict=True)
+        ]
+        (path / split / "data.json").write_text("\n".join(lines) + "\n")
+    meta = {"freq": "h", "prediction_length": horizon}
+    (path / "metadata.json").write_text(json.dumps(meta))
+    return path
+
+
+def test_the_baseline_knows_how_far_a_window_is_from_training(tmp_path, monkeypatch):
+    seen = []
+
+    def watched(*_args, gaps, **_options):
+        seen.append(list(gaps))
+        raise Stop
+
+    monkeypatch.setattr("timediff.experiment.best_seasonal_naive", watched)
+    values = entry(dim=2, length=120)["target"]
+    folder = gluonts_folder(tmp_path / "data", values, item_ids=["a", "b"], skip=7)
+    with pytest.raises(Stop):
+        run(folder, tmp_path / "out")
+    with pytest.raises(Stop):
+        run(wide_folder(tmp_path / "wide", windows=3), tmp_path / "out")
+    assert seen == [[7, 7 + HORIZON], [0, HORIZON, 2 * HORIZON]]
+
+
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_business_days_are_evaluated_without_a_word_of_pandas(tmp_path):
+    folder = wide_folder(tmp_path / "data", freq="B")
+    table = pd.read_csv(folder / "data.csv", index_col=0)
+    table.index = pd.bdate_range("2020-01-06", periods=len(table), name="time")
+    table.to_csv(folder / "data.csv")
+    assert run(folder, tmp_path / "out")[0] == 0
 
 
 def test_a_signal_stops_a_real_run_with_status_130(folder, tmp_path):

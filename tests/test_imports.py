@@ -28,8 +28,8 @@ METHOD = [
 LAYERS = [
     *METHOD,
     *("progress", "windows", "lightning", "predictor", "estimator"),
-    *("specs", "folders", "download", "tables", "audit", "datasets"),
-    *("metrics", "baselines", "plots", "experiment", "evaluate"),
+    *("specs", "folders", "download", "tables", "lookup", "audit", "datasets"),
+    *("metrics", "baselines", "plots", "record", "outputs", "experiment", "evaluate"),
 ]
 
 

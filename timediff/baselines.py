@@ -55,22 +55,7 @@ def seasonal_naive(
     Returns:
         ``[S, horizon, D]`` in the precision of ``history``.
     """
-    if history.ndim != 2 or train.ndim != 2 or history.shape[1] != train.shape[1]:
-        raise InputError(
-            "The seasonal naive forecast needs a history [T, D] and training data [T0, D] of the same "
-            f"series, but their shapes are {history.shape} and {train.shape}."
-        )
-    if min(season, horizon, num_samples, cycle) < 1:
-        raise InputError(
-            f"Season ({season}), horizon ({horizon}), number of paths ({num_samples}) and cycle "
-            f"({cycle}) of a seasonal naive forecast must be at least 1."
-        )
-    if len(history) == 0 or len(train) < _needed(season, horizon, cycle):
-        raise InputError(
-            f"A seasonal naive forecast of {horizon} steps with season {season} needs a history and "
-            f"{_needed(season, horizon, cycle)} training steps, but there are {len(train)}: choose a "
-            "shorter season or horizon."
-        )
+    _check(history, train, season, horizon, num_samples, cycle)
     history = np.asarray(history, dtype=np.result_type(history, np.float32))
     differences = np.nan_to_num(train[season:] - train[:-season])
     if season == 1:
@@ -92,6 +77,7 @@ def best_seasonal_naive(
     histories: Sequence[Array],
     truth: Array,
     *,
+    gaps: Sequence[int],
     seasons: Sequence[int],
     num_samples: int,
     seed: int,
@@ -105,9 +91,9 @@ def best_seasonal_naive(
 
     Args:
         train: Training data, ``[T0, D]``.
-        histories: What was observed before each test window, ``[T, D]`` each, the w-th of which
-            (from 0) ends ``w`` horizons after the training data.
+        histories: What was observed before each test window, ``[T, D]`` each.
         truth: What happened, ``[W, H, D]``.
+        gaps: Steps from the end of the training data to the end of each history.
         seasons: Candidates, in steps, for instance ``(24, 168)``.
         num_samples: Sample paths.
         seed: Seed of all random numbers.
@@ -115,12 +101,8 @@ def best_seasonal_naive(
     Returns:
         Paths ``[W, S, H, D]``, and each candidate's score in the order of merit, the best first.
     """
+    _check_windows(histories, truth, gaps, seasons)
     horizon = truth.shape[1]
-    if not seasons or min(horizon, *seasons) < 1:
-        raise InputError(
-            f"The best seasonal naive forecast needs seasons and a horizon of at least 1 step, not "
-            f"{tuple(seasons)} and {horizon}."
-        )
     cycle = min(seasons)
     candidates = [season for season in seasons if len(train) >= _needed(season, horizon, cycle)]
     if not candidates:
@@ -137,15 +119,58 @@ def best_seasonal_naive(
                 num_samples=num_samples,
                 rng=np.random.default_rng([seed, window]),
                 cycle=cycle,
-                gap=window * horizon,
+                gap=gap,
             )
-            for window, history in enumerate(histories)
+            for window, (history, gap) in enumerate(zip(histories, gaps, strict=True))
         ]
         forecasts[season] = np.stack(paths)
         value = mean_wquantile_loss(*sum_over_dimensions(forecasts[season], truth))
         scores[season] = value if np.isfinite(value) else np.inf
     ranked = dict(sorted(scores.items(), key=lambda item: item[1]))
     return forecasts[next(iter(ranked))], ranked
+
+
+def _check(
+    history: Array, train: Array, season: int, horizon: int, num_samples: int, cycle: int
+) -> None:
+    if history.ndim != 2 or train.ndim != 2 or history.shape[1] != train.shape[1]:
+        raise InputError(
+            "The seasonal naive forecast needs a history [T, D] and training data [T0, D] of the same "
+            f"series, but their shapes are {history.shape} and {train.shape}."
+        )
+    if min(season, horizon, num_samples, cycle) < 1:
+        raise InputError(
+            f"Season ({season}), horizon ({horizon}), number of paths ({num_samples}) and cycle "
+            f"({cycle}) of a seasonal naive forecast must be at least 1."
+        )
+    if len(history) == 0:
+        raise InputError(
+            "A seasonal naive forecast has no history to go on from: give at least one step before "
+            "the forecast."
+        )
+    if len(train) < _needed(season, horizon, cycle):
+        raise InputError(
+            f"A seasonal naive forecast of {horizon} steps with season {season} needs "
+            f"{_needed(season, horizon, cycle)} training steps, but there are {len(train)}: choose a "
+            "shorter season or horizon."
+        )
+
+
+def _check_windows(
+    histories: Sequence[Array], truth: Array, gaps: Sequence[int], seasons: Sequence[int]
+) -> None:
+    if truth.ndim != 3 or not len(truth) == len(histories) == len(gaps):
+        raise InputError(
+            "The best seasonal naive forecast needs truth [W, H, D] and one history and gap for each "
+            f"of its windows, but there are {len(histories)} histories and {len(gaps)} gaps for "
+            f"truth of shape {truth.shape}."
+        )
+    horizon = truth.shape[1]
+    if not seasons or min(horizon, *seasons) < 1:
+        raise InputError(
+            f"The best seasonal naive forecast needs seasons and a horizon of at least 1 step, not "
+            f"{tuple(seasons)} and {horizon}."
+        )
 
 
 def _needed(season: int, horizon: int, cycle: int) -> int:

@@ -1,29 +1,25 @@
 """Datasets by name or by folder, ready for any GluonTS model: ``load_dataset("exchange_rate")``.
 
 `python -m timediff.datasets` lists what is known and what is there. The facts about the named sets
-are in `timediff.specs`; the two layouts are read by `timediff.folders` and `timediff.tables`, archives
-are fetched by `timediff.download`, and clocks are compared by `timediff.audit`.
+are in `timediff.specs`; a name is looked up by `timediff.lookup`, the two layouts are read by
+`timediff.folders` and `timediff.tables`, archives are fetched by `timediff.download`, and clocks are
+compared by `timediff.audit`.
 
 Axes: D series, T time steps.
 """
 
 import argparse
-import difflib
-import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from timediff.audit import align, audit, describe
-from timediff.download import fetch
 from timediff.errors import InputError
-from timediff.folders import Aggregate, Contents, checksum, missing_part, read_gluonts
+from timediff.folders import Aggregate, checksum, missing_part
+from timediff.lookup import candidates, data_directory, find_and_read, other_folders, read
 from timediff.specs import SPECS, Published, Spec
-from timediff.tables import is_wide, read_wide
 
 __all__ = [
     "SPECS",
@@ -35,15 +31,13 @@ __all__ = [
     "load_dataset",
 ]
 
-EMBEDDED = "citylearn2022"
-
 
 class Dataset(NamedTuple):
     """Training and test entries of one dataset, and where they come from.
 
     Args:
         freq: Frequency as in the metadata, such as ``H``, ``B``, ``30min``.
-        columns: Names of the D series.
+        columns: Names of the D series, each once.
         train: One GluonTS entry, target float32 ``[D, T]``, missing values NaN.
         test: One entry per rolling window, target ``[D, T_k]``; the last `prediction_length` steps
             are the truth to forecast.
@@ -93,11 +87,7 @@ def load_dataset(
     """
     if windows is not None and windows < 1:
         raise InputError(f"windows must be at least 1, got {windows}: leave it out for all of them")
-    spec = _spec(name)
-    folder = _find(name, spec, data_dir=_data_dir(data_dir), download=download)
-    contents = _read(folder, spec)
-    if not np.isfinite(contents.train["target"]).any():
-        raise InputError(f"{folder} has no usable series: every training value is missing")
+    spec, folder, contents = find_and_read(name, data_dir, download=download)
     digest = checksum([contents.train, *contents.test])
     expected = spec.checksum if spec else contents.meta.get("checksum")
     if expected is not None and digest != expected:
@@ -105,11 +95,11 @@ def load_dataset(
             f"the values in {folder} are not those of the known {name}: do not compare scores",
             stacklevel=2,
         )
-    train, test = [contents.train], contents.test
-    offsets = audit(train, test)
+    test = contents.test
+    offsets = audit([contents.train], test)
     if align_clock and offsets:
         test = align(test, offsets)
-        offsets = audit(train, test)
+        offsets = audit([contents.train], test)
     hint = "correct these series" if align_clock else "align_clock=True moves the test stamps"
     for clause in describe(offsets, windows=len(test), dims=len(contents.columns)):
         warnings.warn(f"dataset {name}: {clause}; {hint}", stacklevel=2)
@@ -121,7 +111,7 @@ def load_dataset(
         freq=spec.freq if spec else contents.freq,
         prediction_length=spec.prediction_length if spec else contents.prediction_length,
         columns=contents.columns,
-        train=train,
+        train=[contents.train],
         test=test[-windows:] if windows else test,
         aggregates=contents.aggregates,
         checksum=digest,
@@ -129,98 +119,6 @@ def load_dataset(
         source=spec.source if spec else str(meta.get("source", "not stated")),
         licence=spec.licence if spec else str(meta.get("licence", "not stated")),
         published=list(spec.published) if spec else [],
-    )
-
-
-def _spec(name: str) -> Spec | None:
-    by_folder = {spec.folder: spec for spec in SPECS.values()}
-    # A path such as data/exchange_rate_nips names the published set as well; a wide table does not.
-    return SPECS.get(name) or by_folder.get(
-        Path(name).name if missing_part(Path(name)) is None else name
-    )
-
-
-def _data_dir(data_dir: str | Path | None) -> Path | None:
-    given = data_dir if data_dir is not None else os.environ.get("TIMEDIFF_DATA") or None
-    if given is None:
-        return None
-    if not Path(given).is_dir():
-        raise InputError(f"the data directory {given} does not exist: create it or name another")
-    return Path(given)
-
-
-def _cache() -> Path:
-    return Path.home() / ".gluonts" / "datasets"
-
-
-def _embedded() -> Path:
-    here = Path(__file__).resolve().parent
-    in_wheel = here / "data" / EMBEDDED
-    return in_wheel if in_wheel.is_dir() else here.parent / "datasets" / EMBEDDED
-
-
-def _candidates(spec: Spec, data_dir: Path | None) -> Iterator[Path]:
-    if spec.name == EMBEDDED:
-        yield _embedded()
-        return
-    for root in (data_dir, _cache()):
-        if root is not None:
-            yield from (root / spec.name, root / spec.folder)
-
-
-def _find(name: str, spec: Spec | None, *, data_dir: Path | None, download: bool) -> Path:
-    """The folder of a dataset, downloaded if need be."""
-    if spec is None or missing_part(Path(name)) is None:
-        roots = (data_dir, Path()) if data_dir is not None else (Path(),)
-        for folder in (root / name for root in roots):
-            if folder.is_dir():
-                return folder
-        raise InputError(_unknown(name, data_dir))
-    for folder in _candidates(spec, data_dir):
-        if folder.is_dir():
-            return folder
-    if spec.name == EMBEDDED:
-        raise InputError(f"the embedded dataset is missing from {_embedded()}: install again")
-    if download:
-        return fetch(spec, _cache())
-    searched = f"{data_dir} and {_cache()}" if data_dir else str(_cache())
-    raise InputError(
-        f"dataset {name} is not in {searched}: put the folder {spec.folder} there, allow the "
-        f"download, or use the embedded dataset {EMBEDDED}"
-    )
-
-
-def _unknown(name: str, data_dir: Path | None) -> str:
-    local = _folders(data_dir) if data_dir else []
-    known = sorted({*SPECS, *(folder.name for folder in local)})
-    close = difflib.get_close_matches(name, known, n=2)
-    guess = f"; did you mean {' or '.join(close)}?" if close else ""
-    return (
-        f"unknown dataset {name!r}: it is no folder and no known name{guess} "
-        f"(known: {', '.join(known)})"
-    )
-
-
-def _folders(data_dir: Path) -> list[Path]:
-    """Dataset folders in `data_dir` that are not one of the benchmark sets."""
-    taken = {name for spec in SPECS.values() for name in (spec.name, spec.folder)}
-    return sorted(
-        folder
-        for folder in data_dir.iterdir()
-        if folder.name not in taken and (is_wide(folder) or missing_part(folder) is None)
-    )
-
-
-def _read(folder: Path, spec: Spec | None) -> Contents:
-    if is_wide(folder) and (spec is None or spec.name == EMBEDDED):
-        return read_wide(folder)
-    if spec is not None:
-        return read_gluonts(folder, series=spec.series, dims=spec.dims, windows=spec.windows)
-    if (folder / "metadata.json").exists():
-        return read_gluonts(folder)
-    raise InputError(
-        f"{folder} holds no dataset: put data.parquet or data.csv and meta.json there, "
-        "or a GluonTS dataset with metadata.json, train and test"
     )
 
 
@@ -242,7 +140,7 @@ def list_datasets(data_dir: str | Path | None = None) -> list[Row]:
 
     A set whose checksum we hold is read and compared; one without is only looked for.
     """
-    root = _data_dir(data_dir)
+    root = data_directory(data_dir)
     rows = [
         Row(
             name=spec.name,
@@ -256,18 +154,18 @@ def list_datasets(data_dir: str | Path | None = None) -> list[Row]:
         )
         for spec in SPECS.values()
     ]
-    return rows + [_local_row(folder) for folder in (_folders(root) if root else [])]
+    return rows + [_local_row(folder) for folder in (other_folders(root) if root else [])]
 
 
 def _status(spec: Spec, root: Path | None) -> str:
-    folder = next((path for path in _candidates(spec, root) if path.is_dir()), None)
+    folder = next((path for path in candidates(spec, root) if path.is_dir()), None)
     if folder is None:
         return "absent"
     try:
         if spec.checksum is None:
             part = missing_part(folder)
             return "present, unverified" if part is None else f"no {part} in {folder}"
-        contents = _read(folder, spec)
+        contents = read(folder, spec)
     except InputError as error:
         return str(error)
     same = checksum([contents.train, *contents.test]) == spec.checksum
@@ -276,7 +174,7 @@ def _status(spec: Spec, root: Path | None) -> str:
 
 def _local_row(folder: Path) -> Row:
     try:
-        contents = _read(folder, None)
+        contents = read(folder, None)
     except InputError as error:
         return Row(folder.name, "?", "?", 0, 0, "?", "?", str(error))
     dims, length = contents.train["target"].shape

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -23,6 +23,13 @@ class _Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """One line instead of the whole usage: what is wrong, and where the way out is described."""
         fail(" ".join(message.split()))
+
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
+        """The options in the text of a file, where a single seed needs no brackets."""
+        content = re.sub(
+            r"^seed:[ \t]*(-?\d+)[ \t]*(#.*)?$", r"seed: [\1]", content, flags=re.MULTILINE
+        )
+        return super().parse_string(content, *args, **kwargs)
 
 
 def fail(message: str) -> NoReturn:
@@ -39,6 +46,18 @@ def make_parser(preset: str) -> ArgumentParser:
         description="Trains a forecaster on a dataset, forecasts its test windows, and scores the sample "
         "paths against what happened and against a seasonal-naive baseline.",
     )
+    _add_run(parser, preset)
+    parser.add_class_arguments(ModelConfig, "model", help="the network")
+    parser.add_class_arguments(TrainConfig, "train", skip={"seed"}, help="its training")
+    chosen = PRESETS[preset]
+    parser.set_defaults({f"model.{k}": v for k, v in chosen.model._asdict().items()})
+    train = {k: v for k, v in chosen.train._asdict().items() if k != "seed"}
+    parser.set_defaults({f"train.{k}": v for k, v in train.items()})
+    return parser
+
+
+def _add_run(parser: ArgumentParser, preset: str) -> None:
+    """The options of a run, beside those of the network and its training."""
     parser.add_argument(
         "--dataset",
         default="citylearn2022",
@@ -83,41 +102,41 @@ def make_parser(preset: str) -> ArgumentParser:
         "--resume", action="store_true", help="go on from what an interrupted run left in --out"
     )
     parser.add_argument("--json", action="store_true", help="print only the record, as JSON")
-    parser.add_class_arguments(ModelConfig, "model", help="the network")
-    parser.add_class_arguments(TrainConfig, "train", skip={"seed"}, help="its training")
-    chosen = PRESETS[preset]
-    parser.set_defaults({f"model.{k}": v for k, v in chosen.model._asdict().items()})
-    train = {k: v for k, v in chosen.train._asdict().items() if k != "seed"}
-    parser.set_defaults({f"train.{k}": v for k, v in train.items()})
-    return parser
 
 
 def parse(argv: Sequence[str]) -> tuple[Options, bool]:
     """Options and whether only JSON is wanted."""
-    preset = _preset(argv)
+    said = _said(argv)
+    preset = _preset(said)
     parsed = make_parser(preset).parse_args(list(argv))
     if parsed.preset != preset:
         fail("the preset in a configuration file must be a line such as preset: paper")
-    return _options(parsed), bool(parsed.json)
+    return _options(parsed, steps=_steps(parsed, said)), bool(parsed.json)
 
 
-def _preset(argv: Sequence[str]) -> str:
-    """The preset that the command line, or else the configuration file, names."""
+def _said(argv: Sequence[str]) -> argparse.Namespace:
+    """What the command line itself says of the options that depend on where they were given."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset")
+    for name in ("--preset", "--steps", "--epochs", "--train.steps"):
+        first.add_argument(name)
     first.add_argument("--config", type=Path)
     first.error = lambda message: fail(message)  # type: ignore[method-assign]
-    given, _ = first.parse_known_args(list(argv))
-    preset = given.preset
-    if given.config is not None:
-        if not given.config.is_file():
-            fail(
-                f"there is no file {given.config}; give a YAML file such as those in evaluation/configs"
-            )
+    return first.parse_known_args(list(argv))[0]
+
+
+def _preset(said: argparse.Namespace) -> str:
+    """The preset that the command line, or else the configuration file, names."""
+    preset = said.preset
+    if said.config is not None:
         try:
-            text = given.config.read_text(encoding="utf-8")
+            found = said.config.is_file()
+            text = said.config.read_text(encoding="utf-8") if found else ""
         except (OSError, ValueError) as error:
-            fail(f"{given.config} cannot be read ({error}); give a YAML file")
+            fail(f"{said.config} cannot be read ({error}); give a YAML file")
+        if not found:
+            fail(
+                f"there is no file {said.config}; give a YAML file such as those in evaluation/configs"
+            )
         match = re.search(r"""^preset:\s*["']?([^\s"'#]+)""", text, flags=re.MULTILINE)
         preset = preset or (match and match[1])
     if preset is None:
@@ -127,20 +146,30 @@ def _preset(argv: Sequence[str]) -> str:
     return preset
 
 
-def _options(parsed: Namespace) -> Options:
-    model = ModelConfig(**parsed.model.as_dict())
-    train = TrainConfig(**parsed.train.as_dict())
-    if parsed.steps is not None and parsed.epochs is not None:
+def _steps(parsed: Namespace, said: argparse.Namespace) -> int:
+    """Optimiser steps: what the command line says of them, else the file, else the preset."""
+    steps, epochs = parsed.steps, parsed.epochs
+    if any(value is not None for value in (said.steps, said.epochs, vars(said)["train.steps"])):
+        steps = None if said.steps is None else steps
+        epochs = None if said.epochs is None else epochs
+    if steps is not None and epochs is not None:
         fail("--steps and --epochs say the same in two ways; give one of them")
-    if parsed.epochs is not None:
-        train = train._replace(steps=parsed.epochs * train.steps_per_epoch)
-    if parsed.steps is not None:
-        train = train._replace(steps=parsed.steps)
-    for name in ("num_samples",):
-        if parsed[name] < 1:
-            fail(f"--{name.replace('_', '-')} is {parsed[name]}; it must be at least 1")
+    if epochs is not None:
+        return epochs * parsed.train.steps_per_epoch
+    return parsed.train.steps if steps is None else steps
+
+
+def _options(parsed: Namespace, *, steps: int) -> Options:
+    train = TrainConfig(**parsed.train.as_dict())._replace(steps=steps)
+    if parsed.num_samples < 1:
+        fail(f"--num-samples is {parsed.num_samples}; it must be at least 1")
     if parsed.validation_windows < 0:
         fail(f"--validation-windows is {parsed.validation_windows}; it must not be negative")
+    if train.patience > 0 and not parsed.validation_windows:
+        fail(
+            f"--train.patience is {train.patience}, but nothing is held out to stop by; "
+            "give --validation-windows too"
+        )
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", parsed.device):
         fail(f"device {parsed.device!r} is not known; choose auto, cpu, cuda or cuda:N")
     if len(set(parsed.seed)) < len(parsed.seed) or not all(0 <= s < 2**63 for s in parsed.seed):
@@ -157,7 +186,7 @@ def _options(parsed: Namespace) -> Options:
         align_clock=parsed.align_clock,
         resume=parsed.resume,
         preset=parsed.preset,
-        model=model,
+        model=ModelConfig(**parsed.model.as_dict()),
         train=train,
     )
 
@@ -167,9 +196,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     options, as_json = parse(argv)
     try:
-        from timediff import experiment
+        from timediff import experiment, record
 
-        record = experiment.run(options)
+        result = experiment.run(options)
     except InputError as error:
         fail(str(error))
     except KeyboardInterrupt:
@@ -178,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
-    print(experiment.as_json(record) if as_json else experiment.as_text(record, options.out))
+    print(record.as_json(result) if as_json else record.as_text(result, options.out))
     return 0
 
 

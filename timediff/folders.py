@@ -12,7 +12,7 @@ import json
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ import orjson
 import pandas as pd
 
 from timediff.errors import InputError
-from timediff.frequency import to_period_freq
+from timediff.frequency import quiet_business_days, to_period_freq
 
 _SPLITS = ("train", "test")
 
@@ -80,6 +80,21 @@ def whole_number(meta: dict[str, Any], key: str, path: Path) -> int:
     return value
 
 
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The names in their order; one that occurs more than once gets its position: ``load_3``."""
+    counts = Counter(names)
+    taken = {name for name, count in counts.items() if count == 1}
+    unique = []
+    for position, name in enumerate(names):
+        if counts[name] > 1:
+            name = f"{name}_{position}"
+            while name in taken:
+                name += "_"
+            taken.add(name)
+        unique.append(name)
+    return unique
+
+
 class _Series(NamedTuple):
     item_id: str | None
     start: str
@@ -123,31 +138,43 @@ def read_gluonts(
     used = (series, dims) if series is not None and dims is not None else None
     train = _read_lines(folder / "train", used=used, again=again)
     test = _read_lines(folder / "test", used=used, again=again)
-    found, rest = divmod(len(test), len(train) or 1)
+    size = len(train)
+    blocks = [test[k : k + size] for k in range(0, len(test), size or 1)]
     if (
-        rest
-        or not found
-        or not train
-        or (windows or found) != found
-        or (dims or len(train)) != len(train)
+        not size
+        or not blocks
+        or len(blocks[-1]) != size
+        or (windows or len(blocks)) != len(blocks)
+        or (dims or size) != size
     ):
         raise InputError(
-            f"{folder} holds {len(train)} training and {len(test)} test series, expected "
+            f"{folder} holds {size} training and {len(test)} test series, expected "
             f"{dims or 'D'} and {windows or 'windows'} times as many: {again}"
         )
-    size = len(train)
+    _check_lengths(blocks, horizon=horizon, folder=folder)
     return Contents(
         freq=meta["freq"],
         prediction_length=horizon,
-        columns=[s.item_id or str(i) for i, s in enumerate(train)],
+        columns=unique_names([s.item_id or str(i) for i, s in enumerate(train)]),
         train=_group(train, freq=freq, item_id="train", folder=folder),
         test=[
-            _group(test[k * size : (k + 1) * size], freq=freq, item_id=f"test_{k}", folder=folder)
-            for k in range(found)
+            _group(rows, freq=freq, item_id=f"test_{k}", folder=folder)
+            for k, rows in enumerate(blocks)
         ],
         meta=meta,
         aggregates={},
     )
+
+
+def _check_lengths(blocks: list[list[_Series]], *, horizon: int, folder: Path) -> None:
+    for k, rows in enumerate(blocks):
+        longest = max(row.target.size for row in rows)
+        if longest <= horizon:
+            raise InputError(
+                f"test window {k} of {folder} has {longest} steps, which leaves nothing before the "
+                f"{horizon} steps to forecast: write longer test series, or a shorter "
+                "prediction_length into metadata.json"
+            )
 
 
 def _json_files(folder: Path) -> list[Path]:
@@ -219,11 +246,6 @@ def _group(rows: list[_Series], *, freq: str, item_id: str, folder: Path) -> dic
         warnings.warn(
             f"{folder}: {len(rows) - agreed} of {len(rows)} series of {item_id} end at another "
             f"time than {end - 1}; they are read as if they ended there",
-            stacklevel=4,
+            stacklevel=6,
         )
     return {"item_id": item_id, "start": start, "target": target}
-
-
-def quiet_business_days() -> warnings.catch_warnings:
-    """Silences pandas on business-day periods, which GluonTS and the exchange-rate set need."""
-    return warnings.catch_warnings(action="ignore", category=FutureWarning)

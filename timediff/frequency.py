@@ -50,9 +50,10 @@ _MAX_LAG = 1024
 
 @contextmanager
 def quiet_business_days() -> Iterator[None]:
-    """Silences pandas' warning that business-day periods may go: a benchmark set is made of them."""
+    """Silences pandas on business-day periods, which GluonTS and the exchange-rate set need."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+        for message in (r"Period with BDay freq is deprecated", r"PeriodDtype\[B\] is deprecated"):
+            warnings.filterwarnings("ignore", message=message, category=FutureWarning)
         yield
 
 

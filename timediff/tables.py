@@ -14,14 +14,8 @@ import numpy as np
 import pandas as pd
 
 from timediff.errors import InputError
-from timediff.folders import (
-    Aggregate,
-    Contents,
-    quiet_business_days,
-    read_json_object,
-    whole_number,
-)
-from timediff.frequency import to_period_freq
+from timediff.folders import Aggregate, Contents, read_json_object, whole_number
+from timediff.frequency import quiet_business_days, to_period_freq
 
 META_HELP = (
     'write at least {"freq": "H", "prediction_length": 24, "rolling_windows": 7} '
@@ -85,7 +79,8 @@ def _read_table(folder: Path) -> tuple[Path, pd.DataFrame]:
     except FileNotFoundError:
         raise InputError(f"{folder} has neither data.parquet nor data.csv: put one there") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): write it again") from None
+        reason = " ".join(str(error).split())  # some reasons of pyarrow have many lines
+        raise InputError(f"{path} cannot be read ({reason}): write it again") from None
     if isinstance(table.index, pd.PeriodIndex):
         table.index = table.index.to_timestamp()
     elif pd.api.types.is_numeric_dtype(table.index) and len(table.columns):
@@ -129,7 +124,7 @@ def _regular_start(stamps: pd.DatetimeIndex, *, freq: str, path: Path) -> pd.Per
         periods = stamps.to_period(freq)
         expected = pd.period_range(periods[0], periods=len(stamps), freq=freq)
         bad = np.asarray(periods != expected)
-        step = pd.tseries.frequencies.to_offset(freq)
+        step = periods[0].freq
         if isinstance(step, pd.offsets.Tick):
             # A stamp inside the right hour may still be off its minute.
             bad |= np.asarray(stamps != stamps[0] + np.arange(len(stamps)) * pd.Timedelta(step))
