@@ -22,7 +22,7 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     """Every record, with the name of its folder, in the order of names."""
     return [
         {"folder": path.parent.name, **json.loads(path.read_text())}
-        for path in sorted(folder.glob("*/record.json"))
+        for path in sorted(folder.glob("*/record.json"), key=lambda p: p.parent.name.casefold())
     ]
 
 
@@ -56,7 +56,7 @@ def summary(records: list[dict[str, Any]]) -> str:
             "CRPS_sum",
             "seasonal naive",
             "published",
-            "made by",
+            "configuration",
         ]
     ]
     for record in records:
@@ -74,16 +74,21 @@ def summary(records: list[dict[str, Any]]) -> str:
                 with_error(record, metric),
                 number(record["baselines"]["seasonal_naive"][metric]),
                 theirs or "-",
-                f"`{command(record)}`",
+                f"[{record['folder']}](evaluation/configs/{record['folder']}.yaml)",
             ]
         )
-    return table(rows)
+    return f"{table(rows)}\n\n{behind(records)}"
 
 
-def command(record: dict[str, Any]) -> str:
-    """What makes the record again; data that is not embedded is looked for in $TIMEDIFF_DATA."""
-    chosen = " ".join(map(str, record["seeds"]))
-    return f"python -m timediff.evaluate --config evaluation/configs/{record['folder']}.yaml --seed {chosen}"
+def behind(records: list[dict[str, Any]]) -> str:
+    """Says of which records the baseline scores better."""
+    metric = "mean_wquantile_loss_sum"
+    names = [
+        f"`{record['folder']}`"
+        for record in records
+        if record["metrics"][metric] > record["baselines"]["seasonal_naive"][metric]
+    ]
+    return f"The seasonal naive is ahead on {', '.join(names)}." if names else ""
 
 
 def details(records: list[dict[str, Any]]) -> str:
