@@ -2,16 +2,13 @@
 
 import logging
 import shutil
-import signal
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from gluonts.core.component import validated
 from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
@@ -21,7 +18,15 @@ from gluonts.transform import Chain, Transformation
 from timediff.config import ModelConfig, TrainConfig, check_options
 from timediff.errors import InputError
 from timediff.frequency import default_difference, default_lags, num_time_features, to_period_freq
-from timediff.lightning import BestCheckpoint, Patience, TimeGradModule, TrainingBar
+from timediff.lightning import (
+    BestCheckpoint,
+    Patience,
+    TimeGradModule,
+    TrainingBar,
+    check_checkpoint,
+    interruptible,
+    quiet_lightning,
+)
 from timediff.model import Shape, TimeGrad
 from timediff.predictor import TimeGradPredictor
 from timediff.scaling import training_default
@@ -30,6 +35,7 @@ from timediff.windows import (
     Series,
     TrainingWindows,
     WindowData,
+    changes,
     read_dataset,
     warn_of_poor_dimensions,
     warn_of_unused_fields,
@@ -190,7 +196,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 "patience stops on the validation loss; give validation data, or patience 0"
             )
         if ckpt_path is not None:
-            _check_checkpoint(Path(ckpt_path))
+            check_checkpoint(Path(ckpt_path))
         warn_of_poor_dimensions(series, horizon=self.shape.horizon)
         warn_of_unused_fields(series)
         longest = max(len(one.values) for one in series)
@@ -220,7 +226,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         folder = str(given) if given else tempfile.mkdtemp(prefix="timediff-")
         trainer, checkpoint = self._trainer(folder, validated=validation is not None)
         try:
-            with _interruptible(), _quiet_lightning():
+            with interruptible(), quiet_lightning():
                 trainer.fit(module, training, validation, ckpt_path=ckpt_path)
         except BaseException:
             logger.warning(f"training stopped; its checkpoints are in {folder}")
@@ -277,7 +283,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         """The scale of the training data, or everything from a trained predictor."""
         models = [module.model] + ([module.average] if module.average is not None else [])
         if predictor is None:
-            scale = training_default(*_changes(series, self.shape.difference))
+            scale = training_default(*changes(series, self.shape.difference))
             for model in models:
                 model.training_scale.copy_(scale)
             return
@@ -332,51 +338,5 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
         }
-        with _quiet_lightning():
+        with quiet_lightning():
             return pl.Trainer(**{**ours, **options, "callbacks": callbacks}), checkpoint
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Without Lightning's warnings about what is as it should be here."""
-    expected = ".*(max_epochs|validation_step|num_workers|LeafSpec|does not have many workers).*"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=expected)
-        yield
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Lets Ctrl-C out of Lightning, which exits with status 1 instead and stays deaf to the next."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as stop:
-        if not isinstance(stop.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
-
-
-def _changes(series: list[Series], lag: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Changes over ``lag`` steps of all series, and where they are known; for 0 the values."""
-    values = [one.values for one in series]
-    known = [one.observed[lag:] & one.observed[: max(len(one.values) - lag, 0)] for one in series]
-    if lag:
-        values = [x[lag:] - x[: max(len(x) - lag, 0)] for x in values]
-    return torch.from_numpy(np.concatenate(values)), torch.from_numpy(np.concatenate(known))
-
-
-def _check_checkpoint(path: Path) -> None:
-    """Raises `InputError` unless the file is a checkpoint that training can go on from."""
-    if not path.is_file():
-        raise InputError(f"there is no checkpoint {path}; give the path of a last.ckpt")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file that is something else may fail in any way
-        raise InputError(f"{path} is not a checkpoint; give the path of a last.ckpt") from error
-    missing = {"state_dict", "optimizer_states", "history", "total_steps"} - set(content)
-    if missing:
-        raise InputError(
-            f"{path} holds no {', '.join(sorted(missing))}; give the path of a last.ckpt"
-        )

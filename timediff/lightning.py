@@ -1,6 +1,11 @@
 """Training: the optimiser, the running average of the weights, validation, and what is logged."""
 
 import copy
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -162,3 +167,40 @@ class TrainingBar(Callback):
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         if hasattr(self, "bar"):
             self.bar.close()
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Without Lightning's warnings about what is as it should be here."""
+    expected = ".*(max_epochs|validation_step|num_workers|LeafSpec|does not have many workers).*"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=expected)
+        yield
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Lets Ctrl-C out of Lightning, which exits with status 1 instead and stays deaf to the next."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raises `InputError` unless the file is a checkpoint that training can go on from."""
+    if not path.is_file():
+        raise InputError(f"there is no checkpoint {path}; give the path of a last.ckpt")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file that is something else may fail in any way
+        raise InputError(f"{path} is not a checkpoint; give the path of a last.ckpt") from error
+    missing = {"state_dict", "optimizer_states", "history", "total_steps"} - set(content)
+    if missing:
+        raise InputError(
+            f"{path} holds no {', '.join(sorted(missing))}; give the path of a last.ckpt"
+        )

@@ -152,6 +152,15 @@ def _some(names: list[str], limit: int = 10) -> str:
     return ", ".join(map(str, names[:limit])) + (f" and {rest} more" if rest > 0 else "")
 
 
+def changes(series: list[Series], lag: int) -> tuple[Tensor, Tensor]:
+    """Changes over ``lag`` steps of all series (for 0 the values), and where they are known, ``[T, D]``."""
+    values = [one.values for one in series]
+    known = [one.observed[lag:] & one.observed[: max(len(one.values) - lag, 0)] for one in series]
+    if lag:
+        values = [x[lag:] - x[: max(len(x) - lag, 0)] for x in values]
+    return torch.from_numpy(np.concatenate(values)), torch.from_numpy(np.concatenate(known))
+
+
 class WindowData:
     """All series end to end, ready to be cut into windows.
 
