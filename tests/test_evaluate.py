@@ -1,6 +1,7 @@
 """The command: its options, its record, and what an interrupt leaves behind."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -737,3 +738,21 @@ def test_a_signal_stops_a_real_run_with_status_130(folder, tmp_path):
     assert process.returncode == 130, stderr
     assert stderr.splitlines()[-1].startswith("timediff.evaluate: interrupted; the same command")
     assert "Traceback" not in stderr
+
+
+def test_a_full_disk_loses_nothing_that_was_finished(folder, finished, tmp_path, monkeypatch):
+    save, out = np.save, tmp_path / "out"
+
+    def full(path, array):
+        if "seed-2" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(path, array)
+
+    options = ["--seed", "1", "2", "--json"]
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", full)
+        status, stdout, stderr = run(folder, out, *options)
+    assert status == 1 and stdout == "" and "--resume" in stderr.splitlines()[-1]
+    assert (out / "seed-1" / "result.json").is_file()
+    assert run(folder, out, *options, "--resume")[0] == 0
+    assert values(record_of(out)) == values(record_of(finished[0]))

@@ -5,6 +5,7 @@ options are known to make sense, so that ``--help`` and mistakes are answered at
 """
 
 import argparse
+import errno
 import re
 import sys
 from collections.abc import Sequence
@@ -207,6 +208,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(
+            f"{PROGRAM}: no space left to write {options.out}; what was finished is kept: free some, then "
+            "give the same command with --resume",
+            file=sys.stderr,
+        )
+        return 1
     print(record.as_json(result) if as_json else record.as_text(result, options.out))
     return 0
 
