@@ -245,6 +245,7 @@ def test_mistakes_in_a_wide_table(tmp_path, table, meta, match, csv):
         ("", "cannot be read"),
         ("time,a\nMonday,1\n2020-01-01,2\n", "row 1 .* 'Monday' where a timestamp"),
         ("time,a\n1,1\n2,2\n", "numbers such as 1"),
+        ("time,a\n01/01/2022,1\n13/01/2022,2\n", "not all written alike, .* as 2024-01-31"),
         (
             "time,a\n2020-01-01 00:00+01:00,1\n2020-01-01 01:00+02:00,2\n",
             "time zone",

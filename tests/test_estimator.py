@@ -33,7 +33,7 @@ from tiny import (
 
 from timediff import ModelConfig, TimeGradEstimator, TrainConfig
 from timediff.errors import InputError
-from timediff.frequency import default_lags, to_period_freq
+from timediff.frequency import default_difference, default_lags, to_period_freq
 from timediff.windows import read_entry
 
 pytestmark = QUIET
@@ -650,3 +650,22 @@ def test_data_in_tiny_units_is_forecast_in_tiny_units(tmp_path, scaling):
     made = [estimator(tmp_path, model=model).train([one]) for one in (data, small)]
     large, tiny = paths(made[0], [data]), paths(made[1], [small])
     np.testing.assert_allclose(tiny * 1e12, large, rtol=1e-3, atol=1e-3)
+
+
+def test_a_series_without_recent_values_is_forecast_at_its_level(tmp_path):
+    data = entry(length=120)
+    data["target"][1] += 50
+    model = MODEL._replace(difference=8, diffusion_steps=60)
+    predictor = estimator(tmp_path, model=model).train([data])
+    gone = {**data, "target": data["target"].copy()}
+    gone["target"][1, -60:] = np.nan
+    medians = np.median(paths(predictor, [gone])[0], axis=0)
+    assert (np.abs(medians[:, 1] - 52) < 15).all()
+
+
+@pytest.mark.parametrize(
+    ("freq", "steps"),
+    [("h", 24), ("15min", 96), ("D", 7), ("M", 12), ("Q", 4), ("B", 1), ("W", 1), ("Y", 1)],
+)
+def test_changes_are_over_a_day_a_week_or_a_year(freq, steps):
+    assert default_difference(freq) == steps

@@ -357,12 +357,12 @@ def test_poor_and_missing_data_are_named_once_and_scored(tmp_path):
     poor = entry(dim=4, length=120)["target"].T
     poor[:, 1], poor[:, 2], poor[-3:, 3], poor[50:60, 0] = 5, np.nan, np.nan, np.nan
     folder = wide_folder(tmp_path / "poor", values=poor)
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings():
         warnings.simplefilter("default")
-        status, stdout, _ = run(folder, tmp_path / "out", "--json", "--seed", "1", "2")
+        status, stdout, stderr = run(folder, tmp_path / "out", "--json", "--seed", "1", "2")
     assert status == 0
-    told = [str(w.message) for w in caught if "say little" in str(w.message)]
-    assert len(told) == 1
+    told = [line for line in stderr.splitlines() if "say little" in line]
+    assert len(told) == 1 and told[0].startswith("timediff.evaluate: some series")
     assert "load 1" in told[0] and "load 2" in told[0] and "load 3" not in told[0]
     record = json.loads(stdout)
     assert record["observed_share"] == pytest.approx(1 - (8 + 3) / (WINDOWS * HORIZON * 4))
@@ -594,6 +594,7 @@ def test_two_runs_in_one_folder_do_not_mix(folder, tmp_path, capsys, monkeypatch
     said = []
 
     def second_run(*_args, **_options):
+        capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             main(command(folder, tmp_path))
         said.append((stop.value.code, capsys.readouterr().err.splitlines()))
@@ -756,3 +757,8 @@ def test_a_full_disk_loses_nothing_that_was_finished(folder, finished, tmp_path,
     assert (out / "seed-1" / "result.json").is_file()
     assert run(folder, out, *options, "--resume")[0] == 0
     assert values(record_of(out)) == values(record_of(finished[0]))
+
+
+def test_results_that_are_replaced_are_named(folder, tmp_path):
+    assert "replacing" not in run(folder, tmp_path)[2]
+    assert f"replacing the results of an earlier run in {tmp_path}" in run(folder, tmp_path)[2]

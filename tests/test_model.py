@@ -294,6 +294,9 @@ def test_weights_and_training_scale_travel_in_the_state_dict():
 # ------------------------------------------------------------------------------------ differences
 
 
+LEVEL = 5.0  # of the training data
+
+
 def integrated(changes, target, observed, cycle):
     """One dimension of one path, by hand."""
     series = list(zip(target.tolist(), observed.tolist(), strict=True))
@@ -303,7 +306,7 @@ def integrated(changes, target, observed, cycle):
             before = values[t - cycle]
         else:
             place = [series[i] for i in range(len(series) + t - cycle, -1, -cycle)]
-            before = next((value for value, known in [*place, *series[::-1]] if known), 0.0)
+            before = next((value for value, known in [*place, *series[::-1]] if known), LEVEL)
         values.append(before + change)
     return torch.tensor(values)
 
@@ -314,6 +317,7 @@ def test_forecasts_add_up_the_changes(cycle, last_known, device):
     horizon = 30
     settings = {"horizon": horizon, "scaling": "global", "device": device}
     model, of_changes = make(difference=cycle, **settings), make(**settings)
+    model.training_level[:] = LEVEL
     batch = windows(model, future=False)
     if not last_known:
         batch.observed[:, -3:, 1] = False  # the last steps of one dimension

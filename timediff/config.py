@@ -25,8 +25,8 @@ class ModelConfig(NamedTuple):
         scaling: How a window is brought to unit size: mean of |y| over the context, mean and standard
             deviation over the context, mean and standard deviation over the training data, or not at all.
         difference: Model the change since this many steps ago instead of the value, and add the changes
-            up in the forecast; 0 for the value itself. The shortest season of the frequency (a day of
-            hours) when left out, unless the series are too short for it.
+            up in the forecast; 0 for the value itself. When left out: a day of hours or minutes, a week
+            of days, a year of months or quarters, else one step; 0 if the series are too short for it.
         cond_size: Size of the condition that the denoiser receives from the encoder.
         denoiser: "conv", the paper's dilated convolution over the dimensions, or "mlp", a residual
             perceptron with adaptive layer norm, made of matrix products only.

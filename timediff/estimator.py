@@ -284,8 +284,10 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         models = [module.model] + ([module.average] if module.average is not None else [])
         if predictor is None:
             scale = training_default(*changes(series, self.shape.difference))
+            level = training_default(*changes(series, 0))[0]
             for model in models:
                 model.training_scale.copy_(scale)
+                model.training_level.copy_(level)
             return
         start = predictor.prediction_net
         if getattr(start, "shape", None) != self.shape:

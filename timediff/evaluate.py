@@ -8,6 +8,7 @@ import argparse
 import errno
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -192,6 +193,11 @@ def _options(parsed: Namespace, *, steps: int) -> Options:
     )
 
 
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """One line, without the place in the code that nobody at a terminal asked for."""
+    print(f"{PROGRAM}: {message}", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
@@ -199,7 +205,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from timediff import experiment, record
 
-        result = experiment.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            result = experiment.run(options)
     except InputError as error:
         fail(str(error))
     except KeyboardInterrupt:

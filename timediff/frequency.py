@@ -137,9 +137,13 @@ def seasons(freq: str) -> list[int]:
 
 
 def default_difference(freq: str) -> int:
-    """Steps over which changes are modelled by default: the shortest season, such as a day, or 1."""
-    season = min(seasons(freq))
-    return season if season <= _MAX_LAG else 1
+    """Steps over which changes are modelled by default.
+
+    A day of hours or minutes, a week of days, a year of months or quarters; else one step, as for
+    business days, which do not repeat, and for weeks, whose year is long.
+    """
+    longer = [season for season in seasons(freq) if 1 < season <= _MAX_LAG]
+    return 1 if not longer or split_freq(freq)[1] in ("B", "W") else min(longer)
 
 
 def num_time_features(freq: str) -> int:

@@ -1,6 +1,7 @@
 """Training: the optimiser, the running average of the weights, validation, and what is logged."""
 
 import copy
+import logging
 import signal
 import warnings
 from collections.abc import Iterator
@@ -171,11 +172,20 @@ class TrainingBar(Callback):
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Without Lightning's warnings about what is as it should be here."""
-    expected = ".*(max_epochs|validation_step|num_workers|LeafSpec|does not have many workers).*"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=expected)
-        yield
+    """Without what Lightning says about things that are as they should be here."""
+    expected = (
+        ".*(max_epochs|validation_step|num_workers|LeafSpec|many workers|Checkpoint directory).*"
+    )
+    # Where a tip to install something else, and the devices that are not there, are told.
+    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=expected)
+            yield
+    finally:
+        log.setLevel(level)
 
 
 @contextmanager

@@ -78,6 +78,7 @@ class TimeGrad(nn.Module):
     """
 
     training_scale: Tensor
+    training_level: Tensor
 
     def __init__(self, config: ModelConfig, shape: Shape) -> None:
         super().__init__()
@@ -94,6 +95,8 @@ class TimeGrad(nn.Module):
         # Location and scale of the training data (`scaling.training_default`), saved with the weights.
         default = torch.stack([torch.zeros(shape.target_dim), torch.ones(shape.target_dim)])
         self.register_buffer("training_scale", default)
+        # Mean of the training data: where changes are added up if a window knows no value at all.
+        self.register_buffer("training_level", torch.zeros(shape.target_dim))
         self.encoder = Encoder(
             shape.target_dim,
             num_lags=len(shape.lags),
@@ -252,7 +255,7 @@ class TimeGrad(nn.Module):
     def _integrated(self, changes: Tensor, batch: Batch, rows: Tensor) -> Tensor:
         """Values from changes: each starts at the last known value of its place in the cycle."""
         lag = self.shape.difference
-        last = _last_observed(batch, cycle=lag)  # [B, lag, D]
+        last = _last_observed(batch, cycle=lag, default=self.training_level)  # [B, lag, D]
         cycles = -(-changes.shape[1] // lag)
         padded = torch.cat(
             [
@@ -284,15 +287,15 @@ class _NoiseStreams:
         return lambda n: noise[:, n - 1].reshape(-1, dim)
 
 
-def _last_observed(batch: Batch, *, cycle: int) -> Tensor:
-    """The last known value at each place of a cycle, else of its dimension, else 0, ``[B, cycle, D]``."""
+def _last_observed(batch: Batch, *, cycle: int, default: Tensor) -> Tensor:
+    """The last known value at each place of a cycle, else of its dimension, ``[B, cycle, D]``."""
     missing = -batch.target.shape[1] % cycle
     target = F.pad(batch.target, (0, 0, missing, 0)).unflatten(1, (-1, cycle))  # [B, C, cycle, D]
     observed = F.pad(batch.observed, (0, 0, missing, 0)).unflatten(1, (-1, cycle))
     order = torch.arange(1, target.shape[1] + 1, device=target.device)[:, None, None]
     last = (observed * order).amax(dim=1, keepdim=True)  # 0 where nothing was observed
     value = target.gather(1, (last - 1).clamp(min=0))[:, 0]
-    elsewhere = _last_observed(batch, cycle=1) if cycle > 1 else torch.zeros_like(value)
+    elsewhere = _last_observed(batch, cycle=1, default=default) if cycle > 1 else default
     return torch.where(last[:, 0] > 0, value, elsewhere)
 
 

@@ -75,6 +75,8 @@ def prepare(options: Options, data: Dataset) -> None:
             f"{folders[0]} is in the way and does not look like ours, as no settings.json of a run "
             "stands beside it; move it or choose another --out"
         )
+    if folders:
+        print(f"replacing the results of an earlier run in {options.out}", file=sys.stderr)
     for folder in folders:
         shutil.rmtree(folder)
     for name in ("record.json", "table.txt", "forecasts.parquet", "forecast.png"):

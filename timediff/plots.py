@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from timediff.errors import InputError
-from timediff.metrics import central_interval, median, sum_over_dimensions
+from timediff.metrics import central_interval, median
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,9 +81,11 @@ def forecast_figure(
     if dimensions == 1:
         panels = [(grid[0, :], columns[0], observed[:, 0], [p[..., 0] for p in (paths, *others)])]
     else:
-        sums = [sum_over_dimensions(p, truth)[0][..., 0] for p in (paths, *others)]
-        name = f"Sum of the {dimensions} series"
-        panels = [(grid[0, :], name, _sum_of_observed(observed), sums)]
+        # A series that is never seen is left out; where another has a gap, so has the observed sum.
+        seen = np.isfinite(observed).any(axis=0)
+        sums = [p[..., seen].sum(axis=-1) for p in (paths, *others)]
+        name = f"Sum of the {seen.sum()} series"
+        panels = [(grid[0, :], name, observed[:, seen].sum(axis=-1), sums)]
         for column, d in enumerate(shown):
             single = [p[..., d] for p in (paths, *others)]
             panels.append((grid[1, column], columns[d], observed[:, d], single))
@@ -174,10 +176,6 @@ def _times(stamps: ArrayLike | None, past: int, horizon: int) -> NDArray:
             f"truth, but the stamps have the shape {times.shape}."
         )
     return times
-
-
-def _sum_of_observed(values: Array) -> Array:
-    return np.where(np.isnan(values).all(axis=-1), np.nan, np.nansum(values, axis=-1))
 
 
 def _typical(truth: Array) -> list[int]:

@@ -6,6 +6,7 @@ windows. Optional keys are name, source, licence, checksum, and aggregates (weig
 Axes: D series, T time steps.
 """
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,12 @@ def _stamps(index: pd.Index, path: Path) -> pd.DatetimeIndex:
     except (ValueError, TypeError):
         # Either a text that is no date, or stamps of several time zones, which pandas refuses.
         bad = pd.to_datetime(index, errors="coerce", utc=True, format="mixed").isna()
-        aware = not bad.any()
+        aware = not bad.any() and any(re.search(r"\d(Z|[+-]\d\d:?\d\d)$", str(x)) for x in index)
+        if not aware and not bad.any():
+            raise InputError(
+                f"the timestamps of {path} are not all written alike, such as {index[0]!r} and "
+                f"{index[-1]!r}: write them as 2024-01-31 13:00"
+            ) from None
     if bad.any():
         row = int(np.argmax(bad))
         raise InputError(

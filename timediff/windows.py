@@ -135,7 +135,8 @@ def warn_of_poor_dimensions(series: list[Series], *, horizon: int) -> None:
     told = [f"{kind}: {_some(members)}" for kind, members in groups.items() if members]
     if told:
         warnings.warn(
-            "some series say little and are padded or masked (" + "; ".join(told) + ")",
+            f"some series say little ({'; '.join(told)}): "
+            "their forecasts are finite, but not to be relied on",
             stacklevel=2,
         )
 
