@@ -160,6 +160,8 @@ class TimeGrad(nn.Module):
         context = self.shape.context_length
         past = lagged(scaled, self.shape.lags, length=context)
         _, state = self.encoder(past, batch.features[:, :context])
+        levels, cycle = self._levels(), self.shape.difference
+        start = _last_observed(batch, cycle=cycle, default=self.training_level) if cycle else None
 
         blocks = -(-num_samples // PATHS_PER_STREAM)
         streams = [(window, block) for window in range(len(scaled)) for block in range(blocks)]
@@ -173,10 +175,12 @@ class TimeGrad(nn.Module):
             rows = torch.tensor([w for w, _ in chunk], device=scaled.device)
             rows = rows.repeat_interleave(PATHS_PER_STREAM)
             noise = _NoiseStreams([(seeds[w], block) for w, block in chunk], like=scaled)
-            drawn = self._unroll(scaled, batch.features, state, rows, noise, on_step)  # [R, T, D]
+            drawn = self._unroll(
+                scaled, batch.features, state, rows, levels, noise, on_step
+            )  # [R, T, D]
             drawn = drawn * scale[rows] + loc[rows]
-            if self.shape.difference:
-                drawn = self._integrated(drawn, batch, rows)
+            if start is not None:
+                drawn = _integrated(drawn, start[rows])
             paths[first : first + per_chunk] = drawn.unflatten(0, (-1, PATHS_PER_STREAM)).cpu()
         return paths.unflatten(0, (-1, blocks)).flatten(1, 2)[:, :num_samples]
 
@@ -197,12 +201,12 @@ class TimeGrad(nn.Module):
         features: Tensor,
         state: State,
         rows: Tensor,
+        levels: Tensor,
         noise: "_NoiseStreams",
         on_step: Callable[[int], None],
     ) -> Tensor:
         """Scaled paths of the windows ``rows``, ``[R, T, D]``."""
         shape, schedule = self.shape, self.sampling_schedule
-        levels = self._levels()
         drawn = scaled.new_empty(len(rows), shape.horizon, shape.target_dim)
         state = map_state(state, rows)
         for t in range(shape.horizon):
@@ -252,21 +256,6 @@ class TimeGrad(nn.Module):
         both = observed[:, lag:] & observed[:, :-lag]
         return torch.where(both, target[:, lag:] - target[:, :-lag], 0.0), both
 
-    def _integrated(self, changes: Tensor, batch: Batch, rows: Tensor) -> Tensor:
-        """Values from changes: each starts at the last known value of its place in the cycle."""
-        lag = self.shape.difference
-        last = _last_observed(batch, cycle=lag, default=self.training_level)  # [B, lag, D]
-        cycles = -(-changes.shape[1] // lag)
-        padded = torch.cat(
-            [
-                changes,
-                changes.new_zeros(len(changes), cycles * lag - changes.shape[1], changes.shape[2]),
-            ],
-            dim=1,
-        )
-        summed = padded.unflatten(1, (cycles, lag)).cumsum(dim=1) + last[rows][:, None]
-        return summed.flatten(1, 2)[:, : changes.shape[1]]
-
 
 class _NoiseStreams:
     """Standard normal noise for a chunk of paths: a generator for every `PATHS_PER_STREAM` of them."""
@@ -285,6 +274,13 @@ class _NoiseStreams:
         for part, generator in zip(noise, self.generators, strict=True):
             part.normal_(generator=generator)
         return lambda n: noise[:, n - 1].reshape(-1, dim)
+
+
+def _integrated(changes: Tensor, start: Tensor) -> Tensor:
+    """Values ``[R, T, D]`` from changes, those of the first cycle added to ``start [R, cycle, D]``."""
+    length, cycle = changes.shape[1], start.shape[1]
+    padded = F.pad(changes, (0, 0, 0, -length % cycle)).unflatten(1, (-1, cycle))
+    return (padded.cumsum(dim=1) + start[:, None]).flatten(1, 2)[:, :length]
 
 
 def _last_observed(batch: Batch, *, cycle: int, default: Tensor) -> Tensor:
