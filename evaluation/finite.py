@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from timediff import PRESETS, InputError, TimeGradEstimator, load_dataset
+from timediff import PRESETS, InputError, SamplingConfig, TimeGradEstimator, load_dataset
 
 
 def check(name: str, folder: Path, preset: str, steps: int) -> dict[str, Any]:
@@ -28,7 +28,8 @@ def check(name: str, folder: Path, preset: str, steps: int) -> dict[str, Any]:
         chosen = PRESETS[preset]
         estimator = TimeGradEstimator(
             prediction_length=data.prediction_length,
-            model=chosen.model._replace(sampling_steps=10),
+            model=chosen.model,
+            sampling=SamplingConfig(steps=10),
             train=chosen.train._replace(steps=steps, steps_per_epoch=steps, batch_size=16, seed=1),
             progress=False,
             trainer_kwargs={"enable_checkpointing": False},

@@ -13,7 +13,7 @@ import pandas as pd
 from gluonts.dataset.pandas import PandasDataset
 
 from timediff import (
-    ModelConfig,
+    SamplingConfig,
     TimeGradEstimator,
     TimeGradPredictor,
     TrainConfig,
@@ -47,7 +47,7 @@ print(data.train[0]["target"].shape, len(data.test), data.columns[:2], data.colu
 # %%
 estimator = TimeGradEstimator(
     prediction_length=horizon,
-    model=ModelConfig(sampling_steps=20),
+    sampling=SamplingConfig(steps=20),
     train=TrainConfig(steps=STEPS, seed=1),
     trainer_kwargs={"default_root_dir": str(OUT)},
 )

@@ -105,13 +105,31 @@ def test_conv_denoiser_starts_at_the_bias_of_its_last_convolution(device):
     torch.testing.assert_close(out, denoiser.output.bias.expand(6, 5))
 
 
-@pytest.mark.parametrize("v", [0.0, 1.5])
-def test_mlp_denoiser_turns_its_v_into_noise(v):
-    denoiser, schedule = make("mlp", 5), chain(2000)
-    x, n = torch.randn(6, 5), torch.randint(1, 2001, (6,))
-    torch.nn.init.constant_(denoiser.output.bias, v)
-    expected = schedule.alpha[n, None] * v + schedule.sigma[n, None] * x
-    torch.testing.assert_close(run(denoiser, x, n, torch.randn(6, C)), expected)
+def test_mlp_denoiser_starts_at_the_bias_of_its_last_layer(device):
+    denoiser = make("mlp", 5, device)
+    torch.nn.init.constant_(denoiser.output.bias, 1.5)
+    x, cond = torch.randn(6, 5, device=device), torch.randn(6, C, device=device)
+    out = run(denoiser, x, torch.randint(1, 101, (6,), device=device), cond)
+    torch.testing.assert_close(out, torch.full_like(x, 1.5))
+
+
+@pytest.mark.parametrize("kind", ["conv", "mlp"])
+@every_dim
+def test_a_second_input_and_a_second_output(kind, dim, device):
+    options = {"cond_size": C, "layers": 2, "inputs": 2, "outputs": 2}
+    if kind == "conv":
+        denoiser = ConvDenoiser(dim, channels=3, dilation_cycle=2, **options)
+    else:
+        denoiser = MlpDenoiser(dim, width=12, **options)
+    denoiser = stirred(denoiser.to(device))
+    x, cond = torch.randn(4, 2 * dim, device=device), torch.randn(4, C, device=device)
+    n = torch.tensor([1, 10, 50, 100], device=device)
+    out = run(denoiser, x, n, cond)
+    assert out.shape == (4, 2 * dim)
+    for part in (slice(0, dim), slice(dim, None)):
+        other = x.clone()
+        other[:, part] += 1
+        assert (run(denoiser, other, n, cond) != out).all()
 
 
 def test_mlp_denoiser_does_not_depend_on_the_names_of_the_steps():

@@ -31,7 +31,7 @@ from tiny import (
     weights,
 )
 
-from timediff import ModelConfig, TimeGradEstimator, TrainConfig
+from timediff import ModelConfig, SamplingConfig, TimeGradEstimator, TrainConfig
 from timediff.errors import InputError
 from timediff.frequency import default_difference, default_lags, to_period_freq
 from timediff.windows import read_entry
@@ -119,7 +119,7 @@ def test_frequencies_in_every_spelling_of_pandas(tmp_path, freq):
 def test_more_than_500_diffusion_steps(tmp_path):
     model = MODEL._replace(diffusion_steps=600)
     predictor = estimator(tmp_path, model=model, train=TRAIN._replace(steps=1)).train([entry()])
-    assert predictor.prediction_net.network_calls == 600 * HORIZON
+    assert predictor.prediction_net.network_calls(predictor.sampling) == 600 * HORIZON
     assert np.isfinite(paths(predictor, [entry()], num_samples=1)).all()
 
 
@@ -503,7 +503,7 @@ def test_sizes_are_unknown_before_the_data_is():
         ({"model": MODEL._replace(lags=[])}, "lags"),
         ({"model": MODEL._replace(lags=[0, 1])}, "lags"),
         ({"model": MODEL._replace(dropout=1.0)}, "dropout is 1.0"),
-        ({"model": MODEL._replace(sampling_steps=6)}, "sampling_steps is 6"),
+        ({"sampling": SamplingConfig(steps=6)}, "sampling steps is 6"),
         ({"model": MODEL._replace(beta_end=1.5)}, "beta_end 1.5"),
         ({"model": MODEL._replace(beta_start=0.2)}, "beta_start 0.2"),
         ({"model": MODEL._replace(difference=-1)}, "difference is -1"),

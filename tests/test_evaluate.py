@@ -21,7 +21,7 @@ import yaml
 from tiny import HORIZON, QUIET, TINY, entry, wide_folder
 
 import timediff
-from timediff.config import PRESETS, ModelConfig, TrainConfig
+from timediff.config import PRESETS, ModelConfig, SamplingConfig, TrainConfig
 from timediff.evaluate import main, make_parser, parse
 from timediff.metrics import METRICS, score
 from timediff.record import TITLES, as_json, mean, standard_error
@@ -112,15 +112,17 @@ def another(default, annotation):
         return next(choice for choice in get_args(annotation) if choice != default)
     if list[int] in choices:
         return [1, 5]
+    if bool in choices:
+        return not default
     if float in choices:
         return default / 2 if default else 0.25
     assert int in choices, f"say here what another {annotation} is"
     return (default or 0) + 9
 
 
-@pytest.mark.parametrize("group", ["model", "train"])
+@pytest.mark.parametrize("group", ["model", "train", "sampling"])
 def test_every_field_of_the_configurations_is_an_option_with_help(group):
-    config = {"model": ModelConfig, "train": TrainConfig}[group]
+    config = {"model": ModelConfig, "train": TrainConfig, "sampling": SamplingConfig}[group]
     annotations = get_type_hints(config)
     annotations.pop("seed", None)  # --seed takes several
     actions = {action.dest: action for action in make_parser("default")._actions}
@@ -142,7 +144,7 @@ def test_the_seed_of_training_is_given_by_seed_alone():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_sets_all_defaults(preset):
     options, _ = parse(["--preset", preset])
-    assert (options.model, options.train) == PRESETS[preset]
+    assert (options.model, options.train, options.sampling) == PRESETS[preset]
     assert options.preset == preset
     assert parse([])[0].model == PRESETS["default"].model
 

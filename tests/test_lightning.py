@@ -7,8 +7,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from tiny import HORIZON, MODEL, QUIET, TRAIN, entry, estimator, same_weights, weights
 
+from timediff.batch import Batch
 from timediff.lightning import VALIDATION_LEVELS, TimeGradModule, _observed_mean
-from timediff.model import Batch, TimeGrad
+from timediff.model import TimeGrad
 
 pytestmark = QUIET
 

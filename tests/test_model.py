@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from timediff.config import ModelConfig
+from timediff.batch import Batch, Shape
+from timediff.config import ModelConfig, SamplingConfig
 from timediff.denoiser import Denoiser
-from timediff.model import Batch, Shape, TimeGrad
+from timediff.model import TimeGrad
 from timediff.scaling import SCALINGS
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -20,6 +21,7 @@ SMALL = ModelConfig(
     diffusion_steps=12,
     beta_end=0.4,
     scaling="mean",
+    parameterisation="noise",
 )
 D, T, C = 3, 6, 5
 LAGS = [1, 4, 9]
@@ -395,13 +397,17 @@ def test_sampling_conditions_are_those_of_training(denoiser, cell, difference, s
 
 @pytest.mark.parametrize("sampling_steps", [None, 1, 5])
 def test_denoiser_is_called_as_often_as_announced(sampling_steps):
-    model = make(sampling_steps=sampling_steps)
+    model, sampling = make(), SamplingConfig(steps=sampling_steps)
     recording = record(model)
     told = []
     paths = model.sample(
-        windows(model, future=False), num_samples=25, seeds=[3, 4], on_step=told.append
+        windows(model, future=False),
+        num_samples=25,
+        seeds=[3, 4],
+        sampling=sampling,
+        on_step=told.append,
     )
-    assert len(recording.targets) == model.network_calls == T * (sampling_steps or 12)
+    assert len(recording.targets) == model.network_calls(sampling) == T * (sampling_steps or 12)
     assert len(recording.conditions) == T
     # Two windows of 25 paths are four streams of 20.
     assert sum(told) == 4 * 20 * T
@@ -440,10 +446,10 @@ class Point(Denoiser):
 @pytest.mark.parametrize("variance", ["small", "large"])
 @pytest.mark.parametrize("sampling_steps", [None, 4])
 def test_the_exact_denoiser_gives_the_forecast_in_data_units(scaling, variance, sampling_steps):
-    model = make(scaling=scaling, variance=variance, sampling_steps=sampling_steps)
+    model, sampling = make(scaling=scaling, variance=variance), SamplingConfig(steps=sampling_steps)
     model.denoiser = Point(torch.tensor([0.5, -1.0, 2.0]))
     batch = windows(model, future=False)
-    paths = model.sample(batch, num_samples=3, seeds=[3, 4])
+    paths = model.sample(batch, num_samples=3, seeds=[3, 4], sampling=sampling)
     context = slice(-C, None)
     target = torch.where(batch.observed, batch.target, 0.0)
     loc, scale = SCALINGS[scaling](

@@ -13,7 +13,7 @@ from gluonts.model.predictor import Predictor
 from gluonts.torch.model.predictor import PyTorchPredictor
 from tiny import HORIZON, MODEL, QUIET, entry, estimator, paths, period, same_weights, weights
 
-from timediff import TimeGradPredictor
+from timediff import SamplingConfig, TimeGradPredictor
 from timediff.errors import InputError
 from timediff.model import PATHS_PER_STREAM, TimeGrad
 
@@ -202,15 +202,18 @@ def test_a_predictor_comes_back_from_its_files(predictor, folder, load):
     "model",
     [
         MODEL._replace(denoiser="conv", cell="lstm", schedule="cosine", scaling="mean"),
-        MODEL._replace(sampling_steps=3, difference=2, variance="large", lags=None),
+        MODEL._replace(difference=2, variance="large", lags=None),
+        MODEL._replace(variance="learned", parameterisation="x0", self_conditioning=True),
+        MODEL._replace(schedule="ve", weighting="min-snr", condition_dropout=0.1),
     ],
 )
 def test_every_option_comes_back(tmp_path, model):
     made = estimator(tmp_path, model=model, lead_time=2).train(DATA)
     made.batch_size, made.memory = 3, 1e6
+    made.sampling = SamplingConfig(sampler="sde-dpm++", steps=3, spacing="log-snr", order=1)
     made.serialize(tmp_path / "predictor")
     back = TimeGradPredictor.deserialize(tmp_path / "predictor")
-    for name in ("freq", "prediction_length", "lead_time", "batch_size", "memory"):
+    for name in ("freq", "prediction_length", "lead_time", "batch_size", "memory", "sampling"):
         assert getattr(back, name) == getattr(made, name)
     np.testing.assert_array_equal(paths(back, DATA), paths(made, DATA))
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from tiny import entry, period
 
+from timediff.batch import Shape
 from timediff.errors import InputError
 from timediff.frequency import num_time_features, time_features
-from timediff.model import Shape
 from timediff.windows import (
     LastWindows,
     TrainingWindows,

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from timediff.config import PRESETS, ModelConfig, Preset, TrainConfig
+    from timediff.config import PRESETS, ModelConfig, Preset, SamplingConfig, TrainConfig
     from timediff.datasets import Dataset, load_dataset
     from timediff.errors import InputError
     from timediff.estimator import TimeGradEstimator
@@ -23,6 +23,7 @@ __all__ = [
     "InputError",
     "ModelConfig",
     "Preset",
+    "SamplingConfig",
     "TimeGrad",
     "TimeGradEstimator",
     "TimeGradPredictor",
@@ -37,6 +38,7 @@ _HOMES = {
     "InputError": "errors",
     "ModelConfig": "config",
     "Preset": "config",
+    "SamplingConfig": "config",
     "TimeGrad": "model",
     "TimeGradEstimator": "estimator",
     "TimeGradPredictor": "predictor",

@@ -37,9 +37,15 @@ class ModelConfig(NamedTuple):
         schedule: Noise schedule.
         beta_start: First variance of the schedule, where it has one to choose.
         beta_end: Last variance of the schedule, where it has one to choose.
+        parameterisation: What the denoiser's output stands for.
+        variance: Variance of the reverse steps: the posterior's ("small"), beta ("large"), or learned
+            between the two for every dimension.
         loss: Error of the predicted noise.
-        sampling_steps: Network calls per sampled step, evenly spaced on the chain; N when left out.
-        variance: Variance of the reverse steps: the posterior's ("small") or beta ("large").
+        weighting: Weight of that error at each diffusion step: 1 ("noise"), what makes it the error of
+            another quantity, bounded ("min-snr"), or that of the variational bound.
+        hybrid_weight: Weight of the variational bound beside that loss where the variance is learned.
+        self_conditioning: Show the denoiser its own estimate of the call before.
+        condition_dropout: Share of training steps without condition, for guidance in sampling.
     """
 
     cell: Literal["gru", "lstm"] = "gru"
@@ -57,12 +63,27 @@ class ModelConfig(NamedTuple):
     denoiser_width: int = 128
     dilation_cycle: int = 2
     diffusion_steps: int = 100
-    schedule: Literal["linear", "quadratic", "constant", "cosine", "sigmoid", "jsd"] = "linear"
+    schedule: Literal[
+        "linear",
+        "quadratic",
+        "constant",
+        "cosine",
+        "sigmoid",
+        "jsd",
+        "vp",
+        "sub-vp",
+        "ve",
+        "learned",
+    ] = "linear"
     beta_start: float = 1e-4
     beta_end: float = 0.1
+    parameterisation: Literal["noise", "x0", "v", "score"] = "v"
+    variance: Literal["small", "large", "learned"] = "small"
     loss: Literal["l1", "l2", "huber"] = "l2"
-    sampling_steps: int | None = None
-    variance: Literal["small", "large"] = "small"
+    weighting: Literal["noise", "x0", "v", "score", "min-snr", "bound"] = "noise"
+    hybrid_weight: float = 1e-3
+    self_conditioning: bool = False
+    condition_dropout: float = 0.0
 
 
 class TrainConfig(NamedTuple):
@@ -79,6 +100,8 @@ class TrainConfig(NamedTuple):
             the last weights.
         patience: Stop after this many epochs without a better validation loss; 0 to never stop early.
             Needs validation data.
+        step_sampling: Diffusion steps to train on: every one as often, or more often those whose loss varies
+            most, weighted down in turn ("importance").
         seed: Of initial weights, windows, noise and dropout; drawn from torch's generator when left out.
     """
 
@@ -90,14 +113,46 @@ class TrainConfig(NamedTuple):
     gradient_clip: float = 1.0
     ema_decay: float = 0.995
     patience: int = 0
+    step_sampling: Literal["uniform", "importance"] = "uniform"
     seed: int | None = None
 
 
+class SamplingConfig(NamedTuple):
+    """How paths are drawn. It can be changed after training.
+
+    Args:
+        sampler: Solver of the reverse process, one of `timediff.samplers.SAMPLERS`.
+        steps: Diffusion steps it takes; all N when left out.
+        spacing: Which of the N steps these are: evenly spaced in n, denser near clean data, or evenly spaced
+            in log-SNR.
+        eta: Noise of "ddim", from 0 (none) to 1 (as much as "ancestral").
+        order: Order of "dpm++" and "sde-dpm++", 1 to 3.
+        churn: Noise put back in by "heun".
+        corrections: Langevin steps at each level of "langevin" and "predictor-corrector".
+        snr: Size of a Langevin step relative to the noise; the sampler's own when left out.
+        guidance: Weight of the condition beyond its own (classifier-free guidance); needs a model trained
+            with ``condition_dropout``, and doubles the network calls.
+    """
+
+    sampler: Literal[
+        "ancestral", "ddim", "dpm++", "sde-dpm++", "heun", "langevin", "predictor-corrector"
+    ] = "ancestral"
+    steps: int | None = None
+    spacing: Literal["uniform", "quadratic", "log-snr"] = "uniform"
+    eta: float = 0.0
+    order: int = 2
+    churn: float = 0.0
+    corrections: int = 1
+    snr: float | None = None
+    guidance: float = 0.0
+
+
 class Preset(NamedTuple):
-    """A model and its training."""
+    """A model, its training and its sampling."""
 
     model: ModelConfig
     train: TrainConfig
+    sampling: SamplingConfig
 
 
 PAPER = Preset(
@@ -109,10 +164,12 @@ PAPER = Preset(
         denoiser="conv",
         denoiser_layers=8,
         denoiser_width=8,
+        parameterisation="noise",
     ),
     TrainConfig(steps=2000, learning_rate=1e-2, gradient_clip=0.0, ema_decay=0.0),
+    SamplingConfig(),
 )
-PRESETS = {"default": Preset(ModelConfig(), TrainConfig()), "paper": PAPER}
+PRESETS = {"default": Preset(ModelConfig(), TrainConfig(), SamplingConfig()), "paper": PAPER}
 
 
 class Options(NamedTuple):
@@ -129,9 +186,11 @@ class Options(NamedTuple):
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         align_clock: Move test stamps that disagree with training.
         resume: Go on from what an interrupted run left in ``out``.
-        preset: Where the defaults of model and training came from.
+        preset: Where the defaults of model, training and sampling came from.
+        nll: Report the variational bound and the likelihood of the test windows.
         model: The network.
         train: Its training.
+        sampling: How its paths are drawn.
     """
 
     dataset: str
@@ -144,16 +203,21 @@ class Options(NamedTuple):
     align_clock: bool
     resume: bool
     preset: str
+    nll: bool
     model: ModelConfig
     train: TrainConfig
+    sampling: SamplingConfig
 
 
-def check_options(model: ModelConfig, train: TrainConfig, **sizes: int | None) -> None:
+def check_options(
+    model: ModelConfig, train: TrainConfig, sampling: SamplingConfig, **sizes: int | None
+) -> None:
     """Raises `InputError` for the first value that makes no sense.
 
     Args:
         model: Checked in every field.
         train: Checked in every field.
+        sampling: Checked in every field, and against the model.
         sizes: Further numbers that must be positive where they are given.
     """
     positive = {
@@ -166,7 +230,6 @@ def check_options(model: ModelConfig, train: TrainConfig, **sizes: int | None) -
         "denoiser_width": model.denoiser_width,
         "dilation_cycle": model.dilation_cycle,
         "diffusion_steps": model.diffusion_steps,
-        "sampling_steps": model.sampling_steps,
         "steps": train.steps,
         "steps_per_epoch": train.steps_per_epoch,
         "batch_size": train.batch_size,
@@ -178,6 +241,7 @@ def check_options(model: ModelConfig, train: TrainConfig, **sizes: int | None) -
     not_negative = {
         "difference": model.difference or 0,
         "lag_noise": model.lag_noise,
+        "hybrid_weight": model.hybrid_weight,
         "patience": train.patience,
         "weight_decay": train.weight_decay,
         "gradient_clip": train.gradient_clip,
@@ -189,15 +253,49 @@ def check_options(model: ModelConfig, train: TrainConfig, **sizes: int | None) -
         raise InputError(f"seed is {train.seed}; it must lie in 0 .. 2**63 - 1")
     if model.lags is not None and (not model.lags or min(model.lags) < 1):
         raise InputError(f"lags are {model.lags}; they must be whole numbers of at least 1")
-    if model.sampling_steps is not None and model.sampling_steps > model.diffusion_steps:
-        raise InputError(
-            f"sampling_steps is {model.sampling_steps}; the chain has only {model.diffusion_steps} steps"
-        )
-    for name, share in (("dropout", model.dropout), ("ema_decay", train.ema_decay)):
+    check_sampling(sampling, model)
+    shares = {
+        "dropout": model.dropout,
+        "condition_dropout": model.condition_dropout,
+        "ema_decay": train.ema_decay,
+    }
+    for name, share in shares.items():
         if not 0 <= share < 1:
             raise InputError(f"{name} is {share}; it must lie in [0, 1)")
+    if train.step_sampling == "importance" and model.schedule == "learned":
+        raise InputError(
+            "step_sampling is importance and schedule is learned; each evens out the loss over the "
+            "steps on its own: choose one"
+        )
     if model.schedule not in ("cosine", "jsd") and not 0 < model.beta_start <= model.beta_end < 1:
         raise InputError(
             f"beta_start {model.beta_start} and beta_end {model.beta_end} must satisfy "
             "0 < beta_start <= beta_end < 1"
+        )
+
+
+def check_sampling(sampling: SamplingConfig, model: ModelConfig) -> None:
+    """Raises `InputError` if these options make no sense, or not for this model."""
+    if sampling.steps is not None and not 0 < sampling.steps < math.inf:
+        raise InputError(f"sampling steps is {sampling.steps}; it must be positive")
+    if sampling.steps is not None and sampling.steps > model.diffusion_steps:
+        raise InputError(
+            f"sampling steps is {sampling.steps}; the chain has only {model.diffusion_steps} steps"
+        )
+    if sampling.order not in (1, 2, 3):
+        raise InputError(f"order is {sampling.order}; it must be 1, 2 or 3")
+    if not 0 <= sampling.eta <= 1:
+        raise InputError(f"eta is {sampling.eta}; it must lie in [0, 1]")
+    if not 0 <= sampling.churn < math.inf:
+        raise InputError(f"churn is {sampling.churn}; it must not be negative")
+    if sampling.corrections < 1:
+        raise InputError(f"corrections is {sampling.corrections}; it must be at least 1")
+    if sampling.snr is not None and not 0 < sampling.snr < 1:
+        raise InputError(f"snr is {sampling.snr}; it must lie between 0 and 1")
+    if not math.isfinite(sampling.guidance):
+        raise InputError(f"guidance is {sampling.guidance}; it must be finite")
+    if sampling.guidance and not model.condition_dropout:
+        raise InputError(
+            f"guidance is {sampling.guidance}, but the model was trained without condition_dropout; "
+            "train it with 0.1, or leave guidance out"
         )

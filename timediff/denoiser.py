@@ -1,11 +1,13 @@
-r"""The networks :math:`\epsilon_\theta(x_n, \text{level}, \text{cond})` that predict the noise in one
-time step's vector of targets.
+r"""The networks :math:`f_\theta(x_n, \text{level}, \text{cond})` that see one time step's noised vector of
+targets. What their output stands for (noise, clean data, ...) is `timediff.parameterisation`'s business.
 
 A denoiser is used in two parts. ``embed_level`` and ``embed_condition`` prepare what stays the same
 while ``x`` changes (the first once per forecast, the second once per time step); ``forward`` does the
 rest and is called at every diffusion step.
 
-Shapes: ``x [..., D]``, ``cond [..., C]``; a level is ``[...]`` or a scalar shared by all rows.
+Shapes: ``x [..., inputs * D]``, ``cond [..., C]``; a level is ``[...]`` or a scalar shared by all rows; the
+output is ``[..., outputs * D]``. A second input is the network's earlier estimate (self-conditioning), a
+second output the variance.
 """
 
 import math
@@ -20,7 +22,7 @@ from timediff.schedule import Level
 
 
 class Denoiser(nn.Module, ABC):
-    """Interface of the noise-predicting networks."""
+    """Interface of the networks."""
 
     #: Roughly how many numbers a row takes while it passes through, for planning memory.
     floats_per_row: int
@@ -35,7 +37,7 @@ class Denoiser(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor, level: Tensor, cond: Tensor) -> Tensor:
-        """The predicted noise ``[..., D]`` from ``x`` and the two embeddings."""
+        """The output ``[..., outputs * D]`` from ``x`` and the two embeddings."""
 
 
 class ConvDenoiser(Denoiser):
@@ -51,13 +53,23 @@ class ConvDenoiser(Denoiser):
         layers: Residual blocks.
         channels: Channels of a block.
         dilation_cycle: Dilation of block i is ``2 ** (i % dilation_cycle)``.
+        inputs: Vectors that come in, a channel each.
+        outputs: Vectors that come out.
     """
 
     wrap: Tensor
     frequencies: Tensor
 
     def __init__(
-        self, target_dim: int, *, cond_size: int, layers: int, channels: int, dilation_cycle: int
+        self,
+        target_dim: int,
+        *,
+        cond_size: int,
+        layers: int,
+        channels: int,
+        dilation_cycle: int,
+        inputs: int = 1,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         if 2 ** (min(layers, dilation_cycle) - 1) > target_dim + 4:
@@ -76,12 +88,13 @@ class ConvDenoiser(Denoiser):
             nn.Linear(max(1, target_dim // 2), target_dim),
             nn.LeakyReLU(0.4),
         )
-        self.input = nn.Conv1d(1, channels, 1)
+        self.inputs = inputs
+        self.input = nn.Conv1d(inputs, channels, 1)
         self.blocks = nn.ModuleList(
             _GatedBlock(channels, dilation=2 ** (i % dilation_cycle)) for i in range(layers)
         )
         self.skip = nn.Conv1d(channels, channels, 3)
-        self.output = nn.Conv1d(channels, 1, 3)
+        self.output = nn.Conv1d(channels, outputs, 3)
         nn.init.kaiming_normal_(self.input.weight)
         nn.init.kaiming_normal_(self.skip.weight)
         nn.init.zeros_(self.output.weight)
@@ -99,17 +112,18 @@ class ConvDenoiser(Denoiser):
         return blocks.reshape(*wide.shape[:-1], -1)  # [..., layers * 2 * channels * (D + 4)]
 
     def forward(self, x: Tensor, level: Tensor, cond: Tensor) -> Tensor:
-        shape = x.shape
-        x = x.reshape(-1, 1, shape[-1])[..., self.wrap]  # [B', 1, D + 4]
+        leading = x.shape[:-1]
+        x = x.reshape(-1, self.inputs, x.shape[-1] // self.inputs)
+        x = x[..., self.wrap]  # [B', inputs, D + 4]
         conditions = cond.reshape(len(x), -1, x.shape[-1]).chunk(len(self.blocks), dim=1)
         level = level.reshape(-1, level.shape[-1], 1)  # [B' or 1, E, 1]
         x = F.leaky_relu(self.input(x), 0.4)
-        skips = torch.zeros_like(x)
+        skips = torch.zeros_like(x)  # [B', channels, D + 4]
         for block, condition in zip(self.blocks, conditions, strict=True):
             x, skip = block(x, level, condition)
             skips = skips + skip
         x = F.leaky_relu(self.skip(skips / math.sqrt(len(self.blocks))), 0.4)
-        return self.output(x).reshape(shape)
+        return self.output(x).reshape(*leading, -1)
 
 
 class _GatedBlock(nn.Module):
@@ -137,23 +151,31 @@ class MlpDenoiser(Denoiser):
 
     Each block is :math:`h \leftarrow h + W_2\, \mathrm{silu}\big(W_1 (\mathrm{LN}(h)(1 + s) + b + c)\big)`
     with scale :math:`s` and shift :math:`b` from the noise level and shift :math:`c` from the condition:
-    both can be prepared outside the sampling loop. The network proper predicts
-    :math:`v = \alpha\epsilon - \sigma x_0` and returns :math:`\epsilon = \alpha v + \sigma x_n`: where
-    almost all of :math:`x_n` is noise the answer is near :math:`x_n` from the start.
+    both can be prepared outside the sampling loop.
 
-    Sources: adaptive layer norm as in Peebles & Xie (2023), arXiv:2212.09748; v as in
-    Salimans & Ho (2022), arXiv:2202.00512, appendix D.
+    Source: adaptive layer norm as in Peebles & Xie (2023), arXiv:2212.09748.
 
     Args:
         target_dim: D.
         cond_size: C.
         layers: Residual blocks.
         width: Units of a block.
+        inputs: Vectors that come in.
+        outputs: Vectors that come out.
     """
 
     frequencies: Tensor
 
-    def __init__(self, target_dim: int, *, cond_size: int, layers: int, width: int) -> None:
+    def __init__(
+        self,
+        target_dim: int,
+        *,
+        cond_size: int,
+        layers: int,
+        width: int,
+        inputs: int = 1,
+        outputs: int = 1,
+    ) -> None:
         super().__init__()
         # log-SNR runs over about -6 .. 10: wavelengths from 40 down to 0.6.
         self.register_buffer("frequencies", 0.15 * 2.0 ** (torch.arange(13) / 2), persistent=False)
@@ -164,10 +186,10 @@ class MlpDenoiser(Denoiser):
         self.condition = nn.Sequential(
             nn.Linear(cond_size, width), nn.SiLU(), nn.Linear(width, width * (layers + 1))
         )
-        self.input = nn.Linear(target_dim, width)
+        self.input = nn.Linear(inputs * target_dim, width)
         self.first = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
         self.second = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
-        self.output = nn.Linear(width, target_dim)
+        self.output = nn.Linear(width, outputs * target_dim)
         for last in (self.output, *self.second):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
@@ -175,21 +197,17 @@ class MlpDenoiser(Denoiser):
 
     def embed_level(self, level: Level) -> Tensor:
         phase = level.log_snr[..., None] * self.frequencies
-        modulation = self.level(torch.cat([phase.sin(), phase.cos()], dim=-1))
-        # The two factors of the skip connection travel with the level they belong to.
-        return torch.cat([modulation, level.alpha[..., None], level.sigma[..., None]], dim=-1)
+        return self.level(torch.cat([phase.sin(), phase.cos()], dim=-1))
 
     def embed_condition(self, cond: Tensor) -> Tensor:
         return self.condition(cond)
 
     def forward(self, x: Tensor, level: Tensor, cond: Tensor) -> Tensor:
-        alpha, sigma = level[..., -2:-1], level[..., -1:]
-        *modulation, scale_out, shift_out = level[..., :-2].split(self.width, dim=-1)
+        *modulation, scale_out, shift_out = level.split(self.width, dim=-1)
         start, *conditions = cond.split(self.width, dim=-1)
         h = self.input(x) + start
         for i, (first, second) in enumerate(zip(self.first, self.second, strict=True)):
             scale, shift = modulation[2 * i : 2 * i + 2]
             y = F.layer_norm(h, (self.width,)) * (1 + scale) + (shift + conditions[i])
             h = h + second(F.silu(first(y)))
-        v = self.output(F.layer_norm(h, (self.width,)) * (1 + scale_out) + shift_out)
-        return alpha * v + sigma * x
+        return self.output(F.layer_norm(h, (self.width,)) * (1 + scale_out) + shift_out)

@@ -1,8 +1,9 @@
-r"""The forward chain, its posterior, and the training loss: functions of a schedule.
+r"""The forward chain, its posterior, the reverse step and the training loss: functions of a schedule.
 
 Shapes: data is ``[..., D]``, a diffusion step ``n`` is an integer tensor ``[...]`` that broadcasts
-against the leading axes. A denoiser is any callable ``denoiser(xn, level) -> eps_hat``, ``[..., D]``;
-the caller binds the condition (``functools.partial``).
+against the leading axes. A denoiser is any callable ``denoiser(x, level) -> Prediction``; the caller binds
+the condition (``functools.partial``) and says what its network's output stands for
+(`timediff.parameterisation.predict`).
 
 Source: Ho et al. (2020), arXiv:2006.11239.
 """
@@ -12,9 +13,10 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
+from timediff.parameterisation import Prediction
 from timediff.schedule import Level, Schedule
 
-Denoiser = Callable[[Tensor, Level], Tensor]
+Denoiser = Callable[[Tensor, Level], Prediction]
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "l1": F.l1_loss,
@@ -22,16 +24,19 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "huber": F.smooth_l1_loss,
 }
 
+#: The signal-to-noise ratio above which `min_snr` stops growing.
+MIN_SNR_CAP = 5.0
+
 
 def diffuse(schedule: Schedule, x_previous: Tensor, n: Tensor, noise: Tensor) -> Tensor:
     r"""One step of the chain, a draw from :math:`q(x_n \mid x_{n-1})`, ``[..., D]``.
 
     .. math:: x_n = \sqrt{1 - \beta_n}\, x_{n-1} + \sqrt{\beta_n}\, \epsilon
 
-    Source: Ho et al. (2020), eq. 2.
+    with :math:`\alpha_n / \alpha_{n-1}` in place of the first root where the process does not preserve
+    variance. Source: Ho et al. (2020), eq. 2.
     """
-    beta = schedule.beta[n][..., None]
-    return (1 - beta).sqrt() * x_previous + beta.sqrt() * noise
+    return schedule.retain[n][..., None] * x_previous + schedule.beta[n][..., None].sqrt() * noise
 
 
 def add_noise(schedule: Schedule, x0: Tensor, n: Tensor, eps: Tensor) -> Tensor:
@@ -47,16 +52,6 @@ def add_noise(schedule: Schedule, x0: Tensor, n: Tensor, eps: Tensor) -> Tensor:
         eps: Standard normal noise, ``[..., D]``.
     """
     return schedule.alpha[n][..., None] * x0 + schedule.sigma[n][..., None] * eps
-
-
-def predict_x0(schedule: Schedule, xn: Tensor, n: Tensor, eps: Tensor) -> Tensor:
-    r"""The clean target that `add_noise` would have turned into ``xn`` by ``eps``, ``[..., D]``.
-
-    .. math:: x_0 = (x_n - \sqrt{1 - \bar\alpha_n}\, \epsilon) / \sqrt{\bar\alpha_n}
-
-    Source: Ho et al. (2020), eq. 15.
-    """
-    return (xn - schedule.sigma[n][..., None] * eps) / schedule.alpha[n][..., None]
 
 
 def posterior(schedule: Schedule, x0: Tensor, xn: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,16 +75,120 @@ def posterior(schedule: Schedule, x0: Tensor, xn: Tensor, n: Tensor) -> tuple[Te
     return mean, schedule.posterior_variance[n][..., None]
 
 
-def noise_loss(
-    schedule: Schedule, denoiser: Denoiser, x0: Tensor, n: Tensor, eps: Tensor, *, loss: str = "l2"
-) -> Tensor:
-    r"""Error of the predicted noise, not reduced, so that the caller's mask acts, ``[..., D]``.
+def reverse_step(
+    schedule: Schedule, prediction: Prediction, xn: Tensor, n: Tensor, *, variance: str
+) -> tuple[Tensor, Tensor]:
+    r"""Mean and log-variance of the model's step :math:`p_\theta(x_{n-1} \mid x_n)`.
 
-    .. math:: \ell(\epsilon, \epsilon_\theta(\sqrt{\bar\alpha_n}\, x_0
+    The mean is that of `posterior` at the predicted clean target. The variance is fixed small
+    (:math:`\tilde\beta_n`, right for data that is a point), fixed large (:math:`\beta_n`, right for data that
+    is N(0, I)), or learned between the two:
+
+    .. math:: \Sigma_\theta = \exp\big(v \log \beta_n + (1 - v) \log \tilde\beta_n\big)
+
+    Sources: Ho et al. (2020), section 3.2; Nichol & Dhariwal (2021), arXiv:2102.09672, eq. 15.
+
+    Args:
+        prediction: Of the denoiser at ``xn``.
+        xn: Target at step ``n``, ``[..., D]``.
+        n: Diffusion step of each row, integer in 1 .. N, ``[...]``.
+        variance: ``"small"``, ``"large"`` or ``"learned"``.
+
+    Returns:
+        Mean ``[..., D]`` and log-variance ``[..., 1]``, ``[..., D]`` where it is learned.
+    """
+    mean, _ = posterior(schedule, prediction.x0, xn, n)
+    small = schedule.posterior_log_variance[n][..., None]
+    if variance == "small":
+        return mean, small
+    large = schedule.beta[n][..., None].log()
+    if variance == "large":
+        return mean, large
+    assert prediction.fraction is not None, "this network does not learn the variance"
+    return mean, prediction.fraction * large + (1 - prediction.fraction) * small
+
+
+def noise_weight(schedule: Schedule, n: Tensor) -> Tensor:
+    r"""1: the plain error of the noise, :math:`L_{simple}` (Ho et al. 2020, eq. 14), ``[...]``."""
+    return schedule.alpha.new_ones(n.shape)
+
+
+def x0_weight(schedule: Schedule, n: Tensor) -> Tensor:
+    r"""1 / SNR: the squared error of the clean data (Salimans & Ho 2022, arXiv:2202.00512, eq. 9)."""
+    return (-schedule.log_snr[n]).exp()
+
+
+def v_weight(schedule: Schedule, n: Tensor) -> Tensor:
+    r""":math:`(\alpha^2 + \sigma^2)^2 / \alpha^2`: the squared error of v, (SNR + 1) / SNR for a VP chain."""
+    alpha, sigma = schedule.alpha[n], schedule.sigma[n]
+    return ((alpha**2 + sigma**2) / alpha) ** 2
+
+
+def score_weight(schedule: Schedule, n: Tensor) -> Tensor:
+    r""":math:`1 / \sigma^2`: the squared error of the score (Vincent 2011, denoising score matching)."""
+    return schedule.sigma[n] ** -2
+
+
+def min_snr_weight(schedule: Schedule, n: Tensor) -> Tensor:
+    """min(SNR, 5) / SNR: that of the clean data by min(SNR, 5) (Hang et al. 2023, arXiv:2303.09556)."""
+    return (MIN_SNR_CAP * (-schedule.log_snr[n]).exp()).clamp(max=1)
+
+
+def bound_weight(schedule: Schedule, n: Tensor) -> Tensor:
+    r"""The bound's own weight for fixed small variance, ``[...]``.
+
+    .. math:: \frac{\beta_n^2}{2 \sigma_n^2 \alpha_n (1 - \bar\alpha_n)}
+        = \tfrac12 \Big(\frac{SNR_{n-1}}{SNR_n} - 1\Big)
+
+    in nats, with the floored variance at n = 1. Source: Ho et al. (2020), eq. 12.
+    """
+    return ho_weight(schedule, n, schedule.posterior_log_variance[n].exp())
+
+
+def ho_weight(schedule: Schedule, n: Tensor, variance: Tensor) -> Tensor:
+    r"""Weight of the noise's squared error in the KL term of step ``n`` for any variance, ``[...]``.
+
+    .. math:: \frac{\beta_n^2}{2 \sigma_n^2 \alpha_n (1 - \bar\alpha_n)}
+
+    Source: Ho et al. (2020), eq. 12.
+    """
+    of_noise = schedule.posterior_x0[n] * schedule.sigma[n] / schedule.alpha[n]
+    return of_noise**2 / (2 * variance)
+
+
+#: Weight of the error of the noise at each step. A squared error of any other quantity is that of the noise
+#: with another weight, which is why one loss serves all parameterisations.
+WEIGHTINGS: dict[str, Callable[[Schedule, Tensor], Tensor]] = {
+    "noise": noise_weight,
+    "x0": x0_weight,
+    "v": v_weight,
+    "score": score_weight,
+    "min-snr": min_snr_weight,
+    "bound": bound_weight,
+}
+
+
+def noise_loss(
+    schedule: Schedule,
+    prediction: Prediction,
+    n: Tensor,
+    eps: Tensor,
+    *,
+    loss: str = "l2",
+    weighting: str = "noise",
+) -> Tensor:
+    r"""Weighted error of the predicted noise, not reduced, so that the caller's mask acts, ``[..., D]``.
+
+    .. math:: w_n\, \ell(\epsilon, \epsilon_\theta(\sqrt{\bar\alpha_n}\, x_0
         + \sqrt{1 - \bar\alpha_n}\, \epsilon, n))
 
-    with :math:`\ell` one of `LOSSES`. Source: Ho et al. (2020), eq. 14; with the condition of an
-    RNN, Rasul et al. (2021), arXiv:2101.12072, eq. 9.
+    with :math:`\ell` one of `LOSSES` and :math:`w` one of `WEIGHTINGS`. Source: Ho et al. (2020), eq. 14;
+    with the condition of an RNN, Rasul et al. (2021), arXiv:2101.12072, eq. 9.
+
+    Args:
+        prediction: Of the denoiser at ``add_noise(schedule, x0, n, eps)``.
+        n: Diffusion step of each row, integer in 1 .. N, ``[...]``.
+        eps: The noise that was added, ``[..., D]``.
     """
-    eps_hat = denoiser(add_noise(schedule, x0, n, eps), schedule.level(n))
-    return LOSSES[loss](eps_hat, eps, reduction="none")
+    error = LOSSES[loss](prediction.eps, eps, reduction="none")
+    return error if weighting == "noise" else WEIGHTINGS[weighting](schedule, n)[..., None] * error

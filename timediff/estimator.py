@@ -15,7 +15,8 @@ from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
 from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.transform import Chain, Transformation
 
-from timediff.config import ModelConfig, TrainConfig, check_options
+from timediff.batch import Shape
+from timediff.config import ModelConfig, SamplingConfig, TrainConfig, check_options
 from timediff.errors import InputError
 from timediff.frequency import default_difference, default_lags, num_time_features, to_period_freq
 from timediff.lightning import (
@@ -27,7 +28,7 @@ from timediff.lightning import (
     interruptible,
     quiet_lightning,
 )
-from timediff.model import Shape, TimeGrad
+from timediff.model import TimeGrad
 from timediff.predictor import TimeGradPredictor
 from timediff.scaling import training_default
 from timediff.windows import (
@@ -58,6 +59,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         target_dim: Dimensions of the target; read from the dataset when left out.
         model: What the network is; ``timediff.PRESETS["paper"].model`` is the published one.
         train: How it is trained.
+        sampling: How its predictor draws paths, until told otherwise.
         lead_time: Steps between the end of the known data and the forecast.
         progress: Show a progress bar on stderr while training.
         trainer_kwargs: Passed to `lightning.pytorch.Trainer`, over our own choices.
@@ -74,6 +76,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         target_dim: int | None = None,
         model: ModelConfig = ModelConfig(),  # noqa: B008 (immutable)
         train: TrainConfig = TrainConfig(),  # noqa: B008
+        sampling: SamplingConfig = SamplingConfig(),  # noqa: B008
         lead_time: int = 0,
         progress: bool = True,
         trainer_kwargs: dict[str, Any] | None = None,
@@ -81,11 +84,13 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         self.prediction_length, self.lead_time = prediction_length, lead_time
         self.freq = to_period_freq(freq) if freq else None
         self.target_dim = target_dim
-        self.model, self.train_config = model, train
+        self.model, self.train_config, self.sampling = model, train, sampling
         self.progress = progress
         if lead_time < 0:
             raise InputError(f"lead_time is {lead_time}; it must not be negative")
-        check_options(model, train, prediction_length=prediction_length, target_dim=target_dim)
+        check_options(
+            model, train, sampling, prediction_length=prediction_length, target_dim=target_dim
+        )
         super().__init__(trainer_kwargs=dict(trainer_kwargs or {}), lead_time=lead_time)
 
     @property
@@ -153,6 +158,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         assert self.freq is not None
         return TimeGradPredictor(
             module.forecaster,
+            sampling=self.sampling,
             freq=self.freq,
             prediction_length=self.prediction_length,
             lead_time=self.lead_time,
@@ -206,12 +212,13 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 "give a smaller one, or 0"
             )
         module = self.create_lightning_module()
-        left = float(module.model.schedule.alpha_bar[-1])
+        last = module.model.schedule.points[-1]
+        left = (last.alpha / last.norm) ** 2
         if left > MOST_SIGNAL_LEFT:
             warnings.warn(
                 f"after {self.model.diffusion_steps} diffusion steps {left:.0%} of the data's variance "
                 "is left, but sampling starts from pure noise: raise beta_end, or have more "
-                "diffusion_steps and choose fewer sampling_steps",
+                "diffusion_steps and choose fewer sampling steps",
                 stacklevel=3,
             )
         entries = [one.entry for one in series]
@@ -261,6 +268,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             target_dim=self.target_dim or series[0].values.shape[1],
             model=self.model._replace(difference=difference),
             train=self.train_config,
+            sampling=self.sampling,
             lead_time=self.lead_time,
             progress=self.progress,
             trainer_kwargs=self.trainer_kwargs,

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
-from timediff.config import PRESETS, ModelConfig, Options, TrainConfig
+from timediff.config import PRESETS, ModelConfig, Options, SamplingConfig, TrainConfig
 from timediff.errors import InputError
 
 PROGRAM = "timediff.evaluate"
@@ -51,8 +51,10 @@ def make_parser(preset: str) -> ArgumentParser:
     _add_run(parser, preset)
     parser.add_class_arguments(ModelConfig, "model", help="the network")
     parser.add_class_arguments(TrainConfig, "train", skip={"seed"}, help="its training")
+    parser.add_class_arguments(SamplingConfig, "sampling", help="how its paths are drawn")
     chosen = PRESETS[preset]
     parser.set_defaults({f"model.{k}": v for k, v in chosen.model._asdict().items()})
+    parser.set_defaults({f"sampling.{k}": v for k, v in chosen.sampling._asdict().items()})
     train = {k: v for k, v in chosen.train._asdict().items() if k != "seed"}
     parser.set_defaults({f"train.{k}": v for k, v in train.items()})
     return parser
@@ -75,7 +77,7 @@ def _add_run(parser: ArgumentParser, preset: str) -> None:
         "--preset",
         default=preset,
         choices=tuple(PRESETS),
-        help="defaults of --model and --train: ours, or the published TimeGrad",
+        help="defaults of --model, --train and --sampling: ours, or the published TimeGrad",
     )
     parser.add_argument(
         "--config",
@@ -102,6 +104,11 @@ def _add_run(parser: ArgumentParser, preset: str) -> None:
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on from what an interrupted run left in --out"
+    )
+    parser.add_argument(
+        "--nll",
+        action="store_true",
+        help="report the variational bound and the likelihood of the test windows too",
     )
     parser.add_argument("--json", action="store_true", help="print only the record, as JSON")
 
@@ -188,8 +195,10 @@ def _options(parsed: Namespace, *, steps: int) -> Options:
         align_clock=parsed.align_clock,
         resume=parsed.resume,
         preset=parsed.preset,
+        nll=bool(parsed.nll),
         model=ModelConfig(**parsed.model.as_dict()),
         train=train,
+        sampling=SamplingConfig(**parsed.sampling.as_dict()),
     )
 
 

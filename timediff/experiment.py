@@ -8,6 +8,7 @@ soon as it is finished, one folder per seed, so an interrupted run loses at most
 
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -27,7 +28,8 @@ from timediff.estimator import TimeGradEstimator
 from timediff.frequency import quiet_business_days, seasons
 from timediff.metrics import score, score_aggregate
 from timediff.outputs import locked, prepare, stamps, write_forecasts, write_text
-from timediff.plots import forecast_figure, save_figure
+from timediff.plots import bound_figure, forecast_figure, save_figure
+from timediff.predictor import TimeGradPredictor
 from timediff.record import as_json, as_text, make_record, plain
 
 
@@ -45,7 +47,7 @@ def run(options: Options) -> dict[str, Any]:
             options.dataset, data_dir=options.data_dir, align_clock=options.align_clock
         )
         _check(options, data)
-        known, truth = _split(data)
+        known, truth = split(data.test, data.prediction_length)
         naive, baseline = _baseline(options, data, known, truth)
         with locked(out):
             prepare(options, data)
@@ -61,6 +63,10 @@ def run(options: Options) -> dict[str, Any]:
             ]
             write_forecasts(options, data, paths)
             _draw(options, data, np.asarray(paths[0][-1]), naive)
+            if options.nll:
+                terms = [result["nll"]["terms"] for result in results]
+                figure = bound_figure(np.asarray(terms), title=f"{data.name}: variational bound")
+                save_figure(figure, out / "nll.png")
     return record
 
 
@@ -88,11 +94,10 @@ def _check(options: Options, data: Dataset) -> None:
         )
 
 
-def _split(data: Dataset) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """Entries with what is known before each test window, and the truth ``[W, T, D]``."""
-    horizon = data.prediction_length
-    known = [{**entry, "target": entry["target"][:, :-horizon]} for entry in data.test]
-    return known, np.stack([entry["target"][:, -horizon:].T for entry in data.test])
+def split(windows: list[dict[str, Any]], horizon: int) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Entries with what is known before each window, and the truth ``[W, T, D]``."""
+    known = [{**entry, "target": entry["target"][:, :-horizon]} for entry in windows]
+    return known, np.stack([entry["target"][:, -horizon:].T for entry in windows])
 
 
 def _baseline(
@@ -151,6 +156,7 @@ def _estimator(
         target_dim=len(data.columns),
         model=options.model,
         train=options.train._replace(seed=seed),
+        sampling=options.sampling,
         trainer_kwargs={
             "default_root_dir": str(out),
             "accelerator": {"cuda": "gpu"}.get(kind, kind),
@@ -167,7 +173,7 @@ def _run_seed(options: Options, data: Dataset, seed: int, device: str) -> dict[s
         return json.loads(finished.read_text())
     if len(options.seeds) > 1:
         print(f"seed {seed}", file=sys.stderr)
-    known, truth = _split(data)
+    known, truth = split(data.test, data.prediction_length)
     output, training_seconds = _train(options, data, seed, device)
     predictor, started = output.predictor, time.perf_counter()
     predictor.to(device)
@@ -185,13 +191,40 @@ def _run_seed(options: Options, data: Dataset, seed: int, device: str) -> dict[s
         "aggregates": _aggregates(data, paths, truth),
         "seconds": {"training": training_seconds, "sampling": sampling_seconds},
         "steps": output.trainer.global_step,
-        "network_calls": network.network_calls,
+        "network_calls": network.network_calls(predictor.sampling),
         "parameters": sum(p.numel() for p in network.parameters()),
         "shape": network.shape._asdict(),
         "history": output.trained_net.history,
     }
+    if options.nll:
+        result["nll"] = _density(data, predictor, seed)
     write_text(finished, json.dumps(plain(result), indent=1) + "\n")
     return result
+
+
+def _density(data: Dataset, predictor: TimeGradPredictor, seed: int) -> dict[str, Any]:
+    """Bound and likelihood of the test windows per dimension, and the terms of the bound."""
+    density, left_out = predictor.density(data.test, seed=seed)
+    shape = predictor.prediction_net.shape
+    entries = shape.horizon * shape.target_dim
+    terms = (density.bound.mean(dim=-1) / entries).tolist()
+    log_scale = float(density.log_scale.mean()) / entries
+    bound, nll = sum(terms) + log_scale, float(density.nll.mean()) / entries
+    windows = len(density.nll)
+    error = float(density.nll_error.square().sum().sqrt()) / windows / entries
+    return {
+        "scores": {
+            "bound": bound,
+            "bound_bits": bound / math.log(2),
+            "nll": nll,
+            "nll_bits": nll / math.log(2),
+            "nll_error": error,
+        },
+        "terms": terms,
+        "log_scale": log_scale,
+        "windows": windows,
+        "left_out": left_out,
+    }
 
 
 def _train(options: Options, data: Dataset, seed: int, device: str) -> tuple[TrainOutput, float]:
@@ -200,7 +233,7 @@ def _train(options: Options, data: Dataset, seed: int, device: str) -> tuple[Tra
     folder.mkdir(exist_ok=True)
     checkpoint, spent = folder / "checkpoints" / "last.ckpt", folder / "seconds.json"
     seconds = json.loads(spent.read_text()) if spent.is_file() else 0.0
-    training, validation = _hold_out(options, data)
+    training, validation = hold_out(data, options.validation_windows)
     estimator = _estimator(options, data, seed, device, out=folder)
     said = (
         ["some series say little", "after .* diffusion steps"] if seed != options.seeds[0] else []
@@ -219,13 +252,11 @@ def _train(options: Options, data: Dataset, seed: int, device: str) -> tuple[Tra
     return output, seconds
 
 
-def _hold_out(
-    options: Options, data: Dataset
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
-    """Training entries named by column, and validation entries cut from their end."""
+def hold_out(data: Dataset, held: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
+    """Training entries named by column, and ``held`` validation entries cut from their end."""
     (entry,) = data.train
     entry = {**entry, "info": {"columns": data.columns}}
-    held, horizon = options.validation_windows, data.prediction_length
+    horizon = data.prediction_length
     if not held:
         return [entry], None
     whole = entry["target"]

@@ -15,10 +15,12 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
+from timediff.batch import Batch
 from timediff.config import TrainConfig
 from timediff.errors import InputError
-from timediff.model import Batch, TimeGrad
+from timediff.model import TimeGrad
 from timediff.progress import progress_bar
+from timediff.step_sampling import StepSampler
 
 #: Noise levels at which every validation step of every window is scored.
 VALIDATION_LEVELS = 8
@@ -42,6 +44,9 @@ class TimeGradModule(pl.LightningModule):
         # A submodule, so that it is in every checkpoint; Lightning's own callback is lost when
         # GluonTS restores the best weights.
         self.average = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else None
+        # A submodule too: a resumed run goes on with what was learned about the steps.
+        importance = config.step_sampling == "importance"
+        self.steps = StepSampler(model.config.diffusion_steps) if importance else None
         seed = config.seed if config.seed is not None else int(torch.randint(2**31, ()))
         self.seed = seed
         #: One entry per epoch: epoch, train_loss and, with validation data, val_loss.
@@ -58,13 +63,21 @@ class TimeGradModule(pl.LightningModule):
         torch.manual_seed(int(mixed.generate_state(1)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        n = torch.randint(
-            1, self.model.schedule.num_steps + 1, batch.features.shape[:2], device=self.device
-        )
+        shape = batch.features.shape[:2]
+        if self.steps is not None:
+            n, weight = self.steps.draw(shape)
+        else:
+            n = torch.randint(1, self.model.config.diffusion_steps + 1, shape, device=self.device)
         eps = torch.randn(
-            *n.shape, batch.target.shape[-1], dtype=batch.target.dtype, device=self.device
+            *shape, batch.target.shape[-1], dtype=batch.target.dtype, device=self.device
         )
-        loss = _observed_mean(*self.model.loss(batch, n=n, eps=eps))
+        error, observed = self.model.loss(batch, n=n, eps=eps)
+        if self.steps is not None:
+            known = observed.any(dim=-1)
+            own = (error.detach() * observed).sum(dim=-1) / observed.sum(dim=-1).clamp(min=1)
+            self.steps.update(n[known], own[known])
+            error = weight[..., None] * error
+        loss = _observed_mean(error, observed)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(n))
         return loss
 
@@ -81,7 +94,7 @@ class TimeGradModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         generator = torch.Generator().manual_seed(batch_idx)
-        shape, steps = batch.features.shape[:2], self.model.schedule.num_steps
+        shape, steps = batch.features.shape[:2], self.model.config.diffusion_steps
         errors = []
         for level in range(VALIDATION_LEVELS):
             # Stratified: each level has its own part of the chain.
@@ -96,6 +109,11 @@ class TimeGradModule(pl.LightningModule):
         self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.target))
 
     def on_train_epoch_end(self) -> None:
+        self.model.reschedule(move=True)
+        if self.average is not None and self.average.learned is not None:
+            assert self.model.learned is not None
+            self.average.learned.load_state_dict(self.model.learned.state_dict())
+            self.average.reschedule()
         logged = self.trainer.callback_metrics
         losses = {
             name: float(logged[name]) for name in ("train_loss", "val_loss") if name in logged

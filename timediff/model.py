@@ -14,59 +14,45 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from timediff.config import ModelConfig
-from timediff.denoiser import ConvDenoiser, Denoiser, MlpDenoiser
-from timediff.diffusion import noise_loss
+from timediff import diffusion
+from timediff.batch import Batch, Shape, differenced, integrated, last_observed
+from timediff.bound import hybrid_term
+from timediff.conditional import ConditionalDenoiser, LevelTable, make_network
+from timediff.config import ModelConfig, SamplingConfig
+from timediff.diffusion import add_noise, noise_loss
 from timediff.encoder import Encoder, State, lagged, map_state
-from timediff.samplers import ancestral
+from timediff.learned_schedule import LearnedSchedule
+from timediff.samplers import SAMPLERS
 from timediff.scaling import SCALINGS
-from timediff.schedule import Level, make_schedule, respace
+from timediff.schedule import Schedule, make_schedule
+from timediff.spacing import respace
+from timediff.views import SelfConditioned, guided
 
 #: Paths that share one stream of random numbers. Streams are what chunks are made of, so the paths of
 #: a seed do not depend on how many are drawn at a time.
 PATHS_PER_STREAM = 20
+#: Noise tensors that a stream draws at a time.
+NOISE_BLOCK = 16
+#: Share of training steps in which a self-conditioned network sees an estimate (Chen et al. 2022).
+SELF_CONDITIONED_SHARE = 0.5
 
 
-class Shape(NamedTuple):
-    """Sizes that follow from the data, which nobody needs to give.
-
-    Args:
-        target_dim: D.
-        horizon: Steps T after the known past, lead time included.
-        context_length: Steps C that the encoder reads.
-        lags: Lags in steps, ascending.
-        num_features: Calendar features F.
-        difference: As in `ModelConfig`.
-    """
-
-    target_dim: int
-    horizon: int
-    context_length: int
-    lags: list[int]
-    num_features: int
-    difference: int = 0
-
-    @property
-    def history_length(self) -> int:
-        """Steps of the past that a window holds."""
-        return self.context_length + max(self.lags) + self.difference
-
-
-class Batch(NamedTuple):
-    """Windows, padded on the left with unobserved steps where a series is short.
+class Taught(NamedTuple):
+    """Windows as the model sees them with every step's true past, steps of context and horizon.
 
     Attributes:
-        target: ``[B, P, D]``: the past (`Shape.history_length` steps) and, for training, the future.
-        observed: Which entries of it are known, bool ``[B, P, D]``. Others may hold anything.
-        features: Calendar features of context and horizon, ``[B, C + T, F]``.
+        x0: Scaled target, ``[B, C + T, D]``; 0 where it is not known.
+        observed: Where it is known, bool ``[B, C + T, D]``.
+        cond: What each step is conditioned on, ``[B, C + T, cond_size]``.
+        scale: Data units of one scaled unit, ``[B, 1, D]``.
     """
 
-    target: Tensor
+    x0: Tensor
     observed: Tensor
-    features: Tensor
+    cond: Tensor
+    scale: Tensor
 
 
 class TimeGrad(nn.Module):
@@ -83,15 +69,15 @@ class TimeGrad(nn.Module):
     def __init__(self, config: ModelConfig, shape: Shape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
+        learned = config.schedule == "learned"
         self.schedule = make_schedule(
-            config.schedule,
+            "linear" if learned else config.schedule,
             num_steps=config.diffusion_steps,
             beta_start=config.beta_start,
             beta_end=config.beta_end,
         )
-        self.sampling_schedule = respace(
-            self.schedule, config.sampling_steps or config.diffusion_steps
-        )
+        self.learned = LearnedSchedule(self.schedule) if learned else None
+        self.register_load_state_dict_post_hook(lambda model, keys: model.reschedule())
         # Location and scale of the training data (`scaling.training_default`), saved with the weights.
         default = torch.stack([torch.zeros(shape.target_dim), torch.ones(shape.target_dim)])
         self.register_buffer("training_scale", default)
@@ -107,10 +93,20 @@ class TimeGrad(nn.Module):
             dropout=config.dropout,
         )
         self.condition = nn.Linear(config.hidden_size, config.cond_size)
-        self.denoiser = _make_denoiser(config, shape.target_dim)
+        self.denoiser = make_network(config, shape.target_dim)
+
+    def reschedule(self, *, move: bool = False) -> None:
+        """Brings the schedule up to date with what was learned of it, after a move if there is to be one."""
+        if self.learned is not None:
+            if move:
+                self.learned.move()
+            self.schedule = self.learned.chain()
 
     def loss(self, batch: Batch, *, n: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
-        """Error of the predicted noise, and which entries of it count.
+        r"""Error of the predicted noise, and which entries of it count.
+
+        Where the variance is learned, the variational bound is added, its mean held fixed:
+        :math:`L_{simple} + \lambda L_{vlb}` (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 16).
 
         Args:
             batch: Windows with their future.
@@ -120,19 +116,63 @@ class TimeGrad(nn.Module):
         Returns:
             Error and observed mask, both ``[B, C + T, D]``.
         """
-        length = n.shape[1]
-        series, observed = self._differenced(batch)
+        config, schedule = self.config, self.schedule
+        taught = self.teach(batch)
+        cond = taught.cond
+        if self.training and config.condition_dropout:
+            kept = torch.rand(cond.shape[:-1], device=cond.device) >= config.condition_dropout
+            cond = cond * kept[..., None]
+        denoiser = self.bind(cond, self.levels(schedule))
+        xn, level = add_noise(schedule, taught.x0, n, eps), schedule.level(n)
+        previous = None
+        if config.self_conditioning and self.training and torch.rand(()) < SELF_CONDITIONED_SHARE:
+            with torch.no_grad():
+                previous = denoiser(xn, level).x0
+        prediction = denoiser(xn, level, previous)
+        if self.training and self.learned is not None:
+            # Statistics like those of a batch norm; rows with a gap are passed over.
+            squared = (eps - prediction.eps.detach()).square()
+            squared = torch.where(taught.observed, squared, torch.nan).sum(dim=-1)
+            self.learned.update(n, squared)
+        error = noise_loss(
+            schedule, prediction, n, eps, loss=config.loss, weighting=config.weighting
+        )
+        if config.variance == "learned":
+            error = error + config.hybrid_weight * hybrid_term(
+                schedule, prediction, taught.x0, xn, n
+            )
+        return error, taught.observed
+
+    def teach(self, batch: Batch) -> Taught:
+        """What every step of windows with their future is conditioned on, by their true values."""
+        length = batch.features.shape[1]
+        series, observed = differenced(batch, self.shape.difference)
         loc, scale = self._scale(series, observed)
         scaled = torch.where(observed, (series - loc) / scale, 0.0)
         lags = lagged(scaled, self.shape.lags, length=length)
         if self.training and self.config.lag_noise:
             lags = lags + self.config.lag_noise * torch.randn_like(lags)
         h, _ = self.encoder(lags, batch.features)
-        cond = self.denoiser.embed_condition(self.condition(h))
-        denoiser = partial(self._denoise, levels=self._levels(), cond=cond)
-        x0 = scaled[:, -length:]
-        error = noise_loss(self.schedule, denoiser, x0, n, eps, loss=self.config.loss)
-        return error, observed[:, -length:]
+        return Taught(scaled[:, -length:], observed[:, -length:], self.condition(h), scale)
+
+    def levels(self, schedule: Schedule) -> LevelTable:
+        """Embeddings of noise levels, to be made once for all that is done with one schedule."""
+        return LevelTable(self.denoiser, schedule, like=self.training_scale)
+
+    def conditional(
+        self, cond: Tensor, levels: LevelTable, *, guidance: float = 0.0
+    ) -> diffusion.Denoiser:
+        """The denoiser of one reverse chain under the conditions ``cond [..., cond_size]``."""
+        own = self.bind(cond, levels)
+        denoiser: Callable[..., diffusion.Prediction] = own
+        if guidance:
+            denoiser = _guided(own, self.bind(torch.zeros_like(cond), levels), guidance)
+        return SelfConditioned(denoiser) if self.config.self_conditioning else denoiser
+
+    def bind(self, cond: Tensor, levels: LevelTable) -> ConditionalDenoiser:
+        """The network under the conditions ``cond [..., cond_size]``, which it prepares once."""
+        embedded = self.denoiser.embed_condition(cond)
+        return ConditionalDenoiser(self.denoiser, self.config, levels, embedded)
 
     @torch.no_grad()
     def sample(
@@ -141,6 +181,7 @@ class TimeGrad(nn.Module):
         *,
         num_samples: int,
         seeds: list[int],
+        sampling: SamplingConfig = SamplingConfig(),  # noqa: B008 (immutable)
         memory: float = 512e6,
         on_step: Callable[[int], None] = lambda steps: None,
     ) -> Tensor:
@@ -151,17 +192,18 @@ class TimeGrad(nn.Module):
             num_samples: S.
             seeds: One per window. A window's paths are a function of its past and its seed, whatever
                 else is in the batch and however the paths are split into chunks.
+            sampling: How they are drawn.
             memory: Bytes that the paths of one chunk may take at a time; see `bytes_per_path`.
             on_step: Told after every time step of a chunk how many paths advanced by one.
         """
-        series, observed = self._differenced(batch)
+        series, observed = differenced(batch, self.shape.difference)
         loc, scale = self._scale(series, observed)
         scaled = torch.where(observed, (series - loc) / scale, 0.0)
         context = self.shape.context_length
         past = lagged(scaled, self.shape.lags, length=context)
         _, state = self.encoder(past, batch.features[:, :context])
-        levels, cycle = self._levels(), self.shape.difference
-        start = _last_observed(batch, cycle=cycle, default=self.training_level) if cycle else None
+        reverse, cycle = self._reverse(sampling), self.shape.difference
+        start = last_observed(batch, cycle=cycle, default=self.training_level) if cycle else None
 
         blocks = -(-num_samples // PATHS_PER_STREAM)
         streams = [(window, block) for window in range(len(scaled)) for block in range(blocks)]
@@ -174,26 +216,32 @@ class TimeGrad(nn.Module):
             chunk = streams[first : first + per_chunk]
             rows = torch.tensor([w for w, _ in chunk], device=scaled.device)
             rows = rows.repeat_interleave(PATHS_PER_STREAM)
-            noise = _NoiseStreams([(seeds[w], block) for w, block in chunk], like=scaled)
+            noise = NoiseStreams([(seeds[w], block) for w, block in chunk], like=scaled)
             drawn = self._unroll(
-                scaled, batch.features, state, rows, levels, noise, on_step
+                scaled, batch.features, state, rows, reverse, noise, on_step
             )  # [R, T, D]
             drawn = drawn * scale[rows] + loc[rows]
             if start is not None:
-                drawn = _integrated(drawn, start[rows])
+                drawn = integrated(drawn, start[rows])
             paths[first : first + per_chunk] = drawn.unflatten(0, (-1, PATHS_PER_STREAM)).cpu()
         return paths.unflatten(0, (-1, blocks)).flatten(1, 2)[:, :num_samples]
 
     def bytes_per_path(self) -> int:
         """Memory that one path takes while it is sampled."""
-        own = self.shape.horizon + self.sampling_schedule.num_steps + len(self.shape.lags) + 8
+        own = self.shape.horizon + NOISE_BLOCK + len(self.shape.lags) + 8
         floats = own * self.shape.target_dim + self.denoiser.floats_per_row
         return floats * self.training_scale.element_size()
 
-    @property
-    def network_calls(self) -> int:
+    def network_calls(self, sampling: SamplingConfig) -> int:
         """Calls of the denoiser that the forecast of one chunk takes."""
-        return self.shape.horizon * self.sampling_schedule.num_steps
+        sampler, steps = SAMPLERS[sampling.sampler], sampling.steps or self.config.diffusion_steps
+        calls = sampler.calls(steps, **self._options(sampling))
+        return self.shape.horizon * calls * (2 if sampling.guidance else 1)
+
+    def _options(self, sampling: SamplingConfig) -> dict[str, object]:
+        known = {"variance": self.config.variance, **sampling._asdict()}
+        wanted = SAMPLERS[sampling.sampler].options
+        return {name: known[name] for name in wanted if known[name] is not None}
 
     def _unroll(
         self,
@@ -201,12 +249,12 @@ class TimeGrad(nn.Module):
         features: Tensor,
         state: State,
         rows: Tensor,
-        levels: Tensor,
-        noise: "_NoiseStreams",
+        reverse: Callable[[Tensor, Callable[[], Tensor]], Tensor],
+        noise: "NoiseStreams",
         on_step: Callable[[int], None],
     ) -> Tensor:
         """Scaled paths of the windows ``rows``, ``[R, T, D]``."""
-        shape, schedule = self.shape, self.sampling_schedule
+        shape = self.shape
         drawn = scaled.new_empty(len(rows), shape.horizon, shape.target_dim)
         state = map_state(state, rows)
         for t in range(shape.horizon):
@@ -214,31 +262,24 @@ class TimeGrad(nn.Module):
             lags = [drawn[:, t - k] if k <= t else scaled[rows, t - k] for k in shape.lags]
             known = torch.stack(lags, dim=-1)[:, None]  # [R, 1, D, L]
             h, state = self.encoder(known, features[rows, shape.context_length + t, None], state)
-            cond = self.denoiser.embed_condition(self.condition(h[:, 0]))
-            z = noise.draw(schedule.num_steps, shape.target_dim)
-            drawn[:, t] = self._reverse(cond, levels, z)
+            drawn[:, t] = reverse(self.condition(h[:, 0]), noise)
             on_step(len(rows))
         return drawn
 
-    def _reverse(self, cond: Tensor, levels: Tensor, noise: Callable[[int], Tensor]) -> Tensor:
-        """One time step of every path: the reverse chain under a prepared condition, ``[R, D]``."""
-        num_steps, variance = self.sampling_schedule.num_steps, self.config.variance
-        # Noise 1 .. N - 1 goes into the steps N .. 2, noise N is where the chain starts.
-        return ancestral(
-            partial(self._denoise, levels=levels, cond=cond),
-            self.sampling_schedule,
-            noise(num_steps),
-            lambda n: noise(n - 1),
-            variance=variance,
-        )
+    def _reverse(
+        self, sampling: SamplingConfig
+    ) -> Callable[[Tensor, Callable[[], Tensor]], Tensor]:
+        """One time step of every path: from conditions ``[R, cond_size]`` and noise to ``[R, D]``."""
+        schedule = self.schedule
+        walked = respace(schedule, sampling.steps or schedule.num_steps, spacing=sampling.spacing)
+        levels = self.levels(schedule)
+        run = partial(SAMPLERS[sampling.sampler].run, **self._options(sampling))
 
-    def _levels(self) -> Tensor:
-        """Embeddings of all steps of the chain, ``[N, E]``: made once, then looked up by step."""
-        n = torch.arange(1, self.schedule.num_steps + 1, device=self.training_scale.device)
-        return self.denoiser.embed_level(self.schedule.level(n))
+        def reverse(cond: Tensor, noise: Callable[[], Tensor]) -> Tensor:
+            denoiser = self.conditional(cond, levels, guidance=sampling.guidance)
+            return run(denoiser, walked, walked.prior_std * noise(), noise)
 
-    def _denoise(self, x: Tensor, level: Level, *, levels: Tensor, cond: Tensor) -> Tensor:
-        return self.denoiser(x, levels[level.n - 1], cond)
+        return reverse
 
     def _scale(self, series: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         """Location and scale from the context alone, ``[B, 1, D]``."""
@@ -247,66 +288,43 @@ class TimeGrad(nn.Module):
         scaling = SCALINGS[self.config.scaling]
         return scaling(series[:, context], observed[:, context], self.training_scale)
 
-    def _differenced(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The series that is modelled and where it is known; unknown entries are 0."""
-        lag, (target, observed, _) = self.shape.difference, batch
-        target = torch.where(observed, target, 0.0)
-        if not lag:
-            return target, observed
-        both = observed[:, lag:] & observed[:, :-lag]
-        return torch.where(both, target[:, lag:] - target[:, :-lag], 0.0), both
+
+def _guided(
+    conditional: ConditionalDenoiser, unconditional: ConditionalDenoiser, scale: float
+) -> Callable[..., diffusion.Prediction]:
+    def denoiser(
+        x: Tensor, level: diffusion.Level, previous: Tensor | None = None
+    ) -> diffusion.Prediction:
+        one, other = (partial(d, previous=previous) for d in (conditional, unconditional))
+        return guided(one, other, scale=scale)(x, level)
+
+    return denoiser
 
 
-class _NoiseStreams:
-    """Standard normal noise for a chunk of paths: a generator for every `PATHS_PER_STREAM` of them."""
+class NoiseStreams:
+    """Standard normal noise for a chunk of paths: a generator for every `PATHS_PER_STREAM` of them.
+
+    Args:
+        keys: Seed and number of each stream.
+        like: ``[..., D]``, of the dimension, dtype and device wanted.
+    """
 
     def __init__(self, keys: list[tuple[int, int]], *, like: Tensor) -> None:
-        self.like = like
+        self.like, self.next = like, NOISE_BLOCK
         self.generators = []
         for seed, block in keys:
             generator = torch.Generator(device=like.device)
             generator.manual_seed((seed * 1_000_003 + block) % 2**63)
             self.generators.append(generator)
 
-    def draw(self, count: int, dim: int) -> Callable[[int], Tensor]:
-        """All the noise of one time step; the function gives its ``n``-th ``[R, dim]``, n = 1 .. count."""
-        noise = self.like.new_empty(len(self.generators), count, PATHS_PER_STREAM, dim)
-        for part, generator in zip(noise, self.generators, strict=True):
-            part.normal_(generator=generator)
-        return lambda n: noise[:, n - 1].reshape(-1, dim)
-
-
-def _integrated(changes: Tensor, start: Tensor) -> Tensor:
-    """Values ``[R, T, D]`` from changes, those of the first cycle added to ``start [R, cycle, D]``."""
-    length, cycle = changes.shape[1], start.shape[1]
-    padded = F.pad(changes, (0, 0, 0, -length % cycle)).unflatten(1, (-1, cycle))
-    return (padded.cumsum(dim=1) + start[:, None]).flatten(1, 2)[:, :length]
-
-
-def _last_observed(batch: Batch, *, cycle: int, default: Tensor) -> Tensor:
-    """The last known value at each place of a cycle, else of its dimension, ``[B, cycle, D]``."""
-    missing = -batch.target.shape[1] % cycle
-    target = F.pad(batch.target, (0, 0, missing, 0)).unflatten(1, (-1, cycle))  # [B, C, cycle, D]
-    observed = F.pad(batch.observed, (0, 0, missing, 0)).unflatten(1, (-1, cycle))
-    order = torch.arange(1, target.shape[1] + 1, device=target.device)[:, None, None]
-    last = (observed * order).amax(dim=1, keepdim=True)  # 0 where nothing was observed
-    value = target.gather(1, (last - 1).clamp(min=0))[:, 0]
-    elsewhere = _last_observed(batch, cycle=1, default=default) if cycle > 1 else default
-    return torch.where(last[:, 0] > 0, value, elsewhere)
-
-
-def _make_denoiser(config: ModelConfig, target_dim: int) -> Denoiser:
-    if config.denoiser == "conv":
-        return ConvDenoiser(
-            target_dim,
-            cond_size=config.cond_size,
-            layers=config.denoiser_layers,
-            channels=config.denoiser_width,
-            dilation_cycle=config.dilation_cycle,
-        )
-    return MlpDenoiser(
-        target_dim,
-        cond_size=config.cond_size,
-        layers=config.denoiser_layers,
-        width=config.denoiser_width,
-    )
+    def __call__(self) -> Tensor:
+        """The next noise of every path, ``[R, D]``."""
+        if self.next == NOISE_BLOCK:
+            size = (NOISE_BLOCK, len(self.generators), PATHS_PER_STREAM, self.like.shape[-1])
+            self.block, self.next = self.like.new_empty(size), 0
+            for i, generator in enumerate(self.generators):
+                own = self.like.new_empty(NOISE_BLOCK, *size[2:]).normal_(generator=generator)
+                self.block[:, i] = own
+        noise = self.block[self.next].flatten(0, 1)
+        self.next += 1
+        return noise

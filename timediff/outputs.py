@@ -79,7 +79,7 @@ def prepare(options: Options, data: Dataset) -> None:
         print(f"replacing the results of an earlier run in {options.out}", file=sys.stderr)
     for folder in folders:
         shutil.rmtree(folder)
-    for name in ("record.json", "table.txt", "forecasts.parquet", "forecast.png"):
+    for name in ("record.json", "table.txt", "forecasts.parquet", "forecast.png", "nll.png"):
         (options.out / name).unlink(missing_ok=True)
     write_text(file, json.dumps(settings, indent=1) + "\n")
 
@@ -94,6 +94,8 @@ def _settings(options: Options, data: Dataset) -> dict[str, Any]:
         "align_clock": options.align_clock,
         "model": options.model._asdict(),
         "train": options.train._asdict(),
+        "sampling": options.sampling._asdict(),
+        "nll": options.nll,
     }
 
 

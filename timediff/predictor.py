@@ -14,14 +14,23 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.transform import Chain
 from safetensors.torch import load_file, save_file
 
-from timediff.config import ModelConfig
+from timediff.batch import Batch, Shape
+from timediff.config import ModelConfig, SamplingConfig, check_sampling
+from timediff.density import Density, complete, window_density
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
-from timediff.model import PATHS_PER_STREAM, Batch, Shape, TimeGrad
+from timediff.model import PATHS_PER_STREAM, TimeGrad
 from timediff.progress import progress_bar
-from timediff.windows import Series, check_series, forecast_batch, read_entry
+from timediff.windows import (
+    LastWindows,
+    Series,
+    WindowData,
+    check_series,
+    forecast_batch,
+    read_entry,
+)
 
-_FORMAT = 1
+_FORMAT = 2
 _CONFIG, _PREDICTOR, _WEIGHTS = "gluonts-config.json", "predictor.json", "weights.safetensors"
 
 
@@ -30,6 +39,7 @@ class TimeGradPredictor(PyTorchPredictor):
 
     Args:
         prediction_net: The trained model.
+        sampling: How paths are drawn. An attribute too, to be set to another at any time.
         freq: Period frequency of the data.
         prediction_length: Steps of a forecast.
         lead_time: Steps between the end of the data and the forecast. They are sampled and left out.
@@ -43,6 +53,7 @@ class TimeGradPredictor(PyTorchPredictor):
         self,
         prediction_net: TimeGrad,
         *,
+        sampling: SamplingConfig = SamplingConfig(),  # noqa: B008 (immutable)
         freq: str,
         prediction_length: int,
         lead_time: int = 0,
@@ -59,7 +70,7 @@ class TimeGradPredictor(PyTorchPredictor):
             lead_time=lead_time,
             device=device,
         )
-        self.freq, self.memory = freq, memory
+        self.freq, self.memory, self.sampling = freq, memory, sampling
 
     def predict(
         self,
@@ -81,8 +92,10 @@ class TimeGradPredictor(PyTorchPredictor):
             `SampleForecast` with samples ``[S, T, D]``, or ``[S, T]`` for entries with a target ``[T]``.
 
         Raises:
-            InputError: ``num_samples`` is not positive, or an entry does not fit the model.
+            InputError: ``num_samples`` is not positive, an entry does not fit the model, or ``sampling``
+                makes no sense.
         """
+        check_sampling(self.sampling, self.prediction_net.config)
         num_samples = 100 if num_samples is None else num_samples
         if num_samples < 1:
             raise InputError(f"num_samples is {num_samples}; it must be at least 1")
@@ -105,6 +118,7 @@ class TimeGradPredictor(PyTorchPredictor):
                     batch,
                     num_samples=num_samples,
                     seeds=[_mix(seed, count + i) for i in range(len(series))],
+                    sampling=self.sampling,
                     memory=self.memory,
                     on_step=bar.update,
                 )[:, :, self.lead_time :]
@@ -121,6 +135,43 @@ class TimeGradPredictor(PyTorchPredictor):
                         item_id=entry.get("item_id"),
                         info=entry.get("info"),
                     )
+
+    def density(
+        self, dataset: Iterable[Mapping[str, Any]], *, seed: int = 0, progress: bool = True
+    ) -> tuple[Density, int]:
+        """How likely the model finds the last ``lead_time + prediction_length`` steps of every entry.
+
+        Args:
+            dataset: GluonTS entries with their future.
+            seed: Of the noise of the bound and of the probes of the trace.
+            progress: Show a progress bar on stderr.
+
+        Returns:
+            Densities of the windows without missing targets, and how many others were left out.
+
+        Raises:
+            InputError: An entry does not fit the model, or no window is without missing targets.
+        """
+        model: TimeGrad = self.prediction_net
+        model.eval()
+        series = [one for batch in self._batches(dataset) for one in batch]
+        data = WindowData(series, model.shape)
+        generator = torch.Generator().manual_seed(_mix(seed, len(series)))
+        found = []
+        with progress_bar("likelihood", total=len(data.ends), shown=progress) as bar:
+            for batch in LastWindows(data, batch_size=1):
+                if bool(complete(batch, model=model).all()):
+                    moved = Batch(*(x.to(self.device) for x in batch))
+                    found.append(window_density(model, moved, generator=generator))
+                bar.update(1)
+        if not found:
+            raise InputError(
+                f"none of {len(series)} windows is without missing targets, so there is no likelihood "
+                "to report; leave it out"
+            )
+        return Density(*(torch.cat(parts, dim=-1) for parts in zip(*found, strict=True))), len(
+            series
+        ) - len(found)
 
     def _batches(self, dataset: Iterable[Mapping[str, Any]]) -> Iterator[list[Series]]:
         batch: list[Series] = []
@@ -149,6 +200,7 @@ class TimeGradPredictor(PyTorchPredictor):
             "format": _FORMAT,
             "class": _name(type(self)),
             "model": model.config._asdict(),
+            "sampling": self.sampling._asdict(),
             "shape": model.shape._asdict(),
             "freq": self.freq,
             "prediction_length": self.prediction_length,
@@ -192,7 +244,9 @@ class TimeGradPredictor(PyTorchPredictor):
             model = TimeGrad(ModelConfig(**described["model"]), Shape(**described["shape"]))
             model.load_state_dict(load_file(path / _WEIGHTS))
             options = ("freq", "prediction_length", "lead_time", "batch_size", "memory")
-            predictor = cls(model, device="cpu", **{name: described[name] for name in options})
+            sampling = SamplingConfig(**described["sampling"])
+            given = {name: described[name] for name in options}
+            predictor = cls(model, sampling=sampling, device="cpu", **given)
         except Exception as error:  # a damaged file may fail in any way
             raise InputError(
                 f"the predictor in {path} cannot be read ({type(error).__name__}); save it again"

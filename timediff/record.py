@@ -34,6 +34,20 @@ TITLES = {
     "coverage_50_sum": "50 % coverage of the sum",
     "coverage_90_sum": "90 % coverage of the sum",
 }
+NLL = {
+    "bound": "variational bound on the negative log-likelihood of the test windows, nats per dimension: "
+    "mean over windows, steps and series, on the data's own scale",
+    "bound_bits": "the same in bits",
+    "nll": "negative log-likelihood by the probability-flow ODE from the first noise level, in nats per "
+    "dimension",
+    "nll_bits": "the same in bits",
+    "nll_error": "standard error of the estimated trace in it, 0 where the trace is exact (D <= 64)",
+}
+_NLL_TITLES = {
+    "bound": "variational bound",
+    "nll": "negative log-likelihood (ODE)",
+    "nll_error": "standard error of its trace",
+}
 _PACKAGES = ("torch", "gluonts", "lightning", "numpy", "pandas")
 
 
@@ -48,6 +62,10 @@ def make_record(
 ) -> dict[str, Any]:
     """The record of one result per seed: means, standard errors, and all that led to them."""
     metrics = [result["metrics"] for result in results]
+    density = {}
+    if options.nll:
+        scores = [result["nll"]["scores"] for result in results]
+        density = {"nll": mean(scores), "nll_se": standard_error(scores), "nll_definitions": NLL}
     return {
         "dataset": _dataset(data),
         "observed_share": observed_share,
@@ -57,6 +75,7 @@ def make_record(
         "num_samples": options.num_samples,
         "metrics": mean(metrics),
         "metrics_se": standard_error(metrics),
+        **density,
         "aggregates": {
             name: {"unit": aggregate.unit, **_mean_aggregate(results, name)}
             for name, aggregate in data.aggregates.items()
@@ -98,6 +117,15 @@ def as_text(record: dict[str, Any], out: Path) -> str:
         f"{dataset['windows']} windows, {record['num_samples']} paths, "
         f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}"
     )
+    density = []
+    if "nll" in record:
+        first = record["per_seed"][0]["nll"]
+        density = [
+            f"in bits: bound {record['nll']['bound_bits']:.4f}, likelihood "
+            f"{record['nll']['nll_bits']:.4f}; {first['windows']} windows scored, "
+            f"{first['left_out']} with missing targets left out",
+            f"terms    {out / 'nll.png'}",
+        ]
     tail = [
         f"training {seconds['training']:.0f} s, sampling {seconds['sampling']:.1f} s, "
         f"{record['network_calls']} network calls per forecast, on {record['hardware']['device']}",
@@ -107,6 +135,7 @@ def as_text(record: dict[str, Any], out: Path) -> str:
         f"record   {out / 'record.json'}",
         f"picture  {out / 'forecast.png'}",
         f"paths    {out / 'forecasts.parquet'}",
+        *density,
     ]
     return "\n".join([head, "", *lines, "", *tail])
 
@@ -127,6 +156,10 @@ def _rows(record: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         naive = baseline["aggregates"][name]["crps_units"]
         title = f"CRPS of {name} ({ours['unit']})"
         rows.append((title, f"{ours['crps_units']:.4f}", f"{naive:.4f}", ""))
+    for name, title in _NLL_TITLES.items() if "nll" in record else ():
+        nats, error = record["nll"][name], record["nll_se"][name]
+        value = f"{nats:.4f}" + (f" ± {error:.4f}" if error is not None else "")
+        rows.append((f"{title}, nats per dimension", value, "", ""))
     return rows
 
 
@@ -212,6 +245,7 @@ def _config(options: Options) -> dict[str, Any]:
     return {
         "model": options.model._asdict(),
         "train": {k: v for k, v in options.train._asdict().items() if k != "seed"},
+        "sampling": options.sampling._asdict(),
         "validation_windows": options.validation_windows,
         "align_clock": options.align_clock,
     }

@@ -13,9 +13,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from timediff.batch import Batch, Shape
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days, time_features, to_period_freq
-from timediff.model import Batch, Shape
 
 
 class Series(NamedTuple):

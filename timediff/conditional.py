@@ -1,0 +1,97 @@
+"""A network, a level and a condition made into the one thing that losses and samplers call:
+``denoiser(x, level) -> Prediction``.
+"""
+
+import torch
+from torch import Tensor
+
+from timediff.config import ModelConfig
+from timediff.denoiser import ConvDenoiser, Denoiser, MlpDenoiser
+from timediff.parameterisation import Prediction, predict
+from timediff.schedule import Level, Schedule
+
+
+def make_network(config: ModelConfig, target_dim: int) -> Denoiser:
+    """The network with fresh weights."""
+    inputs = 2 if config.self_conditioning else 1
+    outputs = 2 if config.variance == "learned" else 1
+    if config.denoiser == "conv":
+        return ConvDenoiser(
+            target_dim,
+            cond_size=config.cond_size,
+            layers=config.denoiser_layers,
+            channels=config.denoiser_width,
+            dilation_cycle=config.dilation_cycle,
+            inputs=inputs,
+            outputs=outputs,
+        )
+    return MlpDenoiser(
+        target_dim,
+        cond_size=config.cond_size,
+        layers=config.denoiser_layers,
+        width=config.denoiser_width,
+        inputs=inputs,
+        outputs=outputs,
+    )
+
+
+class LevelTable:
+    """Embeddings of noise levels, each made once: those of the chain together when first asked for by a
+    tensor of steps, others one by one when a sampler comes by.
+    """
+
+    def __init__(self, network: Denoiser, schedule: Schedule, *, like: Tensor) -> None:
+        self.network, self.schedule, self.like = network, schedule, like
+        self.single: dict[float, Tensor] = {}
+        self.chain: Tensor | None = None
+
+    def __call__(self, level: Level) -> Tensor:
+        """``[..., E]`` for levels of the chain in tensors, ``[E]`` for a level in floats."""
+        if isinstance(level.n, Tensor):
+            if self.chain is None:
+                n = torch.arange(1, self.schedule.num_steps + 1, device=self.like.device)
+                self.chain = self.network.embed_level(self.schedule.level(n))  # [N, E]
+            return self.chain[level.n - 1]
+        if level.log_snr not in self.single:
+            numbers = (self.like.new_tensor(value) for value in level)
+            self.single[level.log_snr] = self.network.embed_level(Level(*numbers))
+        return self.single[level.log_snr]
+
+
+class ConditionalDenoiser:
+    """The network under prepared conditions, as losses and samplers see it.
+
+    The network itself always works in variance-preserving units, so that the inputs of one trained on any
+    process are of unit size: x comes in divided by the level's norm. (Karras et al. 2022, arXiv:2206.00364,
+    section 5, on why.)
+
+    Args:
+        network: What is called.
+        config: What its output stands for.
+        levels: Embeddings of the levels.
+        cond: Embedded conditions, ``[..., K]``.
+    """
+
+    def __init__(
+        self, network: Denoiser, config: ModelConfig, levels: LevelTable, cond: Tensor
+    ) -> None:
+        self.network, self.config, self.levels, self.cond = network, config, levels, cond
+
+    def __call__(self, x: Tensor, level: Level, previous: Tensor | None = None) -> Prediction:
+        """The prediction at ``x [..., D]``, given the estimate of the call before (zeros at first)."""
+        if not self.levels.schedule.preserves_variance:
+            norm = level.norm
+            x = x / (norm[..., None] if isinstance(norm, Tensor) else norm)
+            level = Level(level.log_snr, level.alpha / norm, level.sigma / norm, level.n)
+        inputs = x
+        if self.config.self_conditioning:
+            inputs = torch.cat([x, torch.zeros_like(x) if previous is None else previous], dim=-1)
+        value = self.network(inputs, self.levels(level), self.cond)
+        fraction = None
+        if self.config.variance == "learned":
+            value, raw = value.chunk(2, dim=-1)
+            # Half way where the network says nothing; not confined, as in the authors' code.
+            fraction = (raw + 1) / 2
+        return predict(value, x, level, kind=self.config.parameterisation)._replace(
+            fraction=fraction
+        )
