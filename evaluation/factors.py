@@ -34,8 +34,6 @@ FACTORS: dict[str, dict[str, dict[str, Any]]] = {
         "noise": {"parameterisation": "noise"},
         "x0": {"parameterisation": "x0"},
         "x0, own error": {"parameterisation": "x0", "weighting": "x0"},
-        "v, own error": {"weighting": "v"},
-        "v, min-snr": {"weighting": "min-snr"},
     },
     "variance": {"large": {"variance": "large"}, "learned": {"variance": "learned"}},
     "schedule": {"cosine": {"schedule": "cosine"}},

@@ -41,9 +41,9 @@ def validation_loss(module):
     return trainer.validate(module, loader, verbose=False)[0]["val_loss"]
 
 
-def fresh(**train):
+def fresh(model=MODEL, **train):
     return estimator(
-        "unused", freq="h", target_dim=3, train=TRAIN._replace(**train)
+        "unused", freq="h", target_dim=3, model=model, train=TRAIN._replace(**train)
     ).create_lightning_module()
 
 
@@ -246,3 +246,52 @@ def test_the_bar_goes_to_stderr_and_only_when_wanted(tmp_path, capfd):
     fit(tmp_path / "b", progress=False)
     captured = capfd.readouterr()
     assert "training:" not in captured.err + captured.out
+
+
+# ------------------------------------------------------ which diffusion steps training looks at
+
+
+def test_importance_sampling_leaves_the_expected_loss_alone_and_travels(tmp_path, monkeypatch):
+    drawn, loss = [], TimeGrad.loss
+
+    def watched(self, batch, *, n, eps):
+        drawn.append(n)
+        return loss(self, batch, n=n, eps=eps)
+
+    monkeypatch.setattr(TimeGrad, "loss", watched)
+    train = TRAIN._replace(steps=12, step_sampling="importance")
+    # The bound's weights differ by orders of magnitude, and so do its losses.
+    model = MODEL._replace(weighting="bound")
+    module = fit(tmp_path, train=train, model=model).trained_net
+    assert (module.steps.square.count > 0).all()
+    probability = module.steps.probability()
+    assert probability.max() > 1.5 / MODEL.diffusion_steps
+    late = torch.cat([n.flatten() for n in drawn[-3:]])
+    share = torch.bincount(late - 1, minlength=MODEL.diffusion_steps) / len(late)
+    assert int(share.argmax()) == int(probability.argmax())
+    checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert any(name.startswith("steps.") for name in checkpoint["state_dict"])
+
+
+def test_rows_without_any_target_teach_the_step_sampler_nothing():
+    module = fresh(step_sampling="importance")
+    made = estimator("unused", freq="h", target_dim=3)
+    batch = next(iter(made.create_validation_data_loader([entry()], module)))
+    blank = batch._replace(observed=torch.zeros_like(batch.observed))
+    module.log = lambda *a, **k: None
+    module.training_step(blank, 0)
+    assert module.steps.square.count.sum() == 0
+
+
+def test_a_learned_schedule_moves_in_training_and_comes_back(tmp_path):
+    model = MODEL._replace(schedule="learned", diffusion_steps=8, beta_end=0.5)
+    output = fit(tmp_path, train=TRAIN._replace(steps=12, steps_per_epoch=3), model=model)
+    network, start = output.trained_net.forecaster, fresh(model=model).model
+    before, after = start.schedule.log_snr, network.schedule.log_snr
+    assert torch.equal(before[[1, -1]], after[[1, -1]])
+    assert (after.diff() < 0).all()
+    assert (before[2:-1] - after[2:-1]).abs().max() > 1e-3
+    assert torch.equal(after, output.trained_net.model.schedule.log_snr)
+    # Saved and read again, the network has the schedule it was trained with.
+    start.load_state_dict(network.state_dict())
+    assert torch.equal(start.schedule.log_snr, after)

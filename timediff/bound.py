@@ -102,8 +102,8 @@ def hybrid_term(
     .. math:: L_{hybrid} = L_{simple} + \lambda L_{vlb}, \qquad L_{vlb} \approx N L_{n-1}
 
     for n drawn uniformly from 1 .. N, with no gradient through the predicted clean data in the second part:
-    add lambda (0.001 in the paper) times this to `noise_loss`. Source: Nichol & Dhariwal (2021), eq. 16. Arguments as
-    those of `step_term`.
+    add lambda (0.001 in the paper) times this to `noise_loss`. Arguments as those of `step_term`.
+    Source: Nichol & Dhariwal (2021), eq. 16.
     """
     fixed_mean = prediction._replace(x0=prediction.x0.detach())
     return schedule.num_steps * step_term(schedule, fixed_mean, x0, xn, n, variance="learned")

@@ -18,7 +18,7 @@ from timediff.likelihood import EXACT_TRACE_DIM, log_likelihood
 from timediff.model import TimeGrad
 
 #: Steps of the ODE's grid and, above `EXACT_TRACE_DIM`, random probes of its trace.
-ODE_STEPS, PROBES = 32, 16
+ODE_STEPS, PROBES = 50, 16
 
 
 class Density(NamedTuple):
