@@ -33,7 +33,6 @@ FACTORS: dict[str, dict[str, dict[str, Any]]] = {
     "parameterisation": {
         "noise": {"parameterisation": "noise"},
         "x0": {"parameterisation": "x0"},
-        "x0, own error": {"parameterisation": "x0", "weighting": "x0"},
     },
     "variance": {"large": {"variance": "large"}, "learned": {"variance": "learned"}},
     "schedule": {"cosine": {"schedule": "cosine"}},

@@ -20,6 +20,13 @@ from timediff.diffusion import add_noise, bound_weight, diffuse, ho_weight, post
 from timediff.parameterisation import Prediction, factors
 from timediff.schedule import SCHEDULES, Schedule, linear, make_schedule
 
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+convergence = pytest.mark.convergence
+cross_checks = pytest.mark.cross_checks
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 N = 30
@@ -103,6 +110,7 @@ def model_density(schedule, denoiser, dim, *, variance):
     return MultivariateNormal(mean, covariance)
 
 
+@cross_checks
 def test_closed_forms_are_those_of_torch_distributions():
     mean1, mean2, spread1, spread2, x = torch.randn(5, 4, 3)
     first, second = Normal(mean1, deviation(spread1)), Normal(mean2, deviation(spread2))
@@ -110,6 +118,7 @@ def test_closed_forms_are_those_of_torch_distributions():
     close(normal_nll(x, mean1, spread1), -first.log_prob(x))
 
 
+@cross_checks
 def test_prior_term_is_the_divergence_at_the_last_step(schedule, device):
     x0 = torch.randn(5, 3, device=device)
     last = Normal(schedule.alpha[-1] * x0, schedule.sigma[-1])
@@ -117,6 +126,7 @@ def test_prior_term_is_the_divergence_at_the_last_step(schedule, device):
     close(prior_term(schedule, x0), kl_divergence(last, start))
 
 
+@oracles
 def test_prior_term_keeps_its_digits_in_float32(schedule, device):
     x0 = torch.zeros(1, 1, device=device)
     single = prior_term(schedule, x0.float())
@@ -135,6 +145,7 @@ def noised(schedule, n, device):
     return x0, eps, xn, Prediction((xn - sigma * guess) / alpha, guess, fraction)
 
 
+@identities
 def test_fixed_small_terms_are_weighted_errors_of_noise_and_of_data(schedule, steps, device):
     x0, eps, xn, prediction = noised(schedule, steps, device)
     term = step_term(schedule, prediction, x0, xn, steps, variance="small")
@@ -145,6 +156,7 @@ def test_fixed_small_terms_are_weighted_errors_of_noise_and_of_data(schedule, st
     close(term, 0.5 * lost * (x0 - prediction.x0) ** 2, 1e-9)
 
 
+@identities
 def test_fixed_large_terms_have_a_constant_more(schedule, steps, device):
     x0, eps, xn, prediction = noised(schedule, steps, device)
     term = step_term(schedule, prediction, x0, xn, steps, variance="large")
@@ -155,6 +167,7 @@ def test_fixed_large_terms_have_a_constant_more(schedule, steps, device):
     close(term, weight[:, None] * (eps - prediction.eps) ** 2 + constant[:, None])
 
 
+@cross_checks
 @pytest.mark.parametrize("variance", VARIANCES)
 def test_terms_are_divergences_of_the_steps(schedule, steps, variance, device):
     x0, _, xn, prediction = noised(schedule, steps, device)
@@ -166,6 +179,7 @@ def test_terms_are_divergences_of_the_steps(schedule, steps, variance, device):
     close(step_term(schedule, prediction, x0, xn, steps, variance=variance), expected)
 
 
+@identities
 @pytest.mark.parametrize(("fraction", "variance"), [(0.0, "small"), (1.0, "large")])
 def test_the_ends_of_the_learned_variance_are_the_fixed_ones(schedule, fraction, variance, device):
     n = torch.arange(1, N + 1, device=device)
@@ -175,6 +189,7 @@ def test_the_ends_of_the_learned_variance_are_the_fixed_ones(schedule, fraction,
     close(learned, step_term(schedule, prediction, x0, xn, n, variance=variance))
 
 
+@cross_checks
 def test_the_first_term_is_a_density_with_the_variance_of_the_second_step(schedule, device):
     n = torch.ones(4, dtype=torch.long, device=device)
     x0, _, xn, prediction = noised(schedule, n, device)
@@ -183,6 +198,7 @@ def test_the_first_term_is_a_density_with_the_variance_of_the_second_step(schedu
     close(term, -Normal(prediction.x0, spread).log_prob(x0))
 
 
+@oracles
 def test_a_perfect_denoiser_of_a_point_pays_for_the_ends_only(schedule, device):
     x0 = torch.randn(2, 3, device=device)
 
@@ -197,6 +213,7 @@ def test_a_perfect_denoiser_of_a_point_pays_for_the_ends_only(schedule, device):
     close(terms[N], prior_term(schedule, x0))
 
 
+@invariances
 def test_the_units_of_a_process_do_not_matter_after_the_first_term(
     schedule, mean, covariance, device
 ):
@@ -234,6 +251,7 @@ def ends(schedule, mean, scales):
     return Normal(last.alpha * mean, spread), Normal(torch.zeros_like(mean), start)
 
 
+@oracles
 def test_the_bound_of_the_exact_model_has_no_gap_but_that_of_its_start(schedule, mean, device):
     scales = torch.tensor([0.3, 1.0, 2.5], device=device)
     denoiser = exact_model(schedule, mean, scales)
@@ -242,6 +260,7 @@ def test_the_bound_of_the_exact_model_has_no_gap_but_that_of_its_start(schedule,
     close(terms.sum(dim=0), Normal(mean, scales.sqrt()).entropy() + gap, 1e-9)
 
 
+@oracles
 def test_every_path_of_the_exact_model_has_the_exact_likelihood(schedule, mean, device):
     scales = torch.tensor([0.3, 1.0, 2.5], device=device)
     denoiser = exact_model(schedule, mean, scales)
@@ -255,6 +274,7 @@ def test_every_path_of_the_exact_model_has_the_exact_likelihood(schedule, mean, 
     close(bound, mismatch - Normal(mean, scales.sqrt()).log_prob(x0), 1e-8)
 
 
+@oracles
 @pytest.mark.parametrize("variance", VARIANCES)
 def test_the_bound_lies_above_the_models_own_likelihood(schedule, mean, covariance, variance):
     # A wrong model, so that nothing cancels.
@@ -266,6 +286,7 @@ def test_the_bound_lies_above_the_models_own_likelihood(schedule, mean, covarian
     assert bound > likelihood > data.entropy()
 
 
+@convergence
 def test_the_bound_approaches_the_entropy_as_the_chain_gets_finer(mean, covariance, device):
     # Data on its own scale, and the same data standardised with the log-determinant added.
     scale = torch.tensor([2.0, 0.7, 1.3], device=device)
@@ -283,6 +304,7 @@ def test_the_bound_approaches_the_entropy_as_the_chain_gets_finer(mean, covarian
     assert gaps[2] / gaps[1] == pytest.approx(0.5, abs=0.1)
 
 
+@identities
 @pytest.mark.parametrize("variance", VARIANCES)
 def test_both_forms_of_the_bound_have_the_same_mean(schedule, mean, covariance, variance, device):
     denoiser = exact(
@@ -295,6 +317,7 @@ def test_both_forms_of_the_bound_have_the_same_mean(schedule, mean, covariance, 
     close(plain.mean(dim=0), terms.sum(dim=0), 1e-8)
 
 
+@oracles
 def test_the_plain_form_of_a_denoiser_that_knows_nothing_spreads_more(schedule, device):
     def knows_nothing(x, level):
         return Prediction(torch.zeros_like(x), x / level.sigma)
@@ -312,6 +335,7 @@ def test_the_plain_form_of_a_denoiser_that_knows_nothing_spreads_more(schedule, 
     assert abs(float(plain.mean() - reduced.mean())) < 5 * error
 
 
+@oracles
 @pytest.mark.parametrize("variance", VARIANCES)
 def test_paths_of_the_plain_form_weigh_to_the_exact_likelihood(mean, covariance, variance, device):
     schedule = linear(4, 0.2, 0.5).to(device)
@@ -325,6 +349,7 @@ def test_paths_of_the_plain_form_weigh_to_the_exact_likelihood(mean, covariance,
     assert abs(float(weights.mean() - likelihood)) < 5 * error
 
 
+@identities
 @pytest.mark.parametrize("variance", VARIANCES)
 def test_one_random_step_estimates_the_full_sum(schedule, mean, covariance, variance, device):
     denoiser = exact(mean + 0.3, covariance, fraction=0.4)
@@ -337,6 +362,7 @@ def test_one_random_step_estimates_the_full_sum(schedule, mean, covariance, vari
     close(samples.mean(dim=0), full, 1e-9)
 
 
+@oracles
 def test_random_steps_are_unbiased(mean, covariance, device):
     schedule = linear(N, 1e-3, 0.3).to(device)
     denoiser = exact(mean + 0.3, 1.5 * covariance)
@@ -350,6 +376,7 @@ def test_random_steps_are_unbiased(mean, covariance, device):
     assert abs(float(samples.mean() - full)) < 5 * error
 
 
+@invariances
 def test_an_entry_changes_its_own_terms_only(schedule, device):
     def elementwise(x, level):
         return Prediction(torch.tanh(x), x, torch.sigmoid(x))
@@ -364,6 +391,7 @@ def test_an_entry_changes_its_own_terms_only(schedule, device):
     assert (terms != changed).any(dim=0).nonzero().tolist() == [[1, 2, 0]]
 
 
+@identities
 def test_the_hybrid_term_teaches_the_variance_only(schedule, device):
     n = torch.arange(1, N + 1, device=device)
     x0, _, xn, prediction = noised(schedule, n, device)
@@ -381,6 +409,7 @@ def test_the_hybrid_term_teaches_the_variance_only(schedule, device):
     assert (of_mean != 0).any() and (of_hybrid != 0).any()
 
 
+@oracles
 def test_the_hybrid_term_is_least_at_the_error_of_the_mean(device):
     """Descent on the fractions finds the variance that the mean's error asks for."""
     schedule = linear(N, 1e-3, 0.3).to(device)
@@ -398,6 +427,7 @@ def test_the_hybrid_term_is_least_at_the_error_of_the_mean(device):
     close(gradient, torch.zeros(1, 3, device=device), 1e-12)
 
 
+@contracts
 def test_a_schedule_without_clean_data_is_refused(device):
     schedule = Schedule(torch.tensor([8.0, 2.0, -4.0])).to(device)
     x0 = torch.randn(2, 3, device=device)

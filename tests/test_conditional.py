@@ -9,6 +9,10 @@ from timediff.denoiser import Denoiser
 from timediff.parameterisation import PARAMETERISATIONS
 from timediff.schedule import SCHEDULES, make_schedule
 
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+contracts = pytest.mark.contracts
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 D = 3
@@ -45,6 +49,7 @@ def bound_to(answer, schedule, **config):
     return ConditionalDenoiser(network, ModelConfig(**config), levels, torch.zeros(4, 2))
 
 
+@identities
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("kind", PARAMETERISATIONS)
 @pytest.mark.parametrize("as_floats", [True, False])
@@ -63,6 +68,7 @@ def test_the_quantity_it_stands_for_comes_back(name, kind, as_floats):
     assert prediction.fraction is None
 
 
+@oracles
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_network_sees_data_of_unit_size(name):
     schedule = chain(name)
@@ -76,6 +82,7 @@ def test_the_network_sees_data_of_unit_size(name):
         assert abs(float(seen.var()) - 1) < 5 * (2 / 30_000) ** 0.5
 
 
+@contracts
 def test_a_learned_variance_is_half_way_where_the_network_says_nothing():
     schedule, x = chain(), torch.randn(4, D)
     answer = torch.cat([torch.randn(4, D), torch.zeros(4, D)], dim=-1)
@@ -85,6 +92,7 @@ def test_a_learned_variance_is_half_way_where_the_network_says_nothing():
     assert torch.equal(prediction.x0, plain.x0)
 
 
+@contracts
 def test_self_conditioning_shows_the_estimate_beside_the_input():
     schedule, x, before = chain(), torch.randn(4, D), torch.randn(4, D)
     denoiser = bound_to(torch.zeros(4, D), schedule, self_conditioning=True)
@@ -95,6 +103,7 @@ def test_self_conditioning_shows_the_estimate_beside_the_input():
     assert torch.equal(second, torch.cat([x, torch.zeros(4, D)], dim=-1))
 
 
+@contracts
 def test_levels_are_embedded_once_and_alike_in_floats_and_tensors():
     schedule = chain()
     network = Answer(torch.zeros(4, D))
@@ -109,6 +118,7 @@ def test_levels_are_embedded_once_and_alike_in_floats_and_tensors():
     assert network.embedded == 1 + 3
 
 
+@contracts
 @pytest.mark.parametrize("denoiser", ["conv", "mlp"])
 @pytest.mark.parametrize("variance", ["small", "learned"])
 @pytest.mark.parametrize("self_conditioning", [True, False])

@@ -7,6 +7,10 @@ import torch
 from timediff.denoiser import ConvDenoiser, MlpDenoiser
 from timediff.schedule import make_schedule
 
+cross_checks = pytest.mark.cross_checks
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 C = 7
@@ -39,6 +43,7 @@ def run(denoiser, x, n, cond):
     return denoiser(x, level, denoiser.embed_condition(cond))
 
 
+@invariances
 @every_kind
 @every_dim
 def test_rows_do_not_mix(kind, dim, device):
@@ -53,6 +58,7 @@ def test_rows_do_not_mix(kind, dim, device):
             torch.testing.assert_close(out[b, t], alone, rtol=0, atol=1e-12)
 
 
+@invariances
 @every_kind
 @every_dim
 def test_a_scalar_level_is_shared_by_all_rows(kind, dim, device):
@@ -64,6 +70,7 @@ def test_a_scalar_level_is_shared_by_all_rows(kind, dim, device):
     )
 
 
+@invariances
 @every_kind
 @every_dim
 def test_the_answer_depends_on_target_level_and_condition(kind, dim):
@@ -79,6 +86,7 @@ def test_the_answer_depends_on_target_level_and_condition(kind, dim):
         assert (out != other).all()
 
 
+@contracts
 @every_kind
 @every_dim
 def test_every_parameter_is_used(kind, dim):
@@ -89,6 +97,7 @@ def test_every_parameter_is_used(kind, dim):
         assert parameter.grad.abs().max() > 0, name
 
 
+@contracts
 @every_kind
 def test_any_number_of_diffusion_steps(kind):
     schedule = chain(2000)
@@ -98,6 +107,7 @@ def test_any_number_of_diffusion_steps(kind):
     assert (embedded.diff(dim=0).abs().amax(dim=1) > 0).all()
 
 
+@contracts
 def test_conv_denoiser_starts_at_the_bias_of_its_last_convolution(device):
     denoiser = make("conv", 5, device)
     x, cond = torch.randn(6, 5, device=device), torch.randn(6, C, device=device)
@@ -105,6 +115,7 @@ def test_conv_denoiser_starts_at_the_bias_of_its_last_convolution(device):
     torch.testing.assert_close(out, denoiser.output.bias.expand(6, 5))
 
 
+@contracts
 def test_mlp_denoiser_starts_at_the_bias_of_its_last_layer(device):
     denoiser = make("mlp", 5, device)
     torch.nn.init.constant_(denoiser.output.bias, 1.5)
@@ -113,6 +124,7 @@ def test_mlp_denoiser_starts_at_the_bias_of_its_last_layer(device):
     torch.testing.assert_close(out, torch.full_like(x, 1.5))
 
 
+@contracts
 @pytest.mark.parametrize("kind", ["conv", "mlp"])
 @every_dim
 def test_a_second_input_and_a_second_output(kind, dim, device):
@@ -132,6 +144,7 @@ def test_a_second_input_and_a_second_output(kind, dim, device):
         assert (run(denoiser, other, n, cond) != out).all()
 
 
+@invariances
 def test_mlp_denoiser_does_not_depend_on_the_names_of_the_steps():
     # It is told the log-SNR, so chains of any number of steps share one network.
     denoiser, level = stirred(make("mlp", 3)), chain().level(torch.arange(1, 101))
@@ -192,6 +205,7 @@ def published(weights, x, n, cond, *, layers, dilation_cycle):
     return convolution("output", leaky(convolution("skip", total / np.sqrt(layers))))[0]
 
 
+@cross_checks
 @pytest.mark.parametrize("dim", [1, 2, 3, 6])
 def test_conv_denoiser_is_the_published_network(dim):
     layers, dilation_cycle = 8, 2

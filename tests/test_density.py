@@ -13,6 +13,10 @@ from timediff.density import complete, window_density
 from timediff.errors import InputError
 from timediff.model import TimeGrad
 
+oracles = pytest.mark.oracles
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 D, T = 3, 4
 SMALL = ModelConfig(
     difference=0,
@@ -64,6 +68,7 @@ class Normal(Denoiser):
         return level * x
 
 
+@oracles
 @pytest.mark.parametrize("difference", [0, 2])
 def test_standard_normal_in_scaled_units(float64, difference):
     model = make(difference=difference)
@@ -85,6 +90,7 @@ def test_standard_normal_in_scaled_units(float64, difference):
     assert ((bounds.mean(dim=0) - truth).abs() < 5 * error + 0.02 * T * D).all()
 
 
+@invariances
 @pytest.mark.parametrize("variance", ["small", "large", "learned"])
 def test_the_unit_of_the_data_costs_its_logarithm(float64, variance):
     model = make(variance=variance, parameterisation="v", diffusion_steps=20, beta_end=0.4)
@@ -97,6 +103,7 @@ def test_the_unit_of_the_data_costs_its_logarithm(float64, variance):
     torch.testing.assert_close(ten.nll - one.nll, more)
 
 
+@oracles
 def test_above_the_limit_the_trace_is_estimated(float64, monkeypatch):
     model = make(parameterisation="v", diffusion_steps=20, beta_end=0.4)
     with torch.no_grad():
@@ -112,6 +119,7 @@ def test_above_the_limit_the_trace_is_estimated(float64, monkeypatch):
     assert torch.equal(estimated.nll, again.nll)
 
 
+@contracts
 @pytest.mark.parametrize(
     ("step", "difference", "kept"), [(-1, 0, False), (-5, 0, True), (-5, 2, False)]
 )
@@ -128,6 +136,7 @@ def predictor(tmp_path_factory):
     return made.train([entry()])
 
 
+@contracts
 def test_predictor_counts_what_it_leaves_out(predictor):
     gap = entry(seed=1)
     gap["target"][1, -1] = float("nan")
@@ -140,6 +149,7 @@ def test_predictor_counts_what_it_leaves_out(predictor):
         predictor.density([gap], progress=False)
 
 
+@contracts
 def test_a_likelier_future_has_a_higher_likelihood(predictor):
     odd = entry()
     odd["target"][:, -HORIZON:] += 30

@@ -17,7 +17,7 @@ from timediff.spacing import respace
 
 diffusers = pytest.importorskip("diffusers")
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.cross_checks, pytest.mark.usefixtures("float64")]
 
 LONG = 100
 SHAPE = (6, 3)

@@ -20,6 +20,12 @@ from timediff.diffusion import (
 from timediff.parameterisation import PARAMETERISATIONS, Prediction, predict
 from timediff.schedule import SCHEDULES, make_schedule
 
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+cross_checks = pytest.mark.cross_checks
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 N = 100
@@ -40,6 +46,7 @@ def close(actual, expected, tolerance=1e-10):
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
+@identities
 def test_single_steps_compose_to_the_closed_form(schedule, steps, device):
     one, zero = torch.ones(N, 1, device=device), torch.zeros(N, 1, device=device)
     # Each step is linear in data and noise: read its two factors, follow mean and variance.
@@ -54,6 +61,7 @@ def test_single_steps_compose_to_the_closed_form(schedule, steps, device):
     close(add_noise(schedule, zero, steps, one)[:, 0] ** 2, one.new_tensor(variances), 1e-12)
 
 
+@identities
 def test_posterior_composed_with_the_marginal_is_the_previous_marginal(schedule, steps, device):
     one, zero = torch.ones(N, 1, device=device), torch.zeros(N, 1, device=device)
     noise_free = add_noise(schedule, one, steps, zero)
@@ -64,6 +72,7 @@ def test_posterior_composed_with_the_marginal_is_the_previous_marginal(schedule,
     close(through_xn**2 + variance, add_noise(schedule, zero, steps - 1, one) ** 2)
 
 
+@identities
 def test_posterior_is_bayes_rule(schedule, device):
     n = torch.arange(2, N + 1, device=device)
     x0 = torch.randn(N - 1, 3, device=device)
@@ -84,6 +93,7 @@ def test_posterior_is_bayes_rule(schedule, device):
     close(variance, 1 / precision)
 
 
+@identities
 def test_first_step_of_the_posterior_is_the_clean_data(schedule, device):
     x0, x1 = torch.randn(2, 5, 3, device=device)
     mean, variance = posterior(schedule, x0, x1, torch.ones(5, dtype=torch.long, device=device))
@@ -91,12 +101,14 @@ def test_first_step_of_the_posterior_is_the_clean_data(schedule, device):
     assert (variance == 0).all()
 
 
+@identities
 def test_step_zero_adds_nothing(schedule, device):
     x0, eps = torch.randn(2, 5, 3, device=device)
     zero = torch.zeros(5, dtype=torch.long, device=device)
     assert torch.equal(add_noise(schedule, x0, zero, eps), x0)
 
 
+@invariances
 def test_each_row_has_its_own_step(schedule, device):
     x, y = torch.randn(2, 3, 4, 2, device=device)
     n = torch.randint(1, N + 1, (3, 4), device=device)
@@ -112,6 +124,7 @@ def test_each_row_has_its_own_step(schedule, device):
 # The reverse step.
 
 
+@identities
 def test_reverse_mean_is_that_of_the_noise(schedule, steps, device):
     x0, eps = torch.randn(2, N, 3, device=device)
     xn = add_noise(schedule, x0, steps, eps)
@@ -127,6 +140,7 @@ def test_reverse_mean_is_that_of_the_noise(schedule, steps, device):
     torch.testing.assert_close(mean, expected, rtol=1e-9, atol=1e-8)
 
 
+@identities
 def test_reverse_step_of_the_true_data_is_the_posterior(schedule, device):
     n = torch.arange(2, N + 1, device=device)
     x0, xn = torch.randn(2, N - 1, 3, device=device)
@@ -137,6 +151,7 @@ def test_reverse_step_of_the_true_data_is_the_posterior(schedule, device):
     close(log_variance.exp(), variance)
 
 
+@oracles
 @pytest.mark.parametrize("end", ["small", "large"])
 def test_fixed_variances_are_right_at_the_two_ends_of_knowledge(schedule, device, end):
     # Data that is a point, and data that is N(0, norm^2) at every level; in between lies all other data.
@@ -159,6 +174,7 @@ def test_fixed_variances_are_right_at_the_two_ends_of_knowledge(schedule, device
     close(ratio, torch.ones_like(ratio), 1e-8)
 
 
+@identities
 def test_learned_variance_lies_between_the_fixed_ones_and_meets_them(schedule, steps, device):
     xn = torch.randn(N, 3, device=device)
 
@@ -184,12 +200,14 @@ def test_learned_variance_lies_between_the_fixed_ones_and_meets_them(schedule, s
 # Weights.
 
 
+@identities
 def test_bound_weight_is_half_the_loss_of_signal_to_noise(schedule, device):
     n = torch.arange(2, N + 1, device=device)
     snr = schedule.log_snr.exp()
     close(bound_weight(schedule, n), (snr[n - 1] / snr[n] - 1) / 2, 1e-9)
 
 
+@identities
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_weight_of_a_kl_term_is_hos(schedule, device, variance):
     n = torch.arange(2, N + 1, device=device)
@@ -202,6 +220,7 @@ def test_weight_of_a_kl_term_is_hos(schedule, device, variance):
         close(bound_weight(schedule, n), expected, 1e-9)
 
 
+@identities
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_weight_times_error_is_the_distance_of_the_means(schedule, device, variance):
     n = torch.arange(1, N + 1, device=device)
@@ -216,6 +235,7 @@ def test_weight_times_error_is_the_distance_of_the_means(schedule, device, varia
     close(distance / (weight * ((eps - eps_hat) ** 2).sum(dim=-1)), torch.ones(N).to(x0), 1e-8)
 
 
+@identities
 @pytest.mark.parametrize("kind", PARAMETERISATIONS)
 def test_each_weighting_is_the_squared_error_of_its_quantity(schedule, steps, kind, device):
     x0, eps, eps_hat = torch.randn(3, N, 4, device=device)
@@ -228,6 +248,7 @@ def test_each_weighting_is_the_squared_error_of_its_quantity(schedule, steps, ki
     torch.testing.assert_close(loss, (truth - guess) ** 2, rtol=1e-6, atol=1e-9)
 
 
+@identities
 def test_min_snr_is_the_error_of_the_data_up_to_a_cap(schedule, steps):
     snr = schedule.log_snr[steps].exp()
     weight = WEIGHTINGS["min-snr"](schedule, steps) / WEIGHTINGS["x0"](schedule, steps)
@@ -235,11 +256,13 @@ def test_min_snr_is_the_error_of_the_data_up_to_a_cap(schedule, steps):
     close(weight, torch.minimum(snr, torch.full_like(snr, 5.0)))
 
 
+@contracts
 def test_only_the_parameterisations_and_two_more_have_weights():
     # One that is not here has no test above.
     assert set(WEIGHTINGS) == {*PARAMETERISATIONS, "min-snr", "bound"}
 
 
+@contracts
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_weights_are_positive_and_have_the_shape_of_the_steps(schedule, weighting, device):
     n = torch.randint(1, N + 1, (3, 5), device=device)
@@ -271,6 +294,7 @@ def loss_of(schedule, denoiser, x0, n, eps, **options):
     return noise_loss(schedule, prediction, n, eps, **options)
 
 
+@cross_checks
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 @pytest.mark.parametrize("kind", LOSSES)
 def test_loss_is_the_weighted_pointwise_error_of_the_noise(kind, weighting, device):
@@ -301,6 +325,7 @@ def test_loss_is_the_weighted_pointwise_error_of_the_noise(kind, weighting, devi
                 assert float(error[b, t, d]) == pytest.approx(expected, 1e-8)
 
 
+@invariances
 @pytest.mark.parametrize("kind", LOSSES)
 def test_an_entry_changes_its_own_loss_only(schedule, kind, device):
     x0, eps = torch.randn(2, 2, 5, 3, device=device)
@@ -313,6 +338,7 @@ def test_an_entry_changes_its_own_loss_only(schedule, kind, device):
     assert changed.nonzero().tolist() == [[1, 2, 0]]
 
 
+@oracles
 @pytest.mark.parametrize("kind", LOSSES)
 def test_the_exact_denoiser_has_no_loss(schedule, steps, kind, device):
     x0, eps = torch.randn(2, N, 3, device=device)

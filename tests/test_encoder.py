@@ -7,6 +7,11 @@ import torch
 
 from timediff.encoder import Encoder, lagged, map_state
 
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 B, T, D, L, F, H = 3, 7, 2, 3, 4, 6
@@ -34,6 +39,7 @@ def inputs():
     return torch.randn(B, T, D, L), torch.randn(B, T, F)
 
 
+@oracles
 def test_lags_by_counting():
     lags, length = [1, 3, 24], 5
     # Dimension d of window b counts 0, 1, 2, ... from 1000 d + 10,000 b.
@@ -46,16 +52,19 @@ def test_lags_by_counting():
         assert (now - found[..., i] == lag).all()
 
 
+@oracles
 def test_lags_reach_exactly_to_the_first_step():
     series = torch.arange(10.0)[None, :, None]
     assert lagged(series, [6], length=4).flatten().tolist() == [0, 1, 2, 3]
 
 
+@contracts
 def test_shapes(encoder):
     h, _ = encoder(*inputs())
     assert h.shape == (B, T, H)
 
 
+@invariances
 def test_no_step_sees_a_later_one(encoder):
     lags, features = inputs()
     lags.requires_grad_()
@@ -68,6 +77,7 @@ def test_no_step_sees_a_later_one(encoder):
             assert (grad[:, : t + 1].flatten(2).abs().amax(-1) > 0).all()
 
 
+@invariances
 def test_rows_do_not_mix(encoder):
     lags, features = inputs()
     lags.requires_grad_()
@@ -77,6 +87,7 @@ def test_rows_do_not_mix(encoder):
     assert (grad[[0, 2]] == 0).all()
 
 
+@identities
 def test_unrolled_equals_step_by_step(encoder):
     lags, features = inputs()
     whole, last = encoder(lags, features)
@@ -93,6 +104,7 @@ def parts(state):
     return state if isinstance(state, tuple) else (state,)
 
 
+@identities
 def test_state_of_chosen_rows_continues_those_rows(encoder):
     lags, features = inputs()
     index = torch.tensor([2, 0, 0, 1, 2])
@@ -102,6 +114,7 @@ def test_state_of_chosen_rows_continues_those_rows(encoder):
     torch.testing.assert_close(h[:, 0], whole[index, -1], rtol=0, atol=1e-12)
 
 
+@contracts
 def test_every_parameter_is_used(encoder):
     h, _ = encoder(*inputs())
     h.square().sum().backward()
@@ -109,6 +122,7 @@ def test_every_parameter_is_used(encoder):
         assert parameter.grad.abs().max() > 0, name
 
 
+@contracts
 def test_dropout_acts_in_training_only():
     encoder = make("gru", 2, dropout=0.5)
     given = inputs()
@@ -117,6 +131,7 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(encoder(*given)[0], encoder(*given)[0])
 
 
+@contracts
 def test_one_layer_has_no_dropout_and_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -125,6 +140,7 @@ def test_one_layer_has_no_dropout_and_no_warning():
     assert torch.equal(encoder(*given)[0], encoder(*given)[0])
 
 
+@contracts
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_no_calendar_features(cell):
     encoder = Encoder(

@@ -297,6 +297,27 @@ def test_means_and_standard_errors_are_those_of_the_seeds(finished):
         assert row["steps"] == 9 and len(row["history"]) == 3
 
 
+def test_nll_is_reported_where_it_is_asked_for(folder, tmp_path, finished):
+    options = ["--seed", "1", "2", "--nll", "--model.beta_end", "0.7", "--model.variance", "large"]
+    status, stdout, _ = run(folder, tmp_path / "out", *options)
+    assert status == 0
+    record = record_of(tmp_path / "out")
+    for row in record["per_seed"]:
+        nll = row["nll"]
+        assert nll["windows"] == WINDOWS and nll["left_out"] == 0
+        assert len(nll["terms"]) == 5 + 1
+        assert nll["scores"]["bound"] == pytest.approx(sum(nll["terms"]) + nll["log_scale"])
+        assert nll["scores"]["nll_bits"] == pytest.approx(nll["scores"]["nll"] / np.log(2))
+        assert nll["scores"]["nll_error"] == 0
+    one, two = (row["nll"]["scores"]["bound"] for row in record["per_seed"])
+    assert record["nll"]["bound"] == pytest.approx((one + two) / 2) and one != two
+    assert set(record["nll_definitions"]) == set(record["nll"])
+    assert (tmp_path / "out" / "nll.png").stat().st_size > 10_000
+    for said in ("variational bound, nats per dimension", "in bits", "2 windows scored, 0 with"):
+        assert said in stdout
+    assert "nll" not in record_of(finished[0]) and not (finished[0] / "nll.png").exists()
+
+
 def forecasts_of(out):
     """Seed -> paths ``[W, S, T, D]``, read from the table."""
     table = pd.read_parquet(out / "forecasts.parquet")

@@ -10,6 +10,13 @@ from timediff.learned_schedule import LearnedSchedule
 from timediff.schedule import SCHEDULES, make_schedule
 from timediff.step_sampling import WARM_UP
 
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+convergence = pytest.mark.convergence
+cross_checks = pytest.mark.cross_checks
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 #: Variances of independent Gaussian data.
@@ -55,6 +62,7 @@ def taught(schedule, device="cpu"):
     return learned
 
 
+@oracles
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("num_steps", [10, 100])
 def test_all_terms_become_equal(name, num_steps, device):
@@ -67,6 +75,7 @@ def test_all_terms_become_equal(name, num_steps, device):
     assert variance(learned.log_snr) < variance(schedule.log_snr[1:])
 
 
+@cross_checks
 def test_no_other_schedule_found_by_gradient_has_less_variance():
     schedule = start(num_steps=200)
     first, last = schedule.points[1].log_snr, schedule.points[-1].log_snr
@@ -94,6 +103,7 @@ def test_no_other_schedule_found_by_gradient_has_less_variance():
     assert ours < 1.01 * best
 
 
+@convergence
 def test_the_least_variance_is_the_closed_form_of_the_limit():
     # The terms' sum of root mean squares tends to an integral over the log-SNR.
     gaps = []
@@ -108,6 +118,7 @@ def test_the_least_variance_is_the_closed_form_of_the_limit():
     assert gaps[1] / gaps[2] == pytest.approx(2, rel=0.2)
 
 
+@oracles
 def test_learns_from_the_errors_of_single_rows(device):
     schedule = start()
     learned = LearnedSchedule(schedule).to(device)
@@ -133,6 +144,7 @@ def test_learns_from_the_errors_of_single_rows(device):
     assert float(deviation.mean()) == pytest.approx(float(best), rel=0.02, abs=5 * standard_error)
 
 
+@contracts
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 100])
 def test_always_falls_between_the_same_ends(name, num_steps, device):
@@ -149,6 +161,7 @@ def test_always_falls_between_the_same_ends(name, num_steps, device):
             assert chain.points[end] == pytest.approx(schedule.points[end], rel=1e-12)
 
 
+@contracts
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_float32_points_stay_apart(name, request):
     torch.set_default_dtype(torch.float32)  # the fixture of this file puts back what was there
@@ -163,6 +176,7 @@ def test_float32_points_stay_apart(name, request):
     assert chain.log_snr.dtype == torch.float32 and (chain.log_snr.diff() < 0).all()
 
 
+@identities
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_stays_in_the_units_of_its_process(name):
     schedule = start(name)
@@ -171,6 +185,7 @@ def test_stays_in_the_units_of_its_process(name):
         assert (point.alpha, point.sigma) == pytest.approx((expected.alpha, expected.sigma), 1e-9)
 
 
+@contracts
 def test_does_not_move_before_it_knows(device):
     learned = LearnedSchedule(start()).to(device)
     before = learned.log_snr.clone()
@@ -183,6 +198,7 @@ def test_does_not_move_before_it_knows(device):
     assert not torch.equal(learned.log_snr, before)
 
 
+@contracts
 def test_without_any_error_nothing_moves(device):
     learned = LearnedSchedule(start()).to(device)
     before = learned.log_snr.clone()
@@ -192,6 +208,7 @@ def test_without_any_error_nothing_moves(device):
     torch.testing.assert_close(learned.log_snr, before)
 
 
+@invariances
 def test_the_size_of_the_error_does_not_matter():
     found = []
     for scale in (1.0, 1e3):
@@ -203,6 +220,7 @@ def test_the_size_of_the_error_does_not_matter():
     torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
 
 
+@oracles
 def test_errors_move_along_with_the_points():
     learned = LearnedSchedule(start(num_steps=1000))
     n = torch.arange(1, 1001).expand(WARM_UP, -1)
@@ -213,6 +231,7 @@ def test_errors_move_along_with_the_points():
     )
 
 
+@contracts
 def test_state_travels():
     schedule = start()
     learned, other = taught(schedule), LearnedSchedule(schedule)

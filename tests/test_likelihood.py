@@ -12,6 +12,13 @@ from timediff.likelihood import log_likelihood
 from timediff.parameterisation import PARAMETERISATIONS, Prediction, convert, predict
 from timediff.schedule import SCHEDULES, Schedule, linear, make_schedule
 
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+convergence = pytest.mark.convergence
+cross_checks = pytest.mark.cross_checks
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 N = 100
@@ -114,6 +121,7 @@ def moved_gaussian(schedule, mean, covariance, x0):
     return start.log_prob(y).sum(dim=-1) + stretch.log().sum()
 
 
+@oracles
 def test_gaussian_data_has_its_closed_form(schedule, mean, covariance, x0):
     result = log_likelihood(gaussian(mean, covariance), schedule, x0, num_steps=20)
     # The error of the steps, largest where the log-SNR falls furthest (cosine).
@@ -122,12 +130,14 @@ def test_gaussian_data_has_its_closed_form(schedule, mean, covariance, x0):
     assert (result.standard_error == 0).all()
 
 
+@oracles
 def test_more_steps_come_closer_to_the_closed_form(mean, covariance, x0, device):
     schedule = linear(N, 1e-4, 0.1).to(device)
     result = log_likelihood(gaussian(mean, covariance), schedule, x0, num_steps=110)
     close(result.log_density, moved_gaussian(schedule, mean, covariance, x0), 1e-6)
 
 
+@oracles
 @pytest.mark.parametrize("name", ["vp", "sub-vp", "ve"])
 def test_processes_agree_on_the_same_data(name, mean, covariance, x0, device):
     schedule = make_schedule(name, num_steps=200, beta_start=1e-4, beta_end=0.1).to(device)
@@ -139,6 +149,7 @@ def test_processes_agree_on_the_same_data(name, mean, covariance, x0, device):
     torch.testing.assert_close(actual, truth, rtol=0, atol=0.02)
 
 
+@invariances
 def test_the_units_of_a_process_do_not_matter(schedule, mean, covariance, x0, device):
     log_snr = torch.tensor(schedule.floats["log_snr"], device=device)
     preserving = Schedule(log_snr).to(device)
@@ -149,6 +160,7 @@ def test_the_units_of_a_process_do_not_matter(schedule, mean, covariance, x0, de
     close(one.log_density, other.log_density, 1e-9)
 
 
+@oracles
 @pytest.mark.parametrize("name", ["cosine", "ve"])
 def test_a_mixture_has_its_closed_form(name, device):
     schedule = make_schedule(name, num_steps=N, beta_start=1e-4, beta_end=0.1).to(device)
@@ -163,6 +175,7 @@ def test_a_mixture_has_its_closed_form(name, device):
     torch.testing.assert_close(actual, truth, rtol=0, atol=1e-2 + 10 * left)
 
 
+@invariances
 @pytest.mark.parametrize("kind", PARAMETERISATIONS)
 def test_parameterisations_agree(schedule, kind, mean, covariance, x0):
     exact = gaussian(mean, covariance)
@@ -176,6 +189,7 @@ def test_parameterisations_agree(schedule, kind, mean, covariance, x0):
     close(one.log_density, other.log_density, 1e-8)
 
 
+@convergence
 def test_the_error_falls_with_the_fourth_power_of_the_step(mean, covariance, x0, device):
     schedule = linear(N, 1e-4, 0.1).to(device)
     truth = moved_gaussian(schedule, mean, covariance, x0)
@@ -187,6 +201,7 @@ def test_the_error_falls_with_the_fourth_power_of_the_step(mean, covariance, x0,
         assert math.log2(coarse / fine) == pytest.approx(4, abs=0.3)
 
 
+@oracles
 @pytest.mark.parametrize("kind", PARAMETERISATIONS)
 def test_any_network_has_a_density_that_sums_to_one(kind, device):
     schedule = linear(N, 0.03, 0.1).to(device)
@@ -199,6 +214,7 @@ def test_any_network_has_a_density_that_sums_to_one(kind, device):
     assert mass == pytest.approx(1, abs=1e-3)
 
 
+@cross_checks
 def test_the_trace_is_the_log_determinant_of_the_flow(device):
     """Change of variables through a flow solved in the test, its Jacobian by reverse mode."""
     schedule = linear(N, 1e-3, 0.1).to(device)
@@ -227,6 +243,7 @@ def test_the_trace_is_the_log_determinant_of_the_flow(device):
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-3)
 
 
+@oracles
 def test_random_probes_are_unbiased(device):
     schedule = linear(N, 1e-3, 0.1).to(device)
     denoiser = as_denoiser(Network(3).to(device), "v")
@@ -245,6 +262,7 @@ def test_random_probes_are_unbiased(device):
     )
 
 
+@identities
 def test_random_signs_are_exact_for_independent_dimensions(schedule, mean, device):
     denoiser = gaussian(mean, torch.diag(torch.tensor([0.3, 1.0, 2.5], device=device)))
     x0 = torch.randn(4, 3, device=device)
@@ -254,6 +272,7 @@ def test_random_signs_are_exact_for_independent_dimensions(schedule, mean, devic
     close(estimate.standard_error, torch.zeros(4, device=device))
 
 
+@invariances
 def test_rows_do_not_matter_to_each_other(device):
     schedule = linear(N, 1e-3, 0.1).to(device)
     denoiser = as_denoiser(Network(3).to(device), "noise")
@@ -264,6 +283,7 @@ def test_rows_do_not_matter_to_each_other(device):
         close(together[row, 1], alone)
 
 
+@invariances
 def test_float32_is_enough(device):
     schedule = linear(N, 1e-4, 0.1).to(device)
     network = Network(3).to(device)
@@ -275,6 +295,7 @@ def test_float32_is_enough(device):
     torch.testing.assert_close(result, exact, rtol=1e-5, atol=1e-5)
 
 
+@contracts
 def test_no_gradient_is_kept(device):
     denoiser = as_denoiser(Network(3).to(device), "v")
     x0 = torch.randn(4, 3, device=device)
@@ -282,6 +303,7 @@ def test_no_gradient_is_kept(device):
     assert not result.log_density.requires_grad
 
 
+@contracts
 @pytest.mark.parametrize(
     ("num_steps", "shape", "message"),
     [(0, None, "num_steps"), (2, (1, 4, 3), "at least 2"), (2, (5, 4), "at least 2")],

@@ -19,6 +19,12 @@ from hypothesis import strategies as st
 from timediff import metrics
 from timediff.errors import InputError
 
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+cross_checks = pytest.mark.cross_checks
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 W, S, T, D = 3, 100, 6, 4
 RATIOS = ["mean_wquantile_loss", "mean_wquantile_loss_sum", "crps", "crps_sum", "energy_score"]
 RATIOS += ["nd", "nrmse"]
@@ -37,12 +43,14 @@ def forecasts(seed=0, *, missing=0.0, members=S):
 # --- closed forms and small cases by hand -----------------------------------------------------
 
 
+@oracles
 def test_crps_of_a_small_ensemble_by_hand():
     paths = np.array([0.0, 0.0, 1.0]).reshape(3, 1, 1)
     assert metrics.crps_ensemble(paths, np.zeros((1, 1))) == pytest.approx(1 / 9, abs=1e-15)
     assert metrics.energy_score(paths, np.zeros((1, 1))) == pytest.approx(1 / 9, abs=1e-15)
 
 
+@oracles
 @pytest.mark.parametrize("observation", [-1.5, 0.0, 0.7, 4.0])
 def test_crps_of_normal_quantiles_is_the_closed_form(observation):
     # The error of an ensemble of S mid-quantiles shrinks like 1 / S.
@@ -56,12 +64,14 @@ def test_crps_of_normal_quantiles_is_the_closed_form(observation):
     assert value.item() == pytest.approx(exact, abs=1e-4)
 
 
+@oracles
 def test_quantile_loss_of_one_path_is_the_absolute_error_weighted_by_levels():
     # With one path every quantile is that path, and the levels average to 1/2: loss = |x - y|.
     value = metrics.mean_quantile_loss(np.full((1, 1, 1), 5.0), np.full((1, 1), 3.5))
     assert value.item() == pytest.approx(1.5, abs=1e-12)
 
 
+@oracles
 def test_ratios_by_hand():
     paths = np.array([[1.0, 4.0], [2.0, 4.0], [3.0, 7.0]]).reshape(1, 3, 2, 1)
     truth = np.array([4.0, -6.0]).reshape(1, 2, 1)
@@ -73,6 +83,7 @@ def test_ratios_by_hand():
     assert result["energy_score"] == pytest.approx(crps / 10)
 
 
+@oracles
 def test_coverage_of_a_uniform_grid_counts_the_inside():
     # Paths 1 .. 99 have their p-quantile at 100 p: the central 50 % interval is 25 .. 75.
     paths = np.arange(1.0, 100.0).reshape(99, 1, 1)
@@ -83,6 +94,7 @@ def test_coverage_of_a_uniform_grid_counts_the_inside():
     assert sum(inside) == 50
 
 
+@cross_checks
 @pytest.mark.parametrize("members", [1, 2, 20, 101])
 @pytest.mark.parametrize("level", [0.5, 0.9, 1.0])
 def test_interval_is_numpys_weibull_quantile(members, level):
@@ -95,6 +107,7 @@ def test_interval_is_numpys_weibull_quantile(members, level):
 # --- other libraries --------------------------------------------------------------------------
 
 
+@cross_checks
 def test_crps_equals_properscoring_and_scoringrules():
     paths, truth = forecasts(2)
     ours = metrics.crps_ensemble(paths, truth)
@@ -104,12 +117,14 @@ def test_crps_equals_properscoring_and_scoringrules():
     np.testing.assert_allclose(ours, theirs, rtol=1e-11)
 
 
+@cross_checks
 def test_energy_score_equals_scoringrules():
     paths, truth = forecasts(3)
     theirs = scoringrules.es_ensemble(truth, np.moveaxis(paths, 1, -2), estimator="nrg")
     np.testing.assert_allclose(metrics.energy_score(paths, truth), theirs, rtol=1e-9)
 
 
+@cross_checks
 @pytest.mark.parametrize("offset", [0.0, 1.0, 1e3, 1e6])
 @pytest.mark.parametrize("spread", [1.0, 1e-4])
 def test_energy_score_is_accurate_wherever_the_paths_lie(offset, spread):
@@ -129,6 +144,7 @@ def as_gluonts(paths, truth):
     return series, [SampleForecast(p, start + T) for p in paths]
 
 
+@cross_checks
 @pytest.mark.parametrize("members", [100, 37])
 def test_ratios_equal_gluonts_multivariate_evaluator(members):
     paths, truth = forecasts(5, members=members)
@@ -145,6 +161,7 @@ def test_ratios_equal_gluonts_multivariate_evaluator(members):
     assert ours["nrmse"] == pytest.approx(theirs["NRMSE"], rel=1e-10)
 
 
+@cross_checks
 def test_missing_truth_equals_gluonts_multivariate_evaluator():
     paths, truth = forecasts(6, missing=0.3)
     evaluator = MultivariateEvaluator(quantiles=metrics.LEVELS, num_workers=0)
@@ -154,6 +171,7 @@ def test_missing_truth_equals_gluonts_multivariate_evaluator():
     assert ours["nd"] == pytest.approx(theirs["ND"], rel=1e-10)
 
 
+@cross_checks
 def test_sum_equals_gluonts_evaluate_forecasts():
     paths, truth = forecasts(7)
     sums, total = metrics.sum_over_dimensions(paths, truth)
@@ -179,6 +197,7 @@ def test_sum_equals_gluonts_evaluate_forecasts():
 # --- invariances ------------------------------------------------------------------------------
 
 
+@invariances
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**31), factor=st.floats(1e-3, 1e3), missing=st.floats(0, 0.6))
 def test_score_ignores_unit_member_order_and_values_at_missing_truth(seed, factor, missing):
@@ -194,6 +213,7 @@ def test_score_ignores_unit_member_order_and_values_at_missing_truth(seed, facto
         assert after[name] == pytest.approx(value, rel=1e-9), name
 
 
+@invariances
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.integers(1, 40), st.integers(0, 2**31))
 def test_crps_lies_between_0_and_the_mean_distance(members, seed):
@@ -205,6 +225,7 @@ def test_crps_lies_between_0_and_the_mean_distance(members, seed):
     np.testing.assert_allclose(metrics.crps_ensemble(paths + 7, truth + 7), crps, atol=1e-8)
 
 
+@invariances
 def test_score_does_not_depend_on_precision_or_layout():
     paths, truth = forecasts(8)
     single, fortran = paths.astype(np.float32), np.asfortranarray(paths.astype(np.float32))
@@ -213,6 +234,7 @@ def test_score_does_not_depend_on_precision_or_layout():
         assert metrics.score(given_paths, truth) == pytest.approx(expected, rel=1e-12)
 
 
+@contracts
 def test_arguments_are_left_alone():
     paths, truth = forecasts(9, missing=0.2)
     copies = paths.copy(), truth.copy()
@@ -221,6 +243,7 @@ def test_arguments_are_left_alone():
     np.testing.assert_array_equal(truth, copies[1])
 
 
+@oracles
 @pytest.mark.parametrize("shift, scale", [(0.5, 1.0), (0.0, 2.0), (0.0, 0.5)])
 @pytest.mark.parametrize(
     "loss",
@@ -238,6 +261,7 @@ def test_the_true_distribution_scores_best(loss, shift, scale):
     assert gain.mean() > 5 * gain.std(ddof=1) / np.sqrt(windows)
 
 
+@oracles
 @pytest.mark.parametrize("members", [19, 100])
 @pytest.mark.parametrize("level", [0.5, 0.9])
 def test_exchangeable_truth_is_covered_as_often_as_the_level_says(members, level):
@@ -250,6 +274,7 @@ def test_exchangeable_truth_is_covered_as_often_as_the_level_says(members, level
 # --- missing truth ----------------------------------------------------------------------------
 
 
+@cross_checks
 def test_sum_is_over_the_dimensions_observed_at_each_step():
     paths, truth = forecasts(12)
     truth[0, 0, 1] = np.nan
@@ -261,6 +286,7 @@ def test_sum_is_over_the_dimensions_observed_at_each_step():
     assert np.isnan(total).sum() == 1 and np.isnan(total[1, 2, 0])
 
 
+@invariances
 def test_a_step_without_truth_is_left_out_of_every_score():
     paths, truth = forecasts(13)
     truth[:, 2] = np.nan
@@ -269,6 +295,7 @@ def test_a_step_without_truth_is_left_out_of_every_score():
     assert metrics.score(paths, truth) == pytest.approx(expected, rel=1e-12)
 
 
+@invariances
 def test_energy_score_with_missing_dimensions_is_that_of_the_others():
     paths, truth = forecasts(14)
     truth[..., 3] = np.nan
@@ -276,6 +303,7 @@ def test_energy_score_with_missing_dimensions_is_that_of_the_others():
     np.testing.assert_allclose(metrics.energy_score(paths, truth), expected, rtol=1e-10)
 
 
+@contracts
 def test_elementwise_losses_are_nan_exactly_where_the_truth_is():
     paths, truth = forecasts(15, missing=0.4)
     for values in (
@@ -286,6 +314,7 @@ def test_elementwise_losses_are_nan_exactly_where_the_truth_is():
         np.testing.assert_array_equal(np.isnan(values), np.isnan(truth))
 
 
+@contracts
 def test_zero_truth_has_no_ratio_but_a_coverage():
     paths = np.random.default_rng(16).normal(size=(W, S, T, D))
     result = metrics.score(paths, np.zeros((W, T, D)))
@@ -297,6 +326,7 @@ def test_zero_truth_has_no_ratio_but_a_coverage():
 # --- weighted sums ----------------------------------------------------------------------------
 
 
+@identities
 def test_unit_weights_give_the_scores_of_the_sum():
     paths, truth = forecasts(17)
     total = metrics.score(paths, truth)
@@ -306,6 +336,7 @@ def test_unit_weights_give_the_scores_of_the_sum():
     assert ours["coverage_90"] == total["coverage_90_sum"]
 
 
+@cross_checks
 def test_weighted_sum_in_units_counts_complete_steps_only():
     paths, truth = forecasts(18)
     weights = np.array([1.0, -0.5, 0.0, 0.0])
@@ -322,6 +353,7 @@ def test_weighted_sum_in_units_counts_complete_steps_only():
 # --- wrong input ------------------------------------------------------------------------------
 
 
+@contracts
 def test_wrong_input_is_refused_in_one_sentence():
     paths, truth = forecasts(19)
     broken = paths.copy()
@@ -343,6 +375,7 @@ def test_wrong_input_is_refused_in_one_sentence():
         assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
 
 
+@contracts
 def test_weighted_sum_that_is_never_complete_is_refused():
     paths, truth = forecasts(20)
     truth[..., 0] = np.nan
@@ -353,6 +386,7 @@ def test_weighted_sum_that_is_never_complete_is_refused():
 # --- memory -----------------------------------------------------------------------------------
 
 
+@contracts
 def test_memory_stays_a_few_times_one_window_for_2000_dimensions():
     windows, members, steps, dimensions = 4, 40, 4, 2000
     rng = np.random.default_rng(21)

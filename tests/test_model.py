@@ -9,6 +9,12 @@ from timediff.denoiser import Denoiser
 from timediff.model import TimeGrad
 from timediff.scaling import SCALINGS
 
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+cross_checks = pytest.mark.cross_checks
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 SMALL = ModelConfig(
@@ -76,6 +82,7 @@ def close(one, two, tolerance=1e-8):
 # ------------------------------------------------------------------------------------------- loss
 
 
+@invariances
 @every_scaling
 @every_denoiser
 @pytest.mark.parametrize("difference", [0, 2])
@@ -91,6 +98,7 @@ def test_unobserved_entries_do_not_change_the_loss(scaling, denoiser, difference
         assert torch.equal(same_mask, mask)
 
 
+@invariances
 def test_an_observed_entry_does_change_the_loss():
     model = make()
     batch, given = windows(model, missing=0.0), draws(model)
@@ -101,6 +109,7 @@ def test_an_observed_entry_does_change_the_loss():
     assert not changed[0].any() and not changed[1, :-2].any()
 
 
+@contracts
 @pytest.mark.parametrize("difference", [0, 2])
 def test_mask_is_what_is_known_of_context_and_horizon(difference):
     model = make(difference=difference)
@@ -114,6 +123,7 @@ def test_mask_is_what_is_known_of_context_and_horizon(difference):
     assert torch.equal(mask, known[:, -(C + T) :])
 
 
+@contracts
 def test_gradients_stay_finite_where_unobserved_values_are_not():
     model = make()
     batch = windows(model)
@@ -124,6 +134,7 @@ def test_gradients_stay_finite_where_unobserved_values_are_not():
         assert parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0, name
 
 
+@invariances
 @pytest.mark.parametrize("scaling", ["mean", "std"])
 @pytest.mark.parametrize("difference", [0, 2])
 @pytest.mark.parametrize("factor", [1000.0, 1e-3])
@@ -134,6 +145,7 @@ def test_loss_does_not_depend_on_the_unit(scaling, difference, factor):
     close(model.loss(scaled, **given)[0], model.loss(batch, **given)[0])
 
 
+@invariances
 def test_scale_comes_from_the_context_alone():
     model = make()
     recording = record(model)
@@ -147,6 +159,7 @@ def test_scale_comes_from_the_context_alone():
     assert torch.equal(one[:, :C], two[:, :C])
 
 
+@invariances
 def test_loss_of_one_window_does_not_depend_on_the_batch():
     model = make()
     batch, given = windows(model, 3), draws(model, 3)
@@ -155,6 +168,7 @@ def test_loss_of_one_window_does_not_depend_on_the_batch():
     close(alone[0], error[1])
 
 
+@contracts
 @every_scaling
 @pytest.mark.parametrize("value", [0.0, -5.0])
 @pytest.mark.parametrize("difference", [0, 2])
@@ -175,6 +189,7 @@ def test_constant_and_unseen_windows_give_finite_numbers(scaling, value, differe
 # ----------------------------------------------------------------------------------------- sample
 
 
+@contracts
 @every_denoiser
 @pytest.mark.parametrize("dim", [1, 2])
 @pytest.mark.parametrize("num_samples", [1, 20, 33])
@@ -188,6 +203,7 @@ def test_sample_shape(denoiser, dim, num_samples, device):
     assert paths.flatten().unique().numel() == paths.numel()
 
 
+@invariances
 @every_denoiser
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_same_seed_same_paths_for_any_chunk_size(denoiser, cell, device):
@@ -200,6 +216,7 @@ def test_same_seed_same_paths_for_any_chunk_size(denoiser, cell, device):
     close(model.sample(batch, **given, memory=four_streams), paths)
 
 
+@invariances
 def test_paths_do_not_depend_on_the_batch(device):
     model = make(device=device)
     batch = windows(model, 3, future=False)
@@ -213,6 +230,7 @@ def test_paths_do_not_depend_on_the_batch(device):
     close(model.sample(rows(batch, [1]), num_samples=25, seeds=[12])[0], paths[1])
 
 
+@invariances
 def test_more_paths_begin_with_the_fewer():
     model = make()
     batch = windows(model, future=False)
@@ -221,6 +239,7 @@ def test_more_paths_begin_with_the_fewer():
         close(model.sample(batch, num_samples=fewer, seeds=[3, 4]), paths[:, :fewer])
 
 
+@invariances
 def test_another_seed_gives_other_paths():
     model = make()
     batch = rows(windows(model, future=False), [0, 0])
@@ -228,6 +247,7 @@ def test_another_seed_gives_other_paths():
     assert (one != two).all()
 
 
+@contracts
 def test_sampling_leaves_no_trace():
     model = make()
     batch = windows(model, future=False)
@@ -243,6 +263,7 @@ def test_sampling_leaves_no_trace():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@invariances
 @pytest.mark.parametrize("difference", [0, 2])
 def test_unobserved_entries_do_not_change_the_paths(difference):
     model = make(difference=difference)
@@ -253,6 +274,7 @@ def test_unobserved_entries_do_not_change_the_paths(difference):
         assert torch.equal(model.sample(other, num_samples=3, seeds=[3, 4]), paths)
 
 
+@invariances
 @pytest.mark.parametrize("scaling", ["mean", "std"])
 @pytest.mark.parametrize("difference", [0, 2])
 @pytest.mark.parametrize("factor", [1000.0, 1e-3])
@@ -264,6 +286,7 @@ def test_paths_scale_with_the_data(scaling, difference, factor):
     close(model.sample(scaled, num_samples=3, seeds=[3, 4]) / factor, paths)
 
 
+@invariances
 @pytest.mark.parametrize(("scaling", "difference"), [("std", 0), ("mean", 1), ("none", 3)])
 def test_paths_shift_with_the_data(scaling, difference):
     model = make(scaling=scaling, difference=difference)
@@ -273,6 +296,7 @@ def test_paths_shift_with_the_data(scaling, difference):
     close(model.sample(shifted, num_samples=3, seeds=[3, 4]), paths + 70)
 
 
+@invariances
 def test_global_scaling_uses_the_training_data():
     model = make(scaling="global")
     batch = windows(model, future=False)
@@ -282,6 +306,7 @@ def test_global_scaling_uses_the_training_data():
     close(larger, paths * 10)
 
 
+@contracts
 def test_weights_and_training_scale_travel_in_the_state_dict():
     model, other = make(scaling="global"), make(scaling="global")
     batch = windows(model, future=False)
@@ -313,6 +338,7 @@ def integrated(changes, target, observed, cycle):
     return torch.tensor(values)
 
 
+@cross_checks
 @pytest.mark.parametrize("cycle", [1, 24])
 @pytest.mark.parametrize("last_known", [True, False])
 def test_forecasts_add_up_the_changes(cycle, last_known, device):
@@ -366,6 +392,7 @@ def record(model):
     return model.denoiser
 
 
+@identities
 @every_denoiser
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("difference", [0, 2])
@@ -395,6 +422,7 @@ def test_sampling_conditions_are_those_of_training(denoiser, cell, difference, s
     assert decoded[:, 1:].std(dim=0).min() > 1e-4
 
 
+@contracts
 @pytest.mark.parametrize("sampling_steps", [None, 1, 5])
 def test_denoiser_is_called_as_often_as_announced(sampling_steps):
     model, sampling = make(), SamplingConfig(steps=sampling_steps)
@@ -414,6 +442,7 @@ def test_denoiser_is_called_as_often_as_announced(sampling_steps):
     assert paths.isfinite().all()
 
 
+@contracts
 @every_denoiser
 def test_more_than_500_diffusion_steps(denoiser):
     model = make(denoiser=denoiser, diffusion_steps=600, beta_end=0.02, horizon=2)
@@ -442,6 +471,7 @@ class Point(Denoiser):
         return (x - level[..., :1] * self.point) / level[..., 1:]
 
 
+@oracles
 @every_scaling
 @pytest.mark.parametrize("variance", ["small", "large"])
 @pytest.mark.parametrize("sampling_steps", [None, 4])

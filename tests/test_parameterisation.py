@@ -9,6 +9,11 @@ from timediff.diffusion import add_noise, reverse_step
 from timediff.parameterisation import PARAMETERISATIONS, convert, predict
 from timediff.schedule import Level, make_schedule
 
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 #: One process of each kind: VP, sub-VP, VE.
 PROCESSES = ("linear", "sub-vp", "ve")
 N = 100
@@ -32,6 +37,7 @@ def noised(schedule, n, device, size=4):
     return x0, eps, add_noise(schedule, x0, n, eps)
 
 
+@identities
 @every_process
 @every_kind
 def test_solving_gives_back_data_and_noise(float64, process, kind, device):
@@ -46,6 +52,7 @@ def test_solving_gives_back_data_and_noise(float64, process, kind, device):
     assert found.fraction is None
 
 
+@identities
 @every_process
 @pytest.mark.parametrize("source", PARAMETERISATIONS)
 @pytest.mark.parametrize("target", PARAMETERISATIONS)
@@ -62,6 +69,7 @@ def test_round_trip_between_any_two(float64, process, source, target, device):
         assert (there - value).abs().max() > 0.1
 
 
+@invariances
 @every_process
 @every_kind
 @pytest.mark.parametrize("target", PARAMETERISATIONS)
@@ -76,6 +84,7 @@ def test_a_level_of_floats_is_the_level_of_tensors(float64, process, kind, targe
         close(alone, together[row], 1e-12)
 
 
+@invariances
 @every_kind
 def test_each_row_has_its_own_level(float64, kind, device):
     schedule = make("linear", device)
@@ -89,6 +98,7 @@ def test_each_row_has_its_own_level(float64, kind, device):
         close(together.eps[at], alone.eps, 1e-12)
 
 
+@invariances
 @every_process
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_all_four_give_the_same_reverse_mean(process, dtype, device, request):
@@ -113,6 +123,7 @@ def test_all_four_give_the_same_reverse_mean(process, dtype, device, request):
         assert ((mean - means[0]) / size).abs().max() < tolerance
 
 
+@identities
 @every_process
 def test_score_is_the_gradient_of_the_log_density(float64, process, device):
     schedule = make(process, device)
@@ -125,6 +136,7 @@ def test_score_is_the_gradient_of_the_log_density(float64, process, device):
     close(PARAMETERISATIONS["score"].of(x0, eps, level), x.grad)
 
 
+@identities
 def test_v_is_the_derivative_along_the_angle(float64):
     # Salimans & Ho (2022), appendix D: alpha = cos(phi), sigma = sin(phi).
     x0, eps = torch.randn(2, 7, 4)
@@ -139,6 +151,7 @@ def test_v_is_the_derivative_along_the_angle(float64):
     close(PARAMETERISATIONS["v"].of(x0, eps, level), derivative)
 
 
+@identities
 def test_v_and_x_are_data_and_noise_turned_by_the_angle(float64):
     schedule = make("linear")
     for step in (1, 30, 100):
@@ -149,6 +162,7 @@ def test_v_and_x_are_data_and_noise_turned_by_the_angle(float64):
         close((x**2 + v**2), (x0**2 + eps**2))
 
 
+@oracles
 @every_process
 def test_the_best_guess_of_each_is_that_of_every_other(float64, process, device):
     # For N(0, s^2) data E[x0 | x] is known; E of the others follows from the joint Gaussian directly.
@@ -171,6 +185,7 @@ def test_the_best_guess_of_each_is_that_of_every_other(float64, process, device)
             close(found, best[target], 1e-8)
 
 
+@contracts
 @every_kind
 def test_gradients_flow_through(float64, kind):
     level = make("linear").points[40]

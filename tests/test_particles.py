@@ -25,6 +25,11 @@ from timediff.samplers import ancestral
 from timediff.schedule import SCHEDULES, make_schedule
 from timediff.spacing import respace
 
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 VARIANCES = ["small", "large", "learned"]
@@ -162,6 +167,7 @@ def one_step(schedule, given, *, variance="small", count=150, repeats=30):
 
 
 # Every schedule, variances in turn.
+@oracles
 @pytest.mark.parametrize(
     ("name", "variance"), [(name, VARIANCES[i % 3]) for i, name in enumerate(SCHEDULES)]
 )
@@ -171,6 +177,7 @@ def test_known_dimension_follows_the_models_conditional(name, variance):
     assert_evidence(runs, log_density)
 
 
+@oracles
 @pytest.mark.parametrize("variance", VARIANCES)
 @pytest.mark.parametrize("given", [{0: 0.4, 2: 2.5}, {0: 1.8, 1: -0.2, 2: 1.5}], ids=str)
 def test_several_known_dimensions_follow_the_models_conditional(given, variance):
@@ -179,6 +186,7 @@ def test_several_known_dimensions_follow_the_models_conditional(given, variance)
     assert_evidence(runs, log_density)
 
 
+@oracles
 @pytest.mark.parametrize("name", ["linear", "cosine", "vp"])
 def test_weights_of_unit_data_do_not_scatter_at_all(name):
     # Proposal and lookahead are exact there, so that one particle gives the density to the last digits.
@@ -192,6 +200,7 @@ def test_weights_of_unit_data_do_not_scatter_at_all(name):
     torch.testing.assert_close(after.log_weights, expected, rtol=0, atol=1e-9)
 
 
+@oracles
 @pytest.mark.parametrize("num_steps", [1, 2, 3])
 def test_chains_of_hardly_any_steps_are_exact_too(num_steps):
     runs, (mean, cov, log_density) = one_step(
@@ -201,6 +210,7 @@ def test_chains_of_hardly_any_steps_are_exact_too(num_steps):
     assert_evidence(runs, log_density)
 
 
+@oracles
 def test_fine_chain_follows_the_datas_conditional():
     schedule = make_schedule("linear", num_steps=300, beta_start=0.1 / 300, beta_end=20 / 300)
     runs, _ = one_step(schedule, {0: 1.8}, variance="large", count=500, repeats=6)
@@ -285,6 +295,7 @@ CASES = {
 }
 
 
+@oracles
 @pytest.mark.parametrize("levels", [False, True], ids=["levels", "changes"])
 @pytest.mark.parametrize("case", CASES)
 def test_earlier_steps_follow_the_gaussian_bridge(case, levels):
@@ -295,6 +306,7 @@ def test_earlier_steps_follow_the_gaussian_bridge(case, levels):
     assert_evidence(runs, log_density)
 
 
+@oracles
 def test_the_bridge_is_not_what_the_model_draws_without_the_later_step():
     # The bound above can fail: the same particles without their weights are elsewhere.
     runs, (mean, _, _), _ = filtered({(1, 0): 2.5}, 2, levels=False, repeats=20)
@@ -304,6 +316,7 @@ def test_the_bridge_is_not_what_the_model_draws_without_the_later_step():
     assert abs(got[0] - mean[0]) < 5 * error[0]
 
 
+@oracles
 @pytest.mark.parametrize("given", [{(0, 0): 1.2}, LATER], ids=["same step", "later step"])
 def test_reported_effective_size_is_what_the_estimates_scatter_by(given):
     """A mean over E independent draws has variance cov / E: measured over repetitions, then compared."""
@@ -317,6 +330,7 @@ def test_reported_effective_size_is_what_the_estimates_scatter_by(given):
     assert 0.5 * actual < reported < 2 * actual
 
 
+@identities
 @pytest.mark.parametrize("variance", VARIANCES)
 def test_nothing_known_is_ancestral_sampling(variance):
     schedule, count = chain("linear", 20), 30
@@ -341,6 +355,7 @@ def test_nothing_known_is_ancestral_sampling(variance):
     assert torch.equal(after.rows, torch.arange(count))
 
 
+@contracts
 def test_given_values_come_back_exactly_with_their_particle(device):
     count = 64
     schedule = chain().to(device)
@@ -353,6 +368,7 @@ def test_given_values_come_back_exactly_with_their_particle(device):
     assert torch.equal(after.x0[:, known], values[after.rows][:, known])
 
 
+@invariances
 def test_order_of_the_particles_does_not_matter():
     count, schedule = 40, chain("cosine", 25)
     order = torch.randperm(count)
@@ -378,6 +394,7 @@ def test_order_of_the_particles_does_not_matter():
     torch.testing.assert_close(one.log_weights[order], other.log_weights, rtol=0, atol=1e-9)
 
 
+@invariances
 def test_a_common_factor_of_the_weights_stays():
     values, known = torch.full((50, 3), 1.5), torch.tensor([False, True, False])
     model = Gaussian(np.tile(MEAN, (50, 1)), COVARIANCE)
@@ -391,6 +408,7 @@ def test_a_common_factor_of_the_weights_stays():
     torch.testing.assert_close(results[0].log_weights + 7, results[1].log_weights)
 
 
+@contracts
 def test_what_a_resampled_particle_keeps():
     """After resampling, conditions and the last estimate are those of the rows kept; copies are told."""
     count, schedule = 100, chain()
@@ -430,6 +448,7 @@ def test_what_a_resampled_particle_keeps():
     assert set(after.drawn.tolist()) <= set(drawn.tolist())
 
 
+@contracts
 def test_values_that_cannot_be_leave_few_particles():
     smallest = []
     for far in (0.0, 2.5, 9.0):
@@ -440,6 +459,7 @@ def test_values_that_cannot_be_leave_few_particles():
     assert smallest[2] < 3
 
 
+@oracles
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_lookahead_is_exact_for_unit_data(name):
     schedule = chain(name, 12)
@@ -462,12 +482,14 @@ def test_lookahead_is_exact_for_unit_data(name):
                 assert spread[n] == pytest.approx(point.sigma**2, rel=1e-9)
 
 
+@oracles
 def test_effective_size():
     assert effective_size(torch.full((3, 8), -4.0)).tolist() == pytest.approx([8, 8, 8])
     assert float(effective_size(torch.tensor([0.0, -math.inf, -math.inf]))) == 1
     assert float(effective_size(torch.tensor([0.75, 0.25]).log())) == pytest.approx(1.6)
 
 
+@oracles
 def test_systematic_resampling_is_unbiased_and_rounds_up_or_down():
     log_weights = torch.tensor([0.05, 0.0, 0.31, 0.37, 0.27, 0.0]).log()
     wanted = 7 * log_weights.exp()
@@ -479,16 +501,19 @@ def test_systematic_resampling_is_unbiased_and_rounds_up_or_down():
     torch.testing.assert_close(total, wanted, rtol=0, atol=2e-3)
 
 
+@contracts
 @pytest.mark.parametrize("u", [0.0, 0.5, 1 - 2**-53])
 def test_systematic_resampling_never_draws_a_particle_without_weight(u):
     log_weights = torch.tensor([-math.inf, 0.0, -math.inf, 0.0, -math.inf])
     assert set(systematic(log_weights, u, size=100).tolist()) == {1, 3}
 
 
+@oracles
 def test_systematic_resampling_of_equal_weights_keeps_each():
     assert systematic(torch.zeros(5), 0.5).tolist() == [0, 1, 2, 3, 4]
 
 
+@oracles
 def test_ancestry_by_hand():
     ancestry = Ancestry(4)
     ancestry.record()  # four draws
@@ -502,6 +527,7 @@ def test_ancestry_by_hand():
     assert some == pytest.approx([1 / (0.64 + 0.04), 1 / (0.25 + 0.09 + 0.04), 1 / 0.36])
 
 
+@contracts
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_given_value_that_is_no_number_is_refused(bad):
     values = torch.zeros(4, 3)
@@ -511,12 +537,14 @@ def test_a_given_value_that_is_no_number_is_refused(bad):
         draw(model.bind, chain(), torch.tensor([False, True, False]), values)
 
 
+@contracts
 def test_particles_without_weight_are_refused():
     model, known = Gaussian(torch.zeros(4, 3), COVARIANCE), torch.tensor([True, False, False])
     with pytest.raises(ValueError, match="weight"):
         draw(model.bind, chain(), known, torch.zeros(4, 3), log_weights=torch.full((4,), -math.inf))
 
 
+@contracts
 def test_unknown_variance_and_missing_fraction_are_refused():
     model, known = Gaussian(torch.zeros(4, 3), COVARIANCE), torch.tensor([True, False, False])
     with pytest.raises(ValueError, match="small, large or learned"):

@@ -20,6 +20,12 @@ from timediff.samplers import SAMPLERS, langevin_step
 from timediff.schedule import SCHEDULES, Schedule, make_schedule
 from timediff.spacing import respace
 
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+convergence = pytest.mark.convergence
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 VARIANCES = ["small", "large", "learned"]
@@ -188,6 +194,7 @@ def sampler_moments(name, options, data, schedule, **start):
 # ------------------------------------------------------------------ Contracts: what all samplers promise
 
 
+@contracts
 @pytest.mark.parametrize("num_steps", [1, 2, 5])
 @each_case
 def test_number_of_network_calls(name, options, num_steps):
@@ -207,6 +214,7 @@ def test_number_of_network_calls(name, options, num_steps):
     assert min(log_snr) == log_snr[0]
 
 
+@contracts
 @each_case
 def test_interface(name, options):
     entry = SAMPLERS[name]
@@ -217,6 +225,7 @@ def test_interface(name, options):
     assert set(options) <= set(entry.options)
 
 
+@invariances
 @each_case
 def test_start_is_left_alone_and_rows_do_not_meet(name, options):
     schedule = respace(linear(), 7)
@@ -235,6 +244,7 @@ def test_start_is_left_alone_and_rows_do_not_meet(name, options):
         torch.testing.assert_close(run([row])[0], together[row], rtol=1e-12, atol=1e-12)
 
 
+@invariances
 @each_case
 @pytest.mark.parametrize("process", ["linear", "sub-vp", "ve"])
 def test_float32_stays_float32_and_near_float64(device, process, name, options):
@@ -248,6 +258,7 @@ def test_float32_stays_float32_and_near_float64(device, process, name, options):
     torch.testing.assert_close(out.double(), exact, rtol=1e-4, atol=1e-4)
 
 
+@invariances
 @each_case
 @pytest.mark.parametrize("process", ["linear", "sub-vp", "ve"])
 def test_what_the_network_predicts_does_not_matter(process, name, options):
@@ -266,6 +277,7 @@ def test_what_the_network_predicts_does_not_matter(process, name, options):
         torch.testing.assert_close(out, expected, rtol=0, atol=1e-6)
 
 
+@contracts
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -285,6 +297,7 @@ def test_bad_options_are_refused(name, options, message):
         sample(name, options, Gaussian().denoise, linear(5), torch.randn(2, 3))
 
 
+@contracts
 def test_learned_variance_needs_a_network_that_learns_it():
     def denoise(x, level):
         return Gaussian().denoise(x, level)._replace(fraction=None)
@@ -296,6 +309,7 @@ def test_learned_variance_needs_a_network_that_learns_it():
 # ------------------------------------------------------------------ Identities
 
 
+@identities
 @pytest.mark.parametrize("variance", VARIANCES)
 def test_each_ancestral_step_is_the_reverse_step(variance):
     schedule = respace(linear(), 30)
@@ -323,6 +337,7 @@ def test_each_ancestral_step_is_the_reverse_step(variance):
         torch.testing.assert_close(following, expected, rtol=1e-10, atol=1e-10)
 
 
+@identities
 @pytest.mark.parametrize("num_steps", [1, 7, 50])
 @pytest.mark.parametrize("process", SCHEDULES)
 @pytest.mark.parametrize(
@@ -356,6 +371,7 @@ def norms(log_snr):
     }
 
 
+@invariances
 @each_case
 @pytest.mark.parametrize("process", ["sub-vp", "ve"])
 def test_a_process_is_only_a_choice_of_units(process, name, options):
@@ -369,6 +385,7 @@ def test_a_process_is_only_a_choice_of_units(process, name, options):
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-9)
 
 
+@identities
 @pytest.mark.parametrize("z", [0.05, 0.7, 4.0])
 @pytest.mark.parametrize("nodes", [[0.0], [0.0, -0.6], [0.0, -1.3, -1.9], [0.0, 0.5, -1.0, -3.0]])
 def test_weights_integrate_polynomials_exactly(nodes, z):
@@ -380,6 +397,7 @@ def test_weights_integrate_polynomials_exactly(nodes, z):
         assert np.dot(weights, np.array(nodes) ** degree) == pytest.approx(integral, abs=1e-11)
 
 
+@oracles
 @pytest.mark.parametrize("rate", [1, 2])
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_multistep_is_exact_where_x0_is_a_polynomial_of_the_log_snr(order, rate):
@@ -410,6 +428,7 @@ def test_multistep_is_exact_where_x0_is_a_polynomial_of_the_log_snr(order, rate)
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-11)
 
 
+@identities
 def test_first_order_step_does_not_depend_on_how_it_is_divided():
     # For a constant estimate of clean data the steps of ODE and SDE compose.
     schedule = linear(20)
@@ -447,6 +466,7 @@ def recursion(kept, mean, covariance, *, variance):
     return m, c
 
 
+@oracles
 @pytest.mark.parametrize("variance", VARIANCES)
 @pytest.mark.parametrize("num_steps", [1, 20, 100])
 @pytest.mark.parametrize("name", ["linear", "cosine", "vp"])
@@ -461,6 +481,7 @@ def test_ancestral_moments_follow_the_recursion(device, name, num_steps, varianc
     np.testing.assert_allclose(found[1], expected[1], rtol=0, atol=1e-9)
 
 
+@oracles
 @pytest.mark.parametrize(("variance", "expected"), [("small", 0.9421), ("large", 0.9999)])
 def test_variance_of_standard_normal_data(variance, expected):
     # From the recursion by hand: beta 1e-4 .. 0.1, N = 100, no noise on the last step.
@@ -469,6 +490,7 @@ def test_variance_of_standard_normal_data(variance, expected):
     assert covariance.item() == pytest.approx(expected, abs=5e-5)
 
 
+@oracles
 @each_case
 @pytest.mark.parametrize("process", ["linear", "sub-vp", "ve"])
 def test_point_data_is_met_exactly(process, name, options):
@@ -480,6 +502,7 @@ def test_point_data_is_met_exactly(process, name, options):
     np.testing.assert_allclose(covariance, 0, atol=1e-20)
 
 
+@oracles
 @pytest.mark.parametrize("snr", [0.4, 0.9])
 @pytest.mark.parametrize("process", ["linear", "sub-vp", "ve"])
 def test_langevin_steps_settle_at_the_level(process, snr):
@@ -518,6 +541,7 @@ BOUNDS = {
 }
 
 
+@convergence
 @each_case
 @pytest.mark.parametrize("process", ["vp", "sub-vp", "ve"])
 def test_gaussian_moments_converge_to_the_data(process, name, options):
@@ -538,6 +562,7 @@ def test_gaussian_moments_converge_to_the_data(process, name, options):
 # ------------------------------------------------------------------ Convergence order of the ODE solvers
 
 
+@convergence
 @pytest.mark.parametrize("data", [Gaussian(), Mixture()], ids=["gaussian", "mixture"])
 @pytest.mark.parametrize(
     ("name", "order"), [("ddim", 1), ("dpm++", 1), ("dpm++", 2), ("dpm++", 3), ("heun", 2)]
@@ -572,6 +597,7 @@ def never():
 # ------------------------------------------------------------------ Oracles: the mixture
 
 
+@oracles
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_mixture_of_two_gaussians(name):
     count, data, schedule = 2000, Mixture(), linear(100, 1e-3, 0.2)

@@ -6,6 +6,11 @@ import torch
 
 from timediff.scaling import SCALINGS, training_default
 
+oracles = pytest.mark.oracles
+cross_checks = pytest.mark.cross_checks
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 B, T, D = 3, 12, 4
@@ -32,6 +37,7 @@ def as_nan(x, observed):
     return np.where(observed.numpy(), x.numpy(), np.nan)
 
 
+@cross_checks
 def test_mean_scaling_is_the_mean_observed_size(window, default):
     loc, scale = SCALINGS["mean"](*window, default)
     expected = np.nanmean(np.abs(as_nan(*window)), axis=1, keepdims=True)
@@ -39,6 +45,7 @@ def test_mean_scaling_is_the_mean_observed_size(window, default):
     assert (loc == 0).all()
 
 
+@cross_checks
 def test_std_scaling_standardises_what_was_observed(window, default):
     loc, scale = SCALINGS["std"](*window, default)
     values = as_nan(*window)
@@ -46,6 +53,7 @@ def test_std_scaling_standardises_what_was_observed(window, default):
     np.testing.assert_allclose(scale.numpy(), np.nanstd(values, axis=1, keepdims=True), rtol=1e-12)
 
 
+@contracts
 def test_global_scaling_is_the_default_and_none_the_identity(window, default):
     loc, scale = SCALINGS["global"](*window, default)
     assert torch.equal(loc, default[0].expand(B, 1, D))
@@ -54,6 +62,7 @@ def test_global_scaling_is_the_default_and_none_the_identity(window, default):
     assert (loc == 0).all() and (scale == 1).all() and loc.shape == scale.shape == (B, 1, D)
 
 
+@invariances
 @window_scaling
 @pytest.mark.parametrize("factor", [3.0, 1e-4, -2.0])
 def test_a_series_times_c_has_c_times_the_scale(name, factor, window, default):
@@ -64,6 +73,7 @@ def test_a_series_times_c_has_c_times_the_scale(name, factor, window, default):
     torch.testing.assert_close(loc_c, factor * loc, rtol=1e-12, atol=0)
 
 
+@invariances
 def test_std_scaling_follows_a_shift(window, default):
     x, observed = window
     loc, scale = SCALINGS["std"](x, observed, default)
@@ -72,6 +82,7 @@ def test_std_scaling_follows_a_shift(window, default):
     torch.testing.assert_close(shifted_scale, scale)
 
 
+@invariances
 @every_scaling
 def test_neighbours_in_the_batch_do_not_matter(name, window, default):
     x, observed = window
@@ -84,6 +95,7 @@ def test_neighbours_in_the_batch_do_not_matter(name, window, default):
             torch.testing.assert_close(part[0], whole[row], rtol=1e-12, atol=0)
 
 
+@invariances
 @every_scaling
 def test_unobserved_values_do_not_matter(name, window, default):
     x, observed = window
@@ -94,6 +106,7 @@ def test_unobserved_values_do_not_matter(name, window, default):
         assert torch.equal(one, two)
 
 
+@invariances
 @window_scaling
 def test_observed_values_do_matter(name, window, default):
     x, observed = window
@@ -103,6 +116,7 @@ def test_observed_values_do_matter(name, window, default):
     assert changed.nonzero().tolist() == [[1, 0, 2]]
 
 
+@contracts
 @every_scaling
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e8])
 @pytest.mark.parametrize("known", [0, 1, T])
@@ -118,6 +132,7 @@ def test_constant_and_unseen_dimensions_have_a_usable_scale(name, value, known, 
         torch.testing.assert_close(scale, default[1].to(dtype).expand(B, 1, D))
 
 
+@contracts
 @window_scaling
 def test_a_dimension_never_seen_takes_the_training_data(name, default):
     x, observed = torch.zeros(B, T, D), torch.zeros(B, T, D, dtype=torch.bool)
@@ -136,6 +151,7 @@ def training_data():
     return x, observed
 
 
+@cross_checks
 def test_training_default_is_mean_and_deviation_over_all_steps():
     x, observed = training_data()
     loc, scale = training_default(x, observed)
@@ -144,6 +160,7 @@ def test_training_default_is_mean_and_deviation_over_all_steps():
     np.testing.assert_allclose(scale[:2].numpy(), np.nanstd(values, axis=0), rtol=1e-12)
 
 
+@oracles
 def test_training_default_of_dimensions_that_say_little():
     x, observed = training_data()
     loc, scale = training_default(x, observed)
@@ -154,12 +171,14 @@ def test_training_default_of_dimensions_that_say_little():
     assert (scale > 0).all()
 
 
+@invariances
 def test_training_default_ignores_what_was_not_observed():
     x, observed = training_data()
     other = torch.where(observed, x, 1e6)
     assert torch.equal(training_default(x, observed), training_default(other, observed))
 
 
+@invariances
 def test_training_default_scales_with_the_data():
     x, observed = training_data()
     torch.testing.assert_close(
@@ -167,11 +186,13 @@ def test_training_default_scales_with_the_data():
     )
 
 
+@contracts
 def test_training_default_of_nothing_is_the_identity():
     default = training_default(torch.zeros(10, 3), torch.zeros(10, 3, dtype=torch.bool))
     assert default.tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
+@cross_checks
 def test_training_default_keeps_digits_of_float32_data():
     # Spread 1 on a level of 10,000, where float32 sums of squares have lost it.
     x = (10_000 + torch.randn(50_000, 1)).float()

@@ -9,6 +9,11 @@ import torch
 from timediff.schedule import MAX_BETA, SCHEDULES, Schedule, chain, make_schedule
 from timediff.spacing import SPACINGS, respace
 
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+convergence = pytest.mark.convergence
+contracts = pytest.mark.contracts
+
 START, END = 1e-4, 0.1
 #: Processes that do not preserve the variance of unit-variance data.
 OTHER = ("sub-vp", "ve")
@@ -81,6 +86,7 @@ CURVES = {
 }
 
 
+@oracles
 @every_schedule
 @pytest.mark.parametrize("num_steps", [2, 20, 100])
 def test_levels_follow_the_formula(float64, name, num_steps):
@@ -90,10 +96,12 @@ def test_levels_follow_the_formula(float64, name, num_steps):
     close(s.sigma[1:], expected[:, 1])
 
 
+@oracles
 def test_jsd_forgets_the_data_at_a_constant_rate(float64):
     close(make("jsd").alpha[:-1] ** 2, 1 - torch.arange(100) / 100, 1e-12)
 
 
+@identities
 @every_schedule
 @pytest.mark.parametrize("num_steps", [1, 2, 100, 1000])
 def test_identities(float64, name, num_steps):
@@ -115,6 +123,7 @@ def test_identities(float64, name, num_steps):
     assert s.prior_std == pytest.approx(float((s.alpha[-1] ** 2 + s.sigma[-1] ** 2).sqrt()), 1e-12)
 
 
+@identities
 @pytest.mark.parametrize("name", [name for name in SCHEDULES if name not in OTHER])
 @pytest.mark.parametrize("num_steps", [1, 2, 100, 1000])
 def test_variance_is_preserved(float64, name, num_steps):
@@ -124,6 +133,7 @@ def test_variance_is_preserved(float64, name, num_steps):
     assert [point.norm for point in s.points] == pytest.approx([1] * (num_steps + 1), rel=1e-12)
 
 
+@contracts
 @every_schedule
 @pytest.mark.parametrize("num_steps", [1, 100])
 def test_entry_zero_is_clean_data(float64, name, num_steps):
@@ -135,6 +145,7 @@ def test_entry_zero_is_clean_data(float64, name, num_steps):
     assert s.points[0] == (math.inf, 1, 0, 0)
 
 
+@identities
 @every_schedule
 def test_the_first_step_takes_the_variance_of_the_second(float64, name):
     # q(x_0 | x_1, x_0) has none; that of step 2 is below beta_1, as a lower bound must be.
@@ -143,6 +154,7 @@ def test_the_first_step_takes_the_variance_of_the_second(float64, name):
     assert s.posterior_log_variance[1] < s.beta[1].log()
 
 
+@contracts
 @every_schedule
 def test_float32_buffers_are_the_rounded_float64_ones(name, request):
     single = make(name, 1000)
@@ -156,6 +168,7 @@ def test_float32_buffers_are_the_rounded_float64_ones(name, request):
             assert single.floats[key] == double.floats[key] == exact.tolist()
 
 
+@contracts
 @every_schedule
 def test_level_and_points_agree_with_the_buffers(float64, name):
     s = make(name)
@@ -168,12 +181,14 @@ def test_level_and_points_agree_with_the_buffers(float64, name):
     assert [p.n for p in s.points] == list(range(101))
 
 
+@contracts
 @pytest.mark.parametrize("beta", [0.0, 1.0, -0.1, math.nan])
 def test_betas_outside_the_open_unit_interval_are_refused(beta):
     with pytest.raises(ValueError, match="beta"):
         chain(torch.tensor([0.1, beta]))
 
 
+@contracts
 @pytest.mark.parametrize("log_snr", [[2.0, 2.0], [1.0, 2.0, 0.0], [2.0, math.nan]])
 def test_log_snr_that_does_not_fall_is_refused(log_snr):
     with pytest.raises(ValueError, match="log-SNR"):
@@ -194,6 +209,7 @@ def sde(name, t, num_steps):
     return -b / 2, b * (1 - kept**2) if name == "sub-vp" else b
 
 
+@convergence
 @pytest.mark.parametrize("name", ["vp", "sub-vp", "ve"])
 def test_differences_tend_to_the_coefficients_of_the_sde(float64, name):
     errors = []
@@ -220,6 +236,7 @@ def test_differences_tend_to_the_coefficients_of_the_sde(float64, name):
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.05)
 
 
+@oracles
 @pytest.mark.parametrize("name", ["vp", "sub-vp", "ve"])
 def test_one_step_adds_what_the_sde_adds(float64, name):
     s = make_schedule(name, num_steps=10_000, beta_start=1e-4, beta_end=1e-3)
@@ -233,6 +250,7 @@ def test_one_step_adds_what_the_sde_adds(float64, name):
     close(s.beta[n] / added[name], torch.ones(len(n)), 2e-3)
 
 
+@convergence
 def test_the_linear_chain_tends_to_the_vp_sde(float64):
     gaps = []
     for num_steps in (100, 200, 400, 800):
@@ -249,6 +267,7 @@ def test_the_linear_chain_tends_to_the_vp_sde(float64):
 # Levels between the points.
 
 
+@identities
 @every_schedule
 def test_at_meets_the_points(float64, name):
     s = make(name)
@@ -256,6 +275,7 @@ def test_at_meets_the_points(float64, name):
         assert s.at(point.log_snr) == pytest.approx(point, rel=1e-10, abs=1e-12)
 
 
+@identities
 @every_schedule
 def test_at_falls_with_the_log_snr_and_keeps_the_process(float64, name):
     s = make(name)
@@ -273,6 +293,7 @@ def test_at_falls_with_the_log_snr_and_keeps_the_process(float64, name):
             assert level.norm == pytest.approx(1, rel=1e-10)
 
 
+@contracts
 @every_schedule
 def test_at_is_continuous_at_the_points(float64, name):
     s = make(name)
@@ -281,6 +302,7 @@ def test_at_is_continuous_at_the_points(float64, name):
             assert s.at(point.log_snr + side) == pytest.approx(point, rel=1e-6, abs=1e-8)
 
 
+@oracles
 @pytest.mark.parametrize("name", OTHER)
 def test_at_follows_the_process_in_other_units(float64, name):
     coarse, fine = make(name, 100), make(name, 1000)
@@ -293,6 +315,7 @@ def test_at_follows_the_process_in_other_units(float64, name):
         assert level.sigma == pytest.approx(point.sigma, rel=0.02)
 
 
+@contracts
 @every_schedule
 def test_a_chain_of_one_step_has_one_noisy_level(name):
     s = make(name, 1)
@@ -303,6 +326,7 @@ def test_a_chain_of_one_step_has_one_noisy_level(name):
 # Shorter chains.
 
 
+@identities
 @every_schedule
 @every_spacing
 @pytest.mark.parametrize("num_steps", [1, 2, 7, 20, 99, 100])
@@ -319,6 +343,7 @@ def test_respaced_chain_has_the_marginals_of_the_long_one(float64, name, spacing
     assert short.prior_std == pytest.approx(long.prior_std, rel=1e-12)
 
 
+@contracts
 @every_schedule
 @every_spacing
 def test_every_number_of_steps_gives_distinct_steps_up_to_the_last(name, spacing):
@@ -330,6 +355,7 @@ def test_every_number_of_steps_gives_distinct_steps_up_to_the_last(name, spacing
         assert (steps.diff() > 0).all()
 
 
+@contracts
 @every_schedule
 @pytest.mark.parametrize("num_steps", [1, 7, 33, 100])
 def test_uniform_steps_are_even(name, num_steps):
@@ -337,6 +363,7 @@ def test_uniform_steps_are_even(name, num_steps):
     assert gaps.max() - gaps.min() <= 1
 
 
+@oracles
 @pytest.mark.parametrize("num_steps", [5, 10])
 def test_quadratic_steps_grow_as_a_square(num_steps):
     steps = respace(make("linear", 1000), num_steps, spacing="quadratic").steps
@@ -344,6 +371,7 @@ def test_quadratic_steps_grow_as_a_square(num_steps):
     assert ((steps - expected).abs() <= 0.5).all()
 
 
+@contracts
 @every_schedule
 @pytest.mark.parametrize("num_steps", [2, 9, 30])
 def test_log_snr_steps_are_as_even_as_the_chain_allows(float64, name, num_steps):
@@ -361,6 +389,7 @@ def test_log_snr_steps_are_as_even_as_the_chain_allows(float64, name, num_steps)
         assert in_place.all()
 
 
+@identities
 @every_schedule
 @every_spacing
 def test_respacing_to_all_steps_changes_nothing(float64, name, spacing):
@@ -370,6 +399,7 @@ def test_respacing_to_all_steps_changes_nothing(float64, name, spacing):
         torch.testing.assert_close(same, exact, rtol=1e-10, atol=1e-13, msg=key)
 
 
+@identities
 def test_respacing_twice_still_names_the_first_chain(float64):
     long = make("linear")
     short = respace(respace(long, 50), 5)
@@ -377,6 +407,7 @@ def test_respacing_twice_still_names_the_first_chain(float64):
     close(short.alpha, long.alpha[short.steps])
 
 
+@contracts
 @pytest.mark.parametrize("num_steps", [0, -1, 101])
 def test_respacing_to_more_steps_than_there_are_is_refused(num_steps):
     with pytest.raises(ValueError, match="num_steps"):

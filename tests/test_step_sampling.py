@@ -5,6 +5,11 @@ import torch
 
 from timediff.step_sampling import UNIFORM_SHARE, WARM_UP, RunningSquare, StepSampler
 
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 N = 20
 
 
@@ -26,12 +31,14 @@ def sampler(device):
     return sampler
 
 
+@oracles
 def test_probabilities_follow_the_root_mean_square(float64, sampler, device):
     loss = uneven(steps(device)[0])
     expected = UNIFORM_SHARE / N + (1 - UNIFORM_SHARE) * loss / loss.sum()
     torch.testing.assert_close(sampler.probability(), expected, rtol=1e-10, atol=0)
 
 
+@contracts
 def test_uniform_until_every_step_has_been_seen_ten_times(device):
     sampler = StepSampler(N).to(device)
     uniform = torch.full((N,), 1 / N, device=device)
@@ -47,6 +54,7 @@ def test_uniform_until_every_step_has_been_seen_ten_times(device):
     assert (share - 1 / N).abs().max() < 5 * (1 / N / n.numel()) ** 0.5
 
 
+@oracles
 def test_steps_come_as_often_as_they_should(sampler):
     p = sampler.probability()
     n, weight = sampler.draw((400, 1000))
@@ -56,6 +64,7 @@ def test_steps_come_as_often_as_they_should(sampler):
     assert ((share - p).abs() < 5 * (p / n.numel()).sqrt()).all()
 
 
+@oracles
 def test_the_estimate_is_unbiased_and_its_variance_is_the_least_there_is(sampler, device):
     # Random losses, so that a mean square is not the square of a mean.
     def loss(n):
@@ -75,6 +84,7 @@ def test_the_estimate_is_unbiased_and_its_variance_is_the_least_there_is(sampler
     assert estimate.var() < uniform / 5
 
 
+@identities
 def test_running_square_is_the_mean_of_what_was_seen_then_forgets(float64, device):
     square = RunningSquare(N, history=6).to(device)
     losses = torch.randn(4, 2, N, device=device)
@@ -88,6 +98,7 @@ def test_running_square_is_the_mean_of_what_was_seen_then_forgets(float64, devic
     torch.testing.assert_close(square.mean, expected)
 
 
+@invariances
 def test_rows_without_a_finite_loss_are_passed_over(sampler, device):
     before = {name: value.clone() for name, value in sampler.state_dict().items()}
     n = steps(device, 3)
@@ -99,6 +110,7 @@ def test_rows_without_a_finite_loss_are_passed_over(sampler, device):
     assert sampler.square.count[:2].tolist() == [WARM_UP, WARM_UP + 1]
 
 
+@contracts
 def test_losses_that_are_all_zero_prefer_no_step(device):
     sampler = StepSampler(N).to(device)
     sampler.update(steps(device, WARM_UP), torch.zeros(WARM_UP, N, device=device))
@@ -107,6 +119,7 @@ def test_losses_that_are_all_zero_prefer_no_step(device):
     torch.testing.assert_close(weight, torch.ones_like(weight))
 
 
+@contracts
 def test_no_gradient_is_kept(sampler, device):
     loss = torch.ones(N, device=device, requires_grad=True)
     sampler.update(steps(device)[0], loss * 2)
@@ -114,6 +127,7 @@ def test_no_gradient_is_kept(sampler, device):
     assert list(sampler.parameters()) == []
 
 
+@contracts
 def test_state_travels_and_a_generator_repeats_the_draws(sampler, device):
     other = StepSampler(N).to(device)
     other.load_state_dict(sampler.state_dict())
@@ -124,6 +138,7 @@ def test_state_travels_and_a_generator_repeats_the_draws(sampler, device):
         assert torch.equal(one, same)
 
 
+@contracts
 def test_nothing_waits_for_the_device():
     # Tensors without values: whatever asks for one fails.
     sampler = StepSampler(N).to("meta")

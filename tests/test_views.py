@@ -21,6 +21,13 @@ from timediff.views import (
     rate_distortion,
 )
 
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+convergence = pytest.mark.convergence
+cross_checks = pytest.mark.cross_checks
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 N = 50
@@ -90,6 +97,7 @@ def close(actual, expected, tolerance=1e-10):
 # Trajectories
 
 
+@invariances
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_recording_changes_nothing_and_counts_calls(name, denoiser, device):
     schedule = make().to(device)
@@ -105,6 +113,7 @@ def test_recording_changes_nothing_and_counts_calls(name, denoiser, device):
         assert torch.equal(estimate, denoiser(seen, level).x0)
 
 
+@identities
 @pytest.mark.parametrize("name", ["ancestral", "ddim", "dpm++"])
 def test_one_estimate_at_each_point_and_the_last_is_the_sample(name, schedule, denoiser, device):
     recorder, x = Recorder(denoiser), start(schedule)
@@ -113,6 +122,7 @@ def test_one_estimate_at_each_point_and_the_last_is_the_sample(name, schedule, d
     close(recorder.x0[-1], sample)
 
 
+@oracles
 def test_estimates_lead_from_the_mean_to_the_sample(device):
     # For Gaussian data E|x0_hat - sample|^2 falls from the data's variance to nothing.
     schedule = make().to(device)
@@ -133,6 +143,7 @@ def spread_design(std):
     return x0, torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None]
 
 
+@identities
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_rate_adds_up_to_the_bound(schedule, denoiser, variance, device):
     x0 = torch.randn(6, 4, 3, device=device)
@@ -146,6 +157,7 @@ def test_rate_adds_up_to_the_bound(schedule, denoiser, variance, device):
     close(rate[-1], terms[-1].mean())
 
 
+@oracles
 def test_distortion_of_a_gaussian_is_its_conditional_spread(schedule, device):
     std = 0.7
     x0, eps = (t.to(device) for t in spread_design(std))
@@ -156,6 +168,7 @@ def test_distortion_of_a_gaussian_is_its_conditional_spread(schedule, device):
     assert distortion[0] == 0
 
 
+@convergence
 def test_a_fine_chain_codes_a_gaussian_as_shannon_says():
     # R(D) = log(s / D) nats; the chain pays for its steps, half as much for half their length.
     std = 0.7
@@ -176,6 +189,7 @@ def test_a_fine_chain_codes_a_gaussian_as_shannon_says():
 # Decoding from the middle
 
 
+@identities
 @pytest.mark.parametrize("n", [1, 2, 17, N])
 def test_a_cut_chain_is_the_beginning_of_the_whole(schedule, n):
     short = cut(schedule, n)
@@ -186,15 +200,20 @@ def test_a_cut_chain_is_the_beginning_of_the_whole(schedule, n):
         close(short.get_buffer(name), schedule.get_buffer(name)[: n + 1], 1e-12)
 
 
+@identities
 @pytest.mark.parametrize("n", [1, 9, 20])
 def test_decoding_on_a_cut_chain_is_the_rest_of_a_run(schedule, denoiser, n):
     schedule = respace(schedule, 20)
     recorder = Recorder(denoiser)
     sample = ddim(recorder, schedule, start(schedule), still)
     recorder.x.reverse()
-    close(ddim(denoiser, cut(schedule, n), recorder.x[n - 1], still), sample)
+    short = cut(schedule, n)
+    close(ddim(denoiser, short, recorder.x[n - 1], still), sample)
+    # And a network that reads the step is told that of the chain it was trained on.
+    assert [point.n for point in short.points] == [point.n for point in schedule.points[: n + 1]]
 
 
+@contracts
 @pytest.mark.parametrize("n", [0, -1, N + 1])
 def test_a_chain_is_cut_at_one_of_its_steps(n):
     with pytest.raises(ValueError, match=f"in 1 .. {N}, got {n}"):
@@ -209,6 +228,7 @@ def ends(device):
     return torch.randn(3, 5, 3, device=device).unbind()
 
 
+@identities
 @pytest.mark.parametrize("n", [1, 20, N])
 def test_shares_of_zero_and_one_are_the_ends(schedule, denoiser, ends, n):
     a, b, eps = ends
@@ -219,12 +239,14 @@ def test_shares_of_zero_and_one_are_the_ends(schedule, denoiser, ends, n):
         close(mix(share=share), decode(short, point.alpha * end + point.sigma * eps))
 
 
+@identities
 def test_at_step_zero_the_mixture_is_linear(ends):
     a, b, eps = ends
     mixed = interpolate(make(), a, b, eps, n=0, share=0.3, decode=still)
     close(mixed, 0.7 * a + 0.3 * b)
 
 
+@identities
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5])
 def test_what_is_decoded_has_the_noise_of_its_level(schedule, ends, share):
     # The decoder's input is the mixture noised like any data, whatever the share.
@@ -234,14 +256,18 @@ def test_what_is_decoded_has_the_noise_of_its_level(schedule, ends, share):
     close(seen, point.alpha * ((1 - share) * a + share * b) + point.sigma * eps)
 
 
+@oracles
 def test_a_gaussian_is_mixed_linearly(schedule, ends):
     # Its deterministic decoder is affine, and an affine map keeps mixtures.
     a, b, eps = ends
     decode = partial(ddim, DENOISERS["gaussian"], noise=still)
     mix = partial(interpolate, schedule, a, b, eps, n=30, decode=decode)
     close(mix(share=0.4), 0.6 * mix(share=0.0) + 0.4 * mix(share=1.0))
+    shares = torch.linspace(0, 1, len(a), device=a.device)[:, None]
+    close(mix(share=shares), (1 - shares) * mix(share=0.0) + shares * mix(share=1.0))
 
 
+@oracles
 def test_halfway_between_two_modes_lies_a_mode(device):
     # The linear mixture of the modes 2 and -2 is 0, five standard deviations from either.
     schedule = make(num_steps=200, beta_end=0.05).to(device)
@@ -258,6 +284,7 @@ def test_halfway_between_two_modes_lies_a_mode(device):
 # Encoding
 
 
+@identities
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_encoding_is_the_inverse_of_decoding(name, denoiser, device):
     schedule = make(name, num_steps=100, beta_end=0.02).to(device)
@@ -266,6 +293,7 @@ def test_encoding_is_the_inverse_of_decoding(name, denoiser, device):
     close(ddim(denoiser, schedule, latent, still), x0, 1e-8)
 
 
+@oracles
 @pytest.mark.parametrize("name", ["linear", "cosine", "ve"])
 def test_the_default_encodes_to_a_thousandth(name, denoiser, device):
     schedule = make(name, num_steps=100, beta_end=0.1).to(device)
@@ -273,10 +301,11 @@ def test_the_default_encodes_to_a_thousandth(name, denoiser, device):
     assert (ddim(denoiser, schedule, invert(denoiser, schedule, x0), still) - x0).abs().max() < 1e-4
 
 
+@convergence
 @pytest.mark.parametrize("iterations", [1, 2])
 def test_each_iteration_gains_an_order(denoiser, iterations):
     errors = []
-    for num_steps in (400, 800):
+    for num_steps in (200, 400):
         schedule = make("vp", num_steps=num_steps, beta_end=10 / num_steps)
         x0 = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
         latent = invert(denoiser, schedule, x0, iterations=iterations)
@@ -284,12 +313,14 @@ def test_each_iteration_gains_an_order(denoiser, iterations):
     assert math.log2(errors[0] / errors[1]) == pytest.approx(1 + iterations, abs=0.3)
 
 
+@contracts
 def test_each_iteration_calls_the_network_once_a_step(denoiser):
     recorder = Recorder(denoiser)
     invert(recorder, make(), torch.randn(4, 3), iterations=3)
     assert [level.n for level in recorder.levels] == [n for n in range(1, N + 1) for _ in range(3)]
 
 
+@convergence
 def test_gaussian_data_is_encoded_as_white_noise():
     # The flow of the ODE is known: x_N - alpha_N m = (alpha_N^2 C + sigma_N^2)^1/2 C^-1/2 (x0 - m).
     values, vectors = torch.linalg.eigh(torch.tensor(COVARIANCE))
@@ -310,6 +341,7 @@ def test_gaussian_data_is_encoded_as_white_noise():
 # Guidance
 
 
+@oracles
 @pytest.mark.parametrize("scale", [-0.5, 0.0, 0.5, 3.0])
 def test_guided_score_is_that_of_the_product_of_powers(schedule, scale, device):
     # At each level p_c^(1+w) p_u^(-w) of two noised Gaussians is a Gaussian, by its precisions.
@@ -330,6 +362,7 @@ def test_guided_score_is_that_of_the_product_of_powers(schedule, scale, device):
         close(point.alpha * prediction.x0 + point.sigma * prediction.eps, x)
 
 
+@oracles
 def test_guidance_moves_a_gaussian_past_its_condition(schedule):
     # With one covariance the guided chain is that of a Gaussian whose mean is moved on by w.
     free, known, moved = [0.0, 0.0, 0.0], MEAN, [2.5 * m for m in MEAN]
@@ -339,6 +372,7 @@ def test_guidance_moves_a_gaussian_past_its_condition(schedule):
     close(ddim(both, schedule, x, still), expected, 1e-8)
 
 
+@identities
 @pytest.mark.parametrize(("scale", "name"), [(0.0, "gaussian"), (-1.0, "mixture")])
 def test_guidance_leaves_one_of_the_two(scale, name):
     both = guided(DENOISERS["gaussian"], DENOISERS["mixture"], scale=scale)
@@ -347,6 +381,7 @@ def test_guidance_leaves_one_of_the_two(scale, name):
         close(guided_part, part)
 
 
+@identities
 def test_a_learned_variance_is_that_of_the_condition():
     def learned(value):
         return lambda x, level: Prediction(x, x, torch.full_like(x, value))
@@ -364,6 +399,7 @@ def blend(x, level, previous):
     return Prediction(x0, (x - level.alpha * x0) / level.sigma)
 
 
+@cross_checks
 def test_the_network_sees_its_last_estimate():
     schedule = make(num_steps=10)
     x = start(schedule)
@@ -376,6 +412,7 @@ def test_the_network_sees_its_last_estimate():
     close(sample, x)
 
 
+@identities
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_network_that_ignores_its_estimate_is_the_plain_one(name, denoiser, device):
     schedule = make().to(device)
@@ -386,6 +423,7 @@ def test_a_network_that_ignores_its_estimate_is_the_plain_one(name, denoiser, de
     assert torch.equal(run(conditioned, noise=seeded_noise(x.shape, device)), plain)
 
 
+@contracts
 def test_every_chain_begins_with_zeros():
     schedule = make(num_steps=10)
     x = start(schedule)

@@ -43,7 +43,7 @@ NLL = {
     "nll_bits": "the same in bits",
     "nll_error": "standard error of the estimated trace in it, 0 where the trace is exact (D <= 64)",
 }
-_NLL_TITLES = {
+NLL_TITLES = {
     "bound": "variational bound",
     "nll": "negative log-likelihood (ODE)",
     "nll_error": "standard error of its trace",
@@ -156,7 +156,7 @@ def _rows(record: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         naive = baseline["aggregates"][name]["crps_units"]
         title = f"CRPS of {name} ({ours['unit']})"
         rows.append((title, f"{ours['crps_units']:.4f}", f"{naive:.4f}", ""))
-    for name, title in _NLL_TITLES.items() if "nll" in record else ():
+    for name, title in NLL_TITLES.items() if "nll" in record else ():
         nats, error = record["nll"][name], record["nll_se"][name]
         value = f"{nats:.4f}" + (f" ± {error:.4f}" if error is not None else "")
         rows.append((f"{title}, nats per dimension", value, "", ""))
