@@ -36,6 +36,7 @@ METHOD = [
     "conditional",
     "model",
     "density",
+    "whatif",
 ]
 LAYERS = [
     *METHOD,

@@ -16,17 +16,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from timediff import diffusion
 from timediff.batch import Batch, Shape, differenced, integrated, last_observed
 from timediff.bound import hybrid_term
 from timediff.conditional import ConditionalDenoiser, LevelTable, make_network
 from timediff.config import ModelConfig, SamplingConfig
-from timediff.diffusion import add_noise, noise_loss
+from timediff.diffusion import Denoiser, add_noise, noise_loss
 from timediff.encoder import Encoder, State, lagged, map_state
 from timediff.learned_schedule import LearnedSchedule
+from timediff.parameterisation import Prediction
 from timediff.samplers import SAMPLERS
 from timediff.scaling import SCALINGS
-from timediff.schedule import Schedule, make_schedule
+from timediff.schedule import Level, Schedule, make_schedule
 from timediff.spacing import respace
 from timediff.views import SelfConditioned, guided
 
@@ -53,6 +53,26 @@ class Taught(NamedTuple):
     observed: Tensor
     cond: Tensor
     scale: Tensor
+
+
+class Past(NamedTuple):
+    """Windows as the model sees them before it draws their first step.
+
+    Attributes:
+        scaled: Values or changes in scaled units, ``[B, P, D]``; 0 where they are not known.
+        features: As in `Batch`.
+        state: The encoder's, after the context.
+        loc: What scaled 0 stands for, ``[B, 1, D]``.
+        scale: Data units of one scaled unit, ``[B, 1, D]``.
+        start: What the changes of the first cycle are added to, ``[B, cycle, D]``; None for values.
+    """
+
+    scaled: Tensor
+    features: Tensor
+    state: State
+    loc: Tensor
+    scale: Tensor
+    start: Tensor | None
 
 
 class TimeGrad(nn.Module):
@@ -146,25 +166,48 @@ class TimeGrad(nn.Module):
     def teach(self, batch: Batch) -> Taught:
         """What every step of windows with their future is conditioned on, by their true values."""
         length = batch.features.shape[1]
-        series, observed = differenced(batch, self.shape.difference)
-        loc, scale = self._scale(series, observed)
-        scaled = torch.where(observed, (series - loc) / scale, 0.0)
+        scaled, observed, _, scale = self._scaled(batch)
         lags = lagged(scaled, self.shape.lags, length=length)
         if self.training and self.config.lag_noise:
             lags = lags + self.config.lag_noise * torch.randn_like(lags)
         h, _ = self.encoder(lags, batch.features)
         return Taught(scaled[:, -length:], observed[:, -length:], self.condition(h), scale)
 
+    def encode(self, batch: Batch) -> Past:
+        """What sampling needs to know of windows without a future."""
+        scaled, _, loc, scale = self._scaled(batch)
+        context, cycle = self.shape.context_length, self.shape.difference
+        lags = lagged(scaled, self.shape.lags, length=context)
+        _, state = self.encoder(lags, batch.features[:, :context])
+        start = last_observed(batch, cycle=cycle, default=self.training_level) if cycle else None
+        return Past(scaled, batch.features, state, loc, scale, start)
+
+    def advance(
+        self, past: Past, rows: Tensor, drawn: Tensor, state: State, t: int
+    ) -> tuple[Tensor, State]:
+        """Conditions ``[R, cond_size]`` of step t of the scaled paths ``drawn [R, T, D]`` of the windows
+        ``rows``, and the state after it.
+        """
+        # A lag reaches into the path itself or, further back, into the past its window shares.
+        lags = [drawn[:, t - k] if k <= t else past.scaled[rows, t - k] for k in self.shape.lags]
+        known = torch.stack(lags, dim=-1)[:, None]  # [R, 1, D, L]
+        features = past.features[rows, self.shape.context_length + t, None]
+        h, state = self.encoder(known, features, state)
+        return self.condition(h[:, 0]), state
+
+    def walk(self, sampling: SamplingConfig) -> Schedule:
+        """The steps of the chain that a sampler takes."""
+        steps = sampling.steps or self.schedule.num_steps
+        return respace(self.schedule, steps, spacing=sampling.spacing)
+
     def levels(self, schedule: Schedule) -> LevelTable:
         """Embeddings of noise levels, to be made once for all that is done with one schedule."""
         return LevelTable(self.denoiser, schedule, like=self.training_scale)
 
-    def conditional(
-        self, cond: Tensor, levels: LevelTable, *, guidance: float = 0.0
-    ) -> diffusion.Denoiser:
+    def conditional(self, cond: Tensor, levels: LevelTable, *, guidance: float = 0.0) -> Denoiser:
         """The denoiser of one reverse chain under the conditions ``cond [..., cond_size]``."""
         own = self.bind(cond, levels)
-        denoiser: Callable[..., diffusion.Prediction] = own
+        denoiser: Callable[..., Prediction] = own
         if guidance:
             denoiser = _guided(own, self.bind(torch.zeros_like(cond), levels), guidance)
         return SelfConditioned(denoiser) if self.config.self_conditioning else denoiser
@@ -196,33 +239,29 @@ class TimeGrad(nn.Module):
             memory: Bytes that the paths of one chunk may take at a time; see `bytes_per_path`.
             on_step: Told after every time step of a chunk how many paths advanced by one.
         """
-        series, observed = differenced(batch, self.shape.difference)
-        loc, scale = self._scale(series, observed)
-        scaled = torch.where(observed, (series - loc) / scale, 0.0)
-        context = self.shape.context_length
-        past = lagged(scaled, self.shape.lags, length=context)
-        _, state = self.encoder(past, batch.features[:, :context])
-        reverse, cycle = self._reverse(sampling), self.shape.difference
-        start = last_observed(batch, cycle=cycle, default=self.training_level) if cycle else None
-
+        past, walked, levels = self.encode(batch), self.walk(sampling), self.levels(self.schedule)
+        run = partial(SAMPLERS[sampling.sampler].run, **self._options(sampling))
         blocks = -(-num_samples // PATHS_PER_STREAM)
-        streams = [(window, block) for window in range(len(scaled)) for block in range(blocks)]
+        streams = [(window, block) for window in range(len(past.scaled)) for block in range(blocks)]
         per_chunk = max(1, int(memory // (self.bytes_per_path() * PATHS_PER_STREAM)))
         per_chunk = min(per_chunk, len(streams))
-        paths = torch.empty(
-            len(streams), PATHS_PER_STREAM, self.shape.horizon, self.shape.target_dim
-        )
+        size = (self.shape.horizon, self.shape.target_dim)
+        paths = torch.empty(len(streams), PATHS_PER_STREAM, *size)
         for first in range(0, len(streams), per_chunk):
             chunk = streams[first : first + per_chunk]
-            rows = torch.tensor([w for w, _ in chunk], device=scaled.device)
+            rows = torch.tensor([w for w, _ in chunk], device=past.scaled.device)
             rows = rows.repeat_interleave(PATHS_PER_STREAM)
-            noise = NoiseStreams([(seeds[w], block) for w, block in chunk], like=scaled)
-            drawn = self._unroll(
-                scaled, batch.features, state, rows, reverse, noise, on_step
-            )  # [R, T, D]
-            drawn = drawn * scale[rows] + loc[rows]
-            if start is not None:
-                drawn = integrated(drawn, start[rows])
+            noise = NoiseStreams([(seeds[w], block) for w, block in chunk], like=past.scaled)
+            drawn = past.scaled.new_empty(len(rows), *size)
+            state = map_state(past.state, rows)
+            for t in range(self.shape.horizon):
+                cond, state = self.advance(past, rows, drawn, state, t)
+                denoiser = self.conditional(cond, levels, guidance=sampling.guidance)
+                drawn[:, t] = run(denoiser, walked, walked.prior_std * noise(), noise)
+                on_step(len(rows))
+            drawn = drawn * past.scale[rows] + past.loc[rows]
+            if past.start is not None:
+                drawn = integrated(drawn, past.start[rows])
             paths[first : first + per_chunk] = drawn.unflatten(0, (-1, PATHS_PER_STREAM)).cpu()
         return paths.unflatten(0, (-1, blocks)).flatten(1, 2)[:, :num_samples]
 
@@ -243,59 +282,21 @@ class TimeGrad(nn.Module):
         wanted = SAMPLERS[sampling.sampler].options
         return {name: known[name] for name in wanted if known[name] is not None}
 
-    def _unroll(
-        self,
-        scaled: Tensor,
-        features: Tensor,
-        state: State,
-        rows: Tensor,
-        reverse: Callable[[Tensor, Callable[[], Tensor]], Tensor],
-        noise: "NoiseStreams",
-        on_step: Callable[[int], None],
-    ) -> Tensor:
-        """Scaled paths of the windows ``rows``, ``[R, T, D]``."""
-        shape = self.shape
-        drawn = scaled.new_empty(len(rows), shape.horizon, shape.target_dim)
-        state = map_state(state, rows)
-        for t in range(shape.horizon):
-            # A lag reaches into the path itself or, further back, into the past its window shares.
-            lags = [drawn[:, t - k] if k <= t else scaled[rows, t - k] for k in shape.lags]
-            known = torch.stack(lags, dim=-1)[:, None]  # [R, 1, D, L]
-            h, state = self.encoder(known, features[rows, shape.context_length + t, None], state)
-            drawn[:, t] = reverse(self.condition(h[:, 0]), noise)
-            on_step(len(rows))
-        return drawn
-
-    def _reverse(
-        self, sampling: SamplingConfig
-    ) -> Callable[[Tensor, Callable[[], Tensor]], Tensor]:
-        """One time step of every path: from conditions ``[R, cond_size]`` and noise to ``[R, D]``."""
-        schedule = self.schedule
-        walked = respace(schedule, sampling.steps or schedule.num_steps, spacing=sampling.spacing)
-        levels = self.levels(schedule)
-        run = partial(SAMPLERS[sampling.sampler].run, **self._options(sampling))
-
-        def reverse(cond: Tensor, noise: Callable[[], Tensor]) -> Tensor:
-            denoiser = self.conditional(cond, levels, guidance=sampling.guidance)
-            return run(denoiser, walked, walked.prior_std * noise(), noise)
-
-        return reverse
-
-    def _scale(self, series: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """Location and scale from the context alone, ``[B, 1, D]``."""
-        end = self.shape.context_length + max(self.shape.lags)
-        context = slice(max(self.shape.lags), end)
+    def _scaled(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What is modelled in scaled units, where it is known, and location and scale from the context."""
+        series, observed = differenced(batch, self.shape.difference)
+        first = max(self.shape.lags)
+        context = slice(first, first + self.shape.context_length)
         scaling = SCALINGS[self.config.scaling]
-        return scaling(series[:, context], observed[:, context], self.training_scale)
+        loc, scale = scaling(series[:, context], observed[:, context], self.training_scale)
+        return torch.where(observed, (series - loc) / scale, 0.0), observed, loc, scale
 
 
 def _guided(
-    conditional: ConditionalDenoiser, unconditional: ConditionalDenoiser, scale: float
-) -> Callable[..., diffusion.Prediction]:
-    def denoiser(
-        x: Tensor, level: diffusion.Level, previous: Tensor | None = None
-    ) -> diffusion.Prediction:
-        one, other = (partial(d, previous=previous) for d in (conditional, unconditional))
+    own: ConditionalDenoiser, free: ConditionalDenoiser, scale: float
+) -> Callable[..., Prediction]:
+    def denoiser(x: Tensor, level: Level, previous: Tensor | None = None) -> Prediction:
+        one, other = (partial(d, previous=previous) for d in (own, free))
         return guided(one, other, scale=scale)(x, level)
 
     return denoiser

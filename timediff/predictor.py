@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from gluonts.model.predictor import Predictor
 from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.transform import Chain
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from timediff.batch import Batch, Shape
 from timediff.config import ModelConfig, SamplingConfig, check_sampling
@@ -21,6 +22,7 @@ from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
 from timediff.model import PATHS_PER_STREAM, TimeGrad
 from timediff.progress import progress_bar
+from timediff.whatif import check_whatif, miscounted, path_steps, read_given, sample_given
 from timediff.windows import (
     LastWindows,
     Series,
@@ -77,14 +79,28 @@ class TimeGradPredictor(PyTorchPredictor):
         dataset: Iterable[Mapping[str, Any]],
         num_samples: int | None = 100,
         *,
+        known_future: Any = None,
+        num_particles: int = 1000,
         seed: int | None = None,
         progress: bool = True,
     ) -> Iterator[SampleForecast]:
         """Forecasts of every entry, in order.
 
+        With ``known_future`` they are what-if forecasts: paths that agree with the given values, drawn
+        jointly from the model under that condition by weighted particles (`timediff.whatif`). Given values
+        come back exactly. The forecast's ``info`` then holds ``effective_size``, how many different paths
+        the particles are worth where they are worth least, and ``num_particles``; below an effective size
+        of 20 the forecast is refused. Many dimensions given at once after steps that are not, and series with
+        heavy tails or constant hours given over many steps, leave few; more particles leave more in
+        proportion, and whole steps given from the first one on cost nothing. Fewer sampling steps do no harm.
+
         Args:
             dataset: GluonTS entries, target ``[D, T]`` (``[T]`` for one dimension).
             num_samples: S. Paths are drawn twenty at a time, so 1 takes as long as 20.
+            known_future: Values of the forecast's steps, ``[T, D]`` (or ``[T]`` for one dimension) with NaN
+                where unknown, for a dataset of one entry; else a list with such an array or None for each.
+            num_particles: Particles of each what-if forecast. It takes as long as so many paths, and the
+                memory of all of them at a time, whatever ``memory`` is.
             seed: The same seed gives the same paths; drawn from torch's generator when left out.
             progress: Show a progress bar on stderr.
 
@@ -92,49 +108,109 @@ class TimeGradPredictor(PyTorchPredictor):
             `SampleForecast` with samples ``[S, T, D]``, or ``[S, T]`` for entries with a target ``[T]``.
 
         Raises:
-            InputError: ``num_samples`` is not positive, an entry does not fit the model, or ``sampling``
-                makes no sense.
+            InputError: ``num_samples`` is not positive, an entry does not fit the model, ``sampling``
+                makes no sense, or ``known_future`` does not fit the dataset or the model.
         """
         check_sampling(self.sampling, self.prediction_net.config)
         num_samples = 100 if num_samples is None else num_samples
         if num_samples < 1:
             raise InputError(f"num_samples is {num_samples}; it must be at least 1")
+        given = None
+        if known_future is not None:
+            given = read_given(
+                known_future,
+                entries=len(dataset) if isinstance(dataset, Sized) else None,
+                horizon=self.prediction_length,
+                target_dim=self.prediction_net.shape.target_dim,
+                lead_time=self.lead_time,
+            )
+            if any(values is not None for values in given):
+                check_whatif(self.sampling, num_samples=num_samples, num_particles=num_particles)
         if seed is None:
             seed = int(torch.randint(2**31, ()))
-        return self._predict(dataset, num_samples, seed, progress)
+        return self._predict(dataset, given, num_samples, num_particles, seed, progress)
 
     def _predict(
-        self, dataset: Iterable[Mapping[str, Any]], num_samples: int, seed: int, progress: bool
+        self,
+        dataset: Iterable[Mapping[str, Any]],
+        given: list[Tensor | None] | None,
+        num_samples: int,
+        num_particles: int,
+        seed: int,
+        progress: bool,
     ) -> Iterator[SampleForecast]:
-        model: TimeGrad = self.prediction_net
-        rows = -(-num_samples // PATHS_PER_STREAM) * PATHS_PER_STREAM
-        steps = len(dataset) * rows * model.shape.horizon if isinstance(dataset, Sized) else None
-        count = 0
-        with progress_bar("sampling", total=steps, shown=progress) as bar:
+        known: list[Tensor | None]
+        sizes = {"num_samples": num_samples, "num_particles": num_particles}
+        total, count = None, 0
+        if isinstance(dataset, Sized):
+            rows = -(-num_samples // PATHS_PER_STREAM) * PATHS_PER_STREAM
+            plain = rows * self.prediction_net.shape.horizon
+            known = [None] * len(dataset) if given is None else given
+            total = sum(plain if one is None else path_steps(one, **sizes) for one in known)
+        with progress_bar("sampling", total=total, shown=progress) as bar:
             for series in self._batches(dataset):
-                model.eval()
-                batch = Batch(*(x.to(self.device) for x in forecast_batch(series, model.shape)))
-                paths = model.sample(
-                    batch,
-                    num_samples=num_samples,
-                    seeds=[_mix(seed, count + i) for i in range(len(series))],
-                    sampling=self.sampling,
-                    memory=self.memory,
-                    on_step=bar.update,
-                )[:, :, self.lead_time :]
-                count += len(series)
-                for one, samples in zip(series, paths.numpy(), strict=True):
+                end = count + len(series)
+                known = [None] * len(series) if given is None else given[count:end]
+                if len(known) < len(series):
+                    raise miscounted(count + len(known), "more")
+                drawn = self._draw(series, known, count, seed, bar.update, **sizes)
+                for one, (paths, told) in zip(series, drawn, strict=True):
                     with quiet_business_days():
                         start = one.start + len(one.values) + self.lead_time
-                    entry = one.entry
+                    entry, samples = one.entry, paths[:, self.lead_time :].numpy()
                     # The layout of the forecast follows that of the target.
                     flat = np.ndim(entry["target"]) == 1
+                    info = entry.get("info")
                     yield SampleForecast(
                         samples=samples[..., 0] if flat else samples,
                         start_date=start,
                         item_id=entry.get("item_id"),
-                        info=entry.get("info"),
+                        info={**(info or {}), **told} if told else info,
                     )
+                count = end
+        if given is not None and count < len(given):
+            raise miscounted(len(given), count)
+
+    def _draw(
+        self,
+        series: list[Series],
+        known: list[Tensor | None],
+        first: int,
+        seed: int,
+        on_step: Callable[[int], None],
+        *,
+        num_samples: int,
+        num_particles: int,
+    ) -> Iterator[tuple[Tensor, dict[str, float]]]:
+        """Paths ``[S, T, D]`` of entries ``first`` and on, lead time included, and what to tell of them.
+
+        Plain forecasts are drawn together, what-if forecasts one by one when they are asked for.
+        """
+        model: TimeGrad = self.prediction_net
+        model.eval()
+        batch = Batch(*(x.to(self.device) for x in forecast_batch(series, model.shape)))
+        seeds = [_mix(seed, first + i) for i in range(len(series))]
+        options: dict[str, Any] = {
+            "num_samples": num_samples,
+            "sampling": self.sampling,
+            "on_step": on_step,
+        }
+        free = [i for i, values in enumerate(known) if values is None]
+        if free:
+            part, own = Batch(*(x[free] for x in batch)), [seeds[i] for i in free]
+            paths = iter(model.sample(part, seeds=own, memory=self.memory, **options))
+        for i, values in enumerate(known):
+            if values is None:
+                yield next(paths), {}
+                continue
+            alone = Batch(*(x[i : i + 1] for x in batch))
+            try:
+                found, size = sample_given(
+                    model, alone, values, seed=seeds[i], num_particles=num_particles, **options
+                )
+            except InputError as error:
+                raise InputError(f"entry {first + i} ({series[i].name}): {error}") from error
+            yield found, {"effective_size": size, "num_particles": num_particles}
 
     def density(
         self, dataset: Iterable[Mapping[str, Any]], *, seed: int = 0, progress: bool = True

@@ -104,7 +104,7 @@ def guided(conditional: Denoiser, unconditional: Denoiser, *, scale: float) -> D
 
     .. math:: \tilde\epsilon(x, \lambda) = (1 + w)\, \epsilon(x, \lambda, c) - w\, \epsilon(x, \lambda)
 
-    which at each level is the score of :math:`p(x \mid c)^{1+w}\, p(x)^{-w}`, up to its norm. The chain's
+    which at each level is the score of :math:`p(x \mid c)^{1+w}\, p(x)^{-w}`, normalised. The chain's
     samples are not draws from that density of the clean data: powers and noising do not commute. At w = 0 the
     condition is all that counts, at w = -1 it counts for nothing. The weights add to 1, so the estimates of
     the clean data mix in the same way. Source: Ho & Salimans (2022), eq. 6.
@@ -146,7 +146,7 @@ def interpolate(
     eps: Tensor,
     *,
     n: int,
-    share: float,
+    share: float | Tensor,
     decode: Callable[[Schedule, Tensor], Tensor],
 ) -> Tensor:
     r"""A mixture of two clean targets that looks like data again, ``[..., D]``.
@@ -164,7 +164,7 @@ def interpolate(
         x0_b: Another, ``[..., D]``.
         eps: Standard normal noise, ``[..., D]``.
         n: Step at which the two are mixed, 0 .. N.
-        share: Of the second.
+        share: Of the second; a tensor, one for each row, ``[..., 1]``.
         decode: ``decode(chain, x)`` runs a sampler with its denoiser and noise bound over the first n steps.
     """
     mixed = (1 - share) * x0_a + share * x0_b
