@@ -7,12 +7,16 @@ import torch
 from tiny import HORIZON, MODEL, entry, estimator
 
 from timediff.batch import Batch, Shape
+from timediff.bound import prior_term
 from timediff.config import ModelConfig
 from timediff.denoiser import Denoiser
 from timediff.density import complete, window_density
 from timediff.errors import InputError
 from timediff.model import TimeGrad
+from timediff.samplers import ddim
+from timediff.views import Recorder, invert
 
+identities = pytest.mark.identities
 oracles = pytest.mark.oracles
 invariances = pytest.mark.invariances
 contracts = pytest.mark.contracts
@@ -157,3 +161,38 @@ def test_a_likelier_future_has_a_higher_likelihood(predictor):
     strange, _ = predictor.density([odd], progress=False)
     assert strange.nll > usual.nll
     assert strange.bound.sum() > usual.bound.sum()
+
+
+# ------------------------------------------------------------- the model of a future, as views take it
+
+
+@identities
+def test_views_work_on_the_future_of_an_entry(predictor):
+    denoiser, schedule, x0, scale = predictor.future([entry(), entry(seed=1)])
+    assert x0.shape == (2, HORIZON, D) and scale.shape == (2, 1, D)
+    recorder = Recorder(denoiser)
+    drawn = ddim(recorder, schedule, torch.randn_like(x0), lambda: torch.randn_like(x0))
+    assert len(recorder.x0) == schedule.num_steps
+    torch.testing.assert_close(recorder.x0[-1], drawn)
+    encoded = invert(denoiser, schedule, x0, iterations=30)
+    decoded = ddim(denoiser, schedule, encoded, lambda: torch.randn_like(x0))
+    torch.testing.assert_close(decoded, x0, rtol=1e-3, atol=1e-3)
+
+
+@identities
+def test_the_bound_of_a_future_is_that_of_its_density(predictor):
+    density, _ = predictor.density([entry()], seed=3, progress=False)
+    _, schedule, x0, scale = predictor.future([entry()])
+    torch.testing.assert_close(
+        density.bound[-1], prior_term(schedule, x0).double().sum()[None], rtol=1e-5, atol=1e-6
+    )
+    torch.testing.assert_close(density.log_scale, HORIZON * scale.double().log().sum()[None])
+
+
+@contracts
+def test_a_future_with_gaps_is_refused(predictor):
+    gap = entry()
+    gap["target"][1, -1] = float("nan")
+    for bad in (gap, entry(length=HORIZON)):
+        with pytest.raises(InputError, match="missing targets"):
+            predictor.future([entry(), bad])

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from timediff.batch import Batch
 from timediff.bound import bound_terms
+from timediff.diffusion import Denoiser
 from timediff.likelihood import EXACT_TRACE_DIM, log_likelihood
 from timediff.model import TimeGrad
+from timediff.schedule import Schedule
 
 #: Steps of the ODE's grid and, above `EXACT_TRACE_DIM`, random probes of its trace.
 ODE_STEPS, PROBES = 50, 16
@@ -37,6 +39,35 @@ class Density(NamedTuple):
     nll_error: Tensor
 
 
+class Future(NamedTuple):
+    """The model of the steps of a future, each given its true past: what views and samplers work on.
+
+    Attributes:
+        denoiser: Of all steps at once, ``[W, T, D]``; a self-conditioned network without earlier estimates.
+        schedule: The chain it was trained on.
+        x0: What happened, in scaled units (of changes, where these are modelled), ``[W, T, D]``.
+        scale: Data units of one scaled unit, ``[W, 1, D]``.
+    """
+
+    denoiser: Denoiser
+    schedule: Schedule
+    x0: Tensor
+    scale: Tensor
+
+
+@torch.no_grad()
+def future(model: TimeGrad, batch: Batch) -> Future:
+    """The model of the futures of windows, T steps each.
+
+    Args:
+        model: In evaluation mode.
+        batch: Windows with their future.
+    """
+    horizon, taught = model.shape.horizon, model.teach(batch)
+    denoiser = model.bind(taught.cond[:, -horizon:], model.levels(model.schedule))
+    return Future(denoiser, model.schedule, taught.x0[:, -horizon:], taught.scale)
+
+
 def complete(batch: Batch, *, model: TimeGrad) -> Tensor:
     """Which windows have every entry that the density is of, bool ``[B]``."""
     horizon = model.shape.horizon
@@ -52,17 +83,12 @@ def complete(batch: Batch, *, model: TimeGrad) -> Tensor:
 def window_density(model: TimeGrad, batch: Batch, *, generator: torch.Generator) -> Density:
     """The density of the futures of windows that are `complete`.
 
-    A self-conditioned network is used without its earlier estimates, which is a chain of its own.
-
     Args:
         model: In evaluation mode.
         batch: Windows with their future.
         generator: Of the noise of the bound and the probes of the trace, on the CPU.
     """
-    horizon, schedule = model.shape.horizon, model.schedule
-    taught = model.teach(batch)
-    x0 = taught.x0[:, -horizon:]  # [W, T, D]
-    denoiser = model.bind(taught.cond[:, -horizon:], model.levels(schedule))
+    denoiser, schedule, x0, scale = future(model, batch)
 
     def noise(n: int) -> Tensor:
         return torch.randn(x0.shape, dtype=x0.dtype, generator=generator).to(x0.device)
@@ -73,7 +99,7 @@ def window_density(model: TimeGrad, batch: Batch, *, generator: torch.Generator)
         signs = torch.randint(2, (PROBES, *x0.shape), generator=generator)
         probes = (2 * signs - 1).to(x0)
     likelihood = log_likelihood(denoiser, schedule, x0, num_steps=ODE_STEPS, probes=probes)
-    log_scale = horizon * taught.scale.double().log().sum(dim=(1, 2))
+    log_scale = x0.shape[1] * scale.double().log().sum(dim=(1, 2))
     return Density(
         terms.double().sum(dim=(2, 3)).cpu(),
         log_scale.cpu(),

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from timediff.batch import Batch, Shape
 from timediff.config import ModelConfig, SamplingConfig, check_sampling
-from timediff.density import Density, complete, window_density
+from timediff.density import Density, Future, complete, future, window_density
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
 from timediff.model import PATHS_PER_STREAM, TimeGrad
@@ -211,6 +211,29 @@ class TimeGradPredictor(PyTorchPredictor):
             except InputError as error:
                 raise InputError(f"entry {first + i} ({series[i].name}): {error}") from error
             yield found, {"effective_size": size, "num_particles": num_particles}
+
+    def future(self, dataset: Iterable[Mapping[str, Any]]) -> Future:
+        """The model of the last ``lead_time + prediction_length`` steps of entries, given their true past.
+
+        Its denoiser and schedule are what `timediff.samplers`, `timediff.views` and `timediff.bound` take.
+
+        Args:
+            dataset: GluonTS entries with their future, without missing targets in it.
+
+        Raises:
+            InputError: An entry does not fit the model, or targets are missing.
+        """
+        model: TimeGrad = self.prediction_net
+        model.eval()
+        series = [one for batch in self._batches(dataset) for one in batch]
+        data = WindowData(series, model.shape)
+        batch = data.windows(data.ends)
+        if len(data.ends) < len(series) or not bool(complete(batch, model=model).all()):
+            raise InputError(
+                f"an entry has missing targets in its last {model.shape.horizon} steps, or no more steps; "
+                "give entries with their whole future"
+            )
+        return future(model, Batch(*(x.to(self.device) for x in batch)))
 
     def density(
         self, dataset: Iterable[Mapping[str, Any]], *, seed: int = 0, progress: bool = True
