@@ -33,6 +33,7 @@ METHOD = [
     "frequency",
     "config",
     "batch",
+    "noise",
     "conditional",
     "model",
     "density",

@@ -15,7 +15,8 @@ from tiny import HORIZON, MODEL, QUIET, entry, estimator, paths, period, same_we
 
 from timediff import SamplingConfig, TimeGradPredictor
 from timediff.errors import InputError
-from timediff.model import PATHS_PER_STREAM, TimeGrad
+from timediff.model import TimeGrad
+from timediff.noise import PATHS_PER_STREAM
 
 pytestmark = QUIET
 

@@ -2,6 +2,9 @@
 ``denoiser(x, level) -> Prediction``.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -9,6 +12,7 @@ from timediff.config import ModelConfig
 from timediff.denoiser import ConvDenoiser, Denoiser, MlpDenoiser
 from timediff.parameterisation import Prediction, predict
 from timediff.schedule import Level, Schedule
+from timediff.views import guided
 
 
 def make_network(config: ModelConfig, target_dim: int) -> Denoiser:
@@ -95,3 +99,15 @@ class ConditionalDenoiser:
         return predict(value, x, level, kind=self.config.parameterisation)._replace(
             fraction=fraction
         )
+
+
+def guided_by(
+    own: ConditionalDenoiser, free: ConditionalDenoiser, *, scale: float
+) -> Callable[..., Prediction]:
+    """`timediff.views.guided` of two networks that both see the estimate of the call before."""
+
+    def denoiser(x: Tensor, level: Level, previous: Tensor | None = None) -> Prediction:
+        one, other = (partial(each, previous=previous) for each in (own, free))
+        return guided(one, other, scale=scale)(x, level)
+
+    return denoiser

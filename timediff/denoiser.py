@@ -115,7 +115,8 @@ class ConvDenoiser(Denoiser):
         leading = x.shape[:-1]
         x = x.reshape(-1, self.inputs, x.shape[-1] // self.inputs)
         x = x[..., self.wrap]  # [B', inputs, D + 4]
-        conditions = cond.reshape(len(x), -1, x.shape[-1]).chunk(len(self.blocks), dim=1)
+        rows = cond.reshape(-1, cond.shape[-1] // x.shape[-1], x.shape[-1])  # [B' or 1, ...]
+        conditions = rows.chunk(len(self.blocks), dim=1)
         level = level.reshape(-1, level.shape[-1], 1)  # [B' or 1, E, 1]
         x = F.leaky_relu(self.input(x), 0.4)
         skips = torch.zeros_like(x)  # [B', channels, D + 4]

@@ -18,23 +18,19 @@ from torch import Tensor, nn
 
 from timediff.batch import Batch, Shape, differenced, integrated, last_observed
 from timediff.bound import hybrid_term
-from timediff.conditional import ConditionalDenoiser, LevelTable, make_network
+from timediff.conditional import ConditionalDenoiser, LevelTable, guided_by, make_network
 from timediff.config import ModelConfig, SamplingConfig
 from timediff.diffusion import Denoiser, add_noise, noise_loss
 from timediff.encoder import Encoder, State, lagged, map_state
 from timediff.learned_schedule import LearnedSchedule
+from timediff.noise import NOISE_BLOCK, PATHS_PER_STREAM, NoiseStreams
 from timediff.parameterisation import Prediction
 from timediff.samplers import SAMPLERS
 from timediff.scaling import SCALINGS
-from timediff.schedule import Level, Schedule, make_schedule
+from timediff.schedule import Schedule, make_schedule
 from timediff.spacing import respace
-from timediff.views import SelfConditioned, guided
+from timediff.views import SelfConditioned
 
-#: Paths that share one stream of random numbers. Streams are what chunks are made of, so the paths of
-#: a seed do not depend on how many are drawn at a time.
-PATHS_PER_STREAM = 20
-#: Noise tensors that a stream draws at a time.
-NOISE_BLOCK = 16
 #: Share of training steps in which a self-conditioned network sees an estimate (Chen et al. 2022).
 SELF_CONDITIONED_SHARE = 0.5
 
@@ -209,7 +205,9 @@ class TimeGrad(nn.Module):
         own = self.bind(cond, levels)
         denoiser: Callable[..., Prediction] = own
         if guidance:
-            denoiser = _guided(own, self.bind(torch.zeros_like(cond), levels), guidance)
+            # One row stands for all: without a condition they are alike.
+            free = self.bind(torch.zeros_like(cond[:1]), levels)
+            denoiser = guided_by(own, free, scale=guidance)
         return SelfConditioned(denoiser) if self.config.self_conditioning else denoiser
 
     def bind(self, cond: Tensor, levels: LevelTable) -> ConditionalDenoiser:
@@ -290,42 +288,3 @@ class TimeGrad(nn.Module):
         scaling = SCALINGS[self.config.scaling]
         loc, scale = scaling(series[:, context], observed[:, context], self.training_scale)
         return torch.where(observed, (series - loc) / scale, 0.0), observed, loc, scale
-
-
-def _guided(
-    own: ConditionalDenoiser, free: ConditionalDenoiser, scale: float
-) -> Callable[..., Prediction]:
-    def denoiser(x: Tensor, level: Level, previous: Tensor | None = None) -> Prediction:
-        one, other = (partial(d, previous=previous) for d in (own, free))
-        return guided(one, other, scale=scale)(x, level)
-
-    return denoiser
-
-
-class NoiseStreams:
-    """Standard normal noise for a chunk of paths: a generator for every `PATHS_PER_STREAM` of them.
-
-    Args:
-        keys: Seed and number of each stream.
-        like: ``[..., D]``, of the dimension, dtype and device wanted.
-    """
-
-    def __init__(self, keys: list[tuple[int, int]], *, like: Tensor) -> None:
-        self.like, self.next = like, NOISE_BLOCK
-        self.generators = []
-        for seed, block in keys:
-            generator = torch.Generator(device=like.device)
-            generator.manual_seed((seed * 1_000_003 + block) % 2**63)
-            self.generators.append(generator)
-
-    def __call__(self) -> Tensor:
-        """The next noise of every path, ``[R, D]``."""
-        if self.next == NOISE_BLOCK:
-            size = (NOISE_BLOCK, len(self.generators), PATHS_PER_STREAM, self.like.shape[-1])
-            self.block, self.next = self.like.new_empty(size), 0
-            for i, generator in enumerate(self.generators):
-                own = self.like.new_empty(NOISE_BLOCK, *size[2:]).normal_(generator=generator)
-                self.block[:, i] = own
-        noise = self.block[self.next].flatten(0, 1)
-        self.next += 1
-        return noise

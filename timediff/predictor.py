@@ -20,7 +20,8 @@ from timediff.config import ModelConfig, SamplingConfig, check_sampling
 from timediff.density import Density, Future, complete, future, window_density
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
-from timediff.model import PATHS_PER_STREAM, TimeGrad
+from timediff.model import TimeGrad
+from timediff.noise import PATHS_PER_STREAM
 from timediff.progress import progress_bar
 from timediff.whatif import check_whatif, miscounted, path_steps, read_given, sample_given
 from timediff.windows import (
