@@ -108,6 +108,23 @@ def test_any_number_of_diffusion_steps(kind):
 
 
 @contracts
+def test_conv_denoiser_knows_a_level_between_two_steps_by_both():
+    denoiser = stirred(make("conv", 3))
+    n = torch.tensor([5.0, 20.0, 80.0])
+    waves = [denoiser._waves(n + shift - 1) for shift in (0, 0.25, 1)]
+    level = chain().points[5]
+
+    def embedded(n):
+        return denoiser.embed_level(level._replace(n=n))
+
+    expected = denoiser.level(0.75 * waves[0] + 0.25 * waves[2])
+    torch.testing.assert_close(embedded(n + 0.25), expected)
+    # What the sinusoids themselves say there is far from both.
+    assert (waves[1] - waves[0]).norm() > (0.25 * (waves[2] - waves[0])).norm()
+    torch.testing.assert_close(embedded(n), embedded(n.long()), rtol=0, atol=0)
+
+
+@contracts
 def test_conv_denoiser_starts_at_the_bias_of_its_last_convolution(device):
     denoiser = make("conv", 5, device)
     x, cond = torch.randn(6, 5, device=device), torch.randn(6, C, device=device)

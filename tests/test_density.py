@@ -196,3 +196,14 @@ def test_a_future_with_gaps_is_refused(predictor):
     for bad in (gap, entry(length=HORIZON)):
         with pytest.raises(InputError, match="missing targets"):
             predictor.future([entry(), bad])
+
+
+@contracts
+def test_series_that_are_too_short_are_no_windows(predictor):
+    for call in (predictor.density, predictor.future):
+        with pytest.raises(InputError):
+            call([entry(length=HORIZON)])
+        with pytest.raises(InputError, match="holds no series"):
+            call([])
+    found, left_out = predictor.density([entry(), entry(length=HORIZON)], progress=False)
+    assert len(found.nll) == 1 and left_out == 1

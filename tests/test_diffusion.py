@@ -240,7 +240,10 @@ def test_weight_times_error_is_the_distance_of_the_means(schedule, device, varia
 def test_each_weighting_is_the_squared_error_of_its_quantity(schedule, steps, kind, device):
     x0, eps, eps_hat = torch.randn(3, N, 4, device=device)
     level = schedule.level(steps)
-    xn = add_noise(schedule, x0, steps, eps)
+    # In variance-preserving units, in which networks work.
+    norm = level.norm
+    xn = add_noise(schedule, x0, steps, eps) / norm[:, None]
+    level = level._replace(alpha=level.alpha / norm, sigma=level.sigma / norm)
     prediction = predict(eps_hat, xn, level, kind="noise")
     truth = PARAMETERISATIONS[kind].of(x0, eps, level)
     guess = PARAMETERISATIONS[kind].of(prediction.x0, prediction.eps, level)

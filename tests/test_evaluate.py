@@ -315,6 +315,15 @@ def test_nll_is_reported_where_it_is_asked_for(folder, tmp_path, finished):
     assert (tmp_path / "out" / "nll.png").stat().st_size > 10_000
     for said in ("variational bound, nats per dimension", "in bits", "2 windows scored, 0 with"):
         assert said in stdout
+    # A finished run gains a likelihood, or goes without again, and trains nothing.
+    seconds = record["seconds"]
+    assert run(folder, tmp_path / "out", *[o for o in options if o != "--nll"], "--resume")[0] == 0
+    assert "nll" not in record_of(tmp_path / "out")
+    for seed in (1, 2):
+        (tmp_path / "out" / f"seed-{seed}" / "nll.json").unlink()
+    assert run(folder, tmp_path / "out", *options, "--resume")[0] == 0
+    again = record_of(tmp_path / "out")
+    assert again["nll"] == record["nll"] and again["seconds"] == seconds
     assert "nll" not in record_of(finished[0]) and not (finished[0] / "nll.png").exists()
 
 

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Callback
 from tiny import HORIZON, MODEL, QUIET, TRAIN, entry, estimator, same_weights, weights
 
 from timediff.batch import Batch
+from timediff.errors import InputError
 from timediff.lightning import VALIDATION_LEVELS, TimeGradModule, _observed_mean
 from timediff.model import TimeGrad
 
@@ -295,3 +296,39 @@ def test_a_learned_schedule_moves_in_training_and_comes_back(tmp_path):
     # Saved and read again, the network has the schedule it was trained with.
     start.load_state_dict(network.state_dict())
     assert torch.equal(start.schedule.log_snr, after)
+
+
+def test_the_schedule_saved_is_the_one_that_was_trained_with(tmp_path, monkeypatch):
+    seen, loss = [], TimeGrad.loss
+
+    def watched(self, batch, *, n, eps):
+        seen.append(self.schedule.log_snr)
+        return loss(self, batch, n=n, eps=eps)
+
+    monkeypatch.setattr(TimeGrad, "loss", watched)
+    model = MODEL._replace(schedule="learned", diffusion_steps=8, beta_end=0.5)
+    output = fit(tmp_path, train=TRAIN._replace(steps=12, steps_per_epoch=3), model=model)
+    assert torch.equal(seen[-1], output.trained_net.forecaster.schedule.log_snr)
+    assert not torch.equal(seen[-1], seen[0])
+
+
+def test_a_learned_schedule_takes_no_validation(tmp_path):
+    with pytest.raises(InputError, match="no two epochs compare"):
+        fit(tmp_path, validation=True, model=MODEL._replace(schedule="learned"))
+
+
+def test_a_checkpoint_of_other_options_is_refused_in_one_sentence(tmp_path):
+    fit(tmp_path)
+    made = estimator(tmp_path, train=TRAIN._replace(step_sampling="importance"))
+    with pytest.raises(InputError, match="other options"):
+        made.train_model([entry()], ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
+
+
+@pytest.mark.parametrize(
+    "option", [{"parameterisation": "noise"}, {"beta_end": 0.3}, {"schedule": "ve"}]
+)
+def test_weights_that_mean_something_else_are_refused(tmp_path, option):
+    predictor = estimator(tmp_path).train([entry()])
+    other = estimator(tmp_path / "other", model=MODEL._replace(**option))
+    with pytest.raises(InputError, match=next(iter(option))):
+        other.train_from(predictor, [entry()])

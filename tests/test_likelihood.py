@@ -315,3 +315,18 @@ def test_bad_arguments_are_named(num_steps, shape, message, device):
         log_likelihood(
             from_x0, linear(10, 1e-3, 0.3).to(device), x0, num_steps=num_steps, probes=probes
         )
+
+
+@oracles
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_chains_that_leave_nothing_of_the_data_have_a_likelihood(dtype):
+    schedule = make_schedule("linear", num_steps=4000, beta_start=1e-4, beta_end=0.1)
+    x0 = torch.randn(5, 3, dtype=dtype)
+
+    def unit_normal(x, level):
+        # The exact noise for N(0, 1): the chain preserves variance.
+        return predict(level.sigma * x, x, level, kind="noise")
+
+    found = log_likelihood(unit_normal, schedule, x0, num_steps=200).log_density
+    expected = torch.distributions.Normal(0.0, 1.0).log_prob(x0).sum(dim=-1).double()
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.01)

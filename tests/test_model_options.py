@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from timediff.batch import Batch, Shape
-from timediff.config import ModelConfig, SamplingConfig
-from timediff.diffusion import WEIGHTINGS
+from timediff.config import SAMPLER_OPTIONS, ModelConfig, SamplingConfig
+from timediff.diffusion import LOSSES, WEIGHTINGS
 from timediff.model import TimeGrad
+from timediff.parameterisation import PARAMETERISATIONS
 from timediff.samplers import SAMPLERS
+from timediff.scaling import SCALINGS
+from timediff.schedule import SCHEDULES
 from timediff.spacing import SPACINGS
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -195,3 +198,53 @@ def test_self_conditioning_is_trained_with_and_without_an_estimate():
     with_estimate = [bool(inputs[..., D:].any()) for inputs in asked]
     # A step with an estimate asks twice: for it, and with it.
     assert len(asked) == 12 + sum(with_estimate) and 0 < sum(with_estimate) < 12
+
+
+@pytest.mark.contracts
+def test_self_conditioned_steps_teach_every_weight(monkeypatch):
+    monkeypatch.setattr("timediff.model.SELF_CONDITIONED_SHARE", 1.0)
+    model = make(self_conditioning=True).train()
+    model.loss(windows(model), **draws(model))[0].mean().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.denoiser.parameters())
+
+
+@pytest.mark.contracts
+@pytest.mark.parametrize("denoiser", ["conv", "mlp"])
+def test_guidance_serves_any_leading_axes(denoiser):
+    model = make(denoiser=denoiser, condition_dropout=0.1)
+    cond, x = torch.randn(2, 5, SMALL.cond_size), torch.randn(2, 5, D)
+    levels, level = model.levels(model.schedule), model.schedule.points[4]
+    whole = model.conditional(cond, levels, guidance=0.5)(x, level).x0
+    for b in range(2):
+        alone = model.conditional(cond[b], levels, guidance=0.5)(x[b], level).x0
+        torch.testing.assert_close(whole[b], alone)
+
+
+@pytest.mark.invariances
+def test_a_series_that_is_never_seen_does_not_keep_a_learned_schedule_from_learning():
+    model = make(schedule="learned").train()
+    batch = windows(model)
+    batch.observed[..., 1] = False
+    model.loss(batch, **draws(model))
+    assert model.learned.square.count.sum() == 2 * (5 + T)
+
+
+@pytest.mark.contracts
+def test_the_options_of_a_sampler_are_those_it_reads():
+    for name, samplers in SAMPLER_OPTIONS.items():
+        assert set(samplers) == {s for s, sampler in SAMPLERS.items() if name in sampler.options}
+    read = {option for sampler in SAMPLERS.values() for option in sampler.options}
+    assert read == set(SAMPLER_OPTIONS) | {"variance"}
+
+
+@pytest.mark.contracts
+def test_the_options_of_the_model_are_those_there_are():
+    hints = get_type_hints(ModelConfig)
+    tied = {
+        "schedule": {*SCHEDULES, "learned"},
+        "parameterisation": set(PARAMETERISATIONS),
+        "loss": set(LOSSES),
+        "scaling": set(SCALINGS),
+    }
+    for name, known in tied.items():
+        assert set(get_args(hints[name])) == known

@@ -362,3 +362,36 @@ def test_a_device_that_is_not_there_is_named(tmp_path):
     predictor.serialize(tmp_path / "kept")
     with pytest.raises(InputError, match="device cuda is not there"):
         TimeGradPredictor.deserialize(tmp_path / "kept", device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("sampling", "said"),
+    [
+        ({"sampler": "dpm"}, "sampler is 'dpm'"),
+        ({"spacing": "logsnr"}, "spacing is 'logsnr'"),
+        ({"steps": 2.5}, "steps is 2.5"),
+        ({"steps": 99}, "only 5 steps"),
+        ({"sampler": "dpm++", "order": 4}, "order is 4"),
+        ({"sampler": "dpm++", "order": 2.0}, "order is 2.0"),
+        ({"sampler": "ddim", "eta": 1.5}, "eta is 1.5"),
+        ({"sampler": "heun", "churn": -1.0}, "churn is -1.0"),
+        ({"sampler": "langevin", "corrections": 0}, "corrections is 0"),
+        ({"sampler": "langevin", "snr": 1.0}, "snr is 1.0"),
+        ({"eta": 0.5}, "only ddim read"),
+        ({"order": 3}, r"only dpm\+\+ and sde-dpm\+\+ read"),
+        ({"guidance": 1.0}, "without condition_dropout"),
+    ],
+)
+def test_sampling_that_makes_no_sense_is_refused_at_the_call(predictor, sampling, said):
+    before = predictor.sampling
+    predictor.sampling = SamplingConfig(**sampling)
+    try:
+        with pytest.raises(InputError, match=said):
+            predictor.predict(DATA)
+    finally:
+        predictor.sampling = before
+
+
+def test_a_number_of_paths_is_a_whole_number(predictor):
+    with pytest.raises(InputError, match=r"num_samples is 2\.5"):
+        predictor.predict(DATA, 2.5)

@@ -18,7 +18,7 @@ from timediff.exponential import exponential_step, exponential_weights, multiste
 from timediff.parameterisation import PARAMETERISATIONS, Prediction, predict
 from timediff.samplers import SAMPLERS, langevin_step
 from timediff.schedule import SCHEDULES, Schedule, make_schedule
-from timediff.spacing import respace
+from timediff.spacing import SPACINGS, respace
 
 identities = pytest.mark.identities
 oracles = pytest.mark.oracles
@@ -389,7 +389,7 @@ def test_a_process_is_only_a_choice_of_units(process, name, options):
 @pytest.mark.parametrize("z", [0.05, 0.7, 4.0])
 @pytest.mark.parametrize("nodes", [[0.0], [0.0, -0.6], [0.0, -1.3, -1.9], [0.0, 0.5, -1.0, -3.0]])
 def test_weights_integrate_polynomials_exactly(nodes, z):
-    weights = exponential_weights(nodes, z)
+    weights = exponential_weights(tuple(nodes), z)
     u, of_u = np.polynomial.legendre.leggauss(40)
     u, of_u = (u + 1) / 2, of_u / 2
     for degree in range(len(nodes)):
@@ -618,3 +618,13 @@ def test_mixture_of_two_gaussians(name):
         # Var of a sample covariance of Gaussians: (c_ii c_jj + c_ij ** 2) / S.
         error = ((spread[:, None] * spread + covariance**2) / len(mine)).sqrt()
         assert ((torch.cov(mine.T) - covariance).abs() < 5 * error).all()
+
+
+@contracts
+@pytest.mark.parametrize("spacing", SPACINGS)
+@each_case
+def test_chains_that_leave_nothing_of_the_data_give_finite_samples(name, options, spacing):
+    long = make_schedule("linear", num_steps=4000, beta_start=1e-4, beta_end=0.1)
+    short = respace(long, 4, spacing=spacing)
+    x = torch.randn(6, 2, dtype=torch.float32)
+    assert sample(name, options, Mixture().denoise, short, x).isfinite().all()

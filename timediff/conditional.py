@@ -40,14 +40,17 @@ def make_network(config: ModelConfig, target_dim: int) -> Denoiser:
 
 
 class LevelTable:
-    """Embeddings of noise levels, each made once: those of the chain together when first asked for by a
-    tensor of steps, others one by one when a sampler comes by.
+    """What a network makes once and looks up after: embeddings of the empty condition and of noise levels.
+
+    Levels of the chain are embedded together when first asked for by a tensor of steps, others one by one
+    when a sampler comes by.
     """
 
     def __init__(self, network: Denoiser, schedule: Schedule, *, like: Tensor) -> None:
         self.network, self.schedule, self.like = network, schedule, like
         self.single: dict[float, Tensor] = {}
         self.chain: Tensor | None = None
+        self.free: ConditionalDenoiser | None = None
 
     def __call__(self, level: Level) -> Tensor:
         """``[..., E]`` for levels of the chain in tensors, ``[E]`` for a level in floats."""
@@ -60,6 +63,13 @@ class LevelTable:
             numbers = (self.like.new_tensor(value) for value in level)
             self.single[level.log_snr] = self.network.embed_level(Level(*numbers))
         return self.single[level.log_snr]
+
+    def unconditional(self, config: ModelConfig) -> "ConditionalDenoiser":
+        """The network under the empty condition, one row for all."""
+        if self.free is None:
+            cond = self.network.embed_condition(self.like.new_zeros(1, config.cond_size))
+            self.free = ConditionalDenoiser(self.network, config, self, cond)
+        return self.free
 
 
 class ConditionalDenoiser:

@@ -4,7 +4,7 @@ network; they import nothing heavy, so that ``--help`` and argument errors stay 
 
 import math
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from timediff.errors import InputError
 
@@ -35,7 +35,8 @@ class ModelConfig(NamedTuple):
         dilation_cycle: Dilations of the "conv" blocks are 1, 2, 4, .. repeated after this many.
         diffusion_steps: Steps N of the chain.
         schedule: Noise schedule.
-        beta_start: First variance of the schedule, where it has one to choose.
+        beta_start: First variance of the schedule, where it has one to choose (of "ve", whose largest
+            standard deviation is 50, the smallest squared).
         beta_end: Last variance of the schedule, where it has one to choose.
         parameterisation: What the denoiser's output stands for.
         variance: Variance of the reverse steps: the posterior's ("small"), beta ("large"), or learned
@@ -145,6 +146,16 @@ class SamplingConfig(NamedTuple):
     corrections: int = 1
     snr: float | None = None
     guidance: float = 0.0
+
+
+#: Options of `SamplingConfig` that only some samplers read.
+SAMPLER_OPTIONS = {
+    "eta": ("ddim",),
+    "order": ("dpm++", "sde-dpm++"),
+    "churn": ("heun",),
+    "corrections": ("langevin", "predictor-corrector"),
+    "snr": ("langevin", "predictor-corrector"),
+}
 
 
 class Preset(NamedTuple):
@@ -276,6 +287,23 @@ def check_options(
 
 def check_sampling(sampling: SamplingConfig, model: ModelConfig) -> None:
     """Raises `InputError` if these options make no sense, or not for this model."""
+    for name in ("sampler", "spacing"):
+        choices = get_args(SamplingConfig.__annotations__[name])
+        if getattr(sampling, name) not in choices:
+            raise InputError(
+                f"{name} is {getattr(sampling, name)!r}; it must be one of {', '.join(choices)}"
+            )
+    for name in ("steps", "order", "corrections"):
+        value = getattr(sampling, name)
+        if not (isinstance(value, int) or (name == "steps" and value is None)):
+            raise InputError(f"{name} is {value!r}; it must be a whole number")
+    for name, samplers in SAMPLER_OPTIONS.items():
+        default = SamplingConfig._field_defaults[name]
+        if getattr(sampling, name) != default and sampling.sampler not in samplers:
+            raise InputError(
+                f"{name} is {getattr(sampling, name)}, which only {' and '.join(samplers)} read; leave it "
+                f"out for {sampling.sampler}"
+            )
     if sampling.steps is not None and not 0 < sampling.steps < math.inf:
         raise InputError(f"sampling steps is {sampling.steps}; it must be positive")
     if sampling.steps is not None and sampling.steps > model.diffusion_steps:

@@ -101,9 +101,16 @@ class ConvDenoiser(Denoiser):
         self.floats_per_row = 2 * channels * (layers + 4) * (target_dim + 4)
 
     def embed_level(self, level: Level) -> Tensor:
-        # The sinusoids are a function of n, not a table, so any N will do. The authors count from 0.
-        phase = (level.n - 1)[..., None] * self.frequencies  # [..., 16]
-        return self.level(torch.cat([phase.sin(), phase.cos()], dim=-1))
+        # The authors count from 0. The sinusoids are a function of n, not a table, so any N will do, but many
+        # turn more than once from one step to the next: between two steps their mixture is what was learned.
+        n = (level.n - 1).to(self.frequencies.dtype)
+        before = n.floor()
+        share = (n - before)[..., None]
+        return self.level(torch.lerp(self._waves(before), self._waves(before + 1), share))
+
+    def _waves(self, n: Tensor) -> Tensor:
+        phase = n[..., None] * self.frequencies  # [..., 16]
+        return torch.cat([phase.sin(), phase.cos()], dim=-1)
 
     def embed_condition(self, cond: Tensor) -> Tensor:
         wide = self.condition(cond)[..., self.wrap]  # [..., D + 4]

@@ -119,14 +119,13 @@ def x0_weight(schedule: Schedule, n: Tensor) -> Tensor:
 
 
 def v_weight(schedule: Schedule, n: Tensor) -> Tensor:
-    r""":math:`(\alpha^2 + \sigma^2)^2 / \alpha^2`: the squared error of v, (SNR + 1) / SNR for a VP chain."""
-    alpha, sigma = schedule.alpha[n], schedule.sigma[n]
-    return ((alpha**2 + sigma**2) / alpha) ** 2
+    """(SNR + 1) / SNR: the squared error of v in VP units (Salimans & Ho 2022, section 4)."""
+    return 1 + (-schedule.log_snr[n]).exp()
 
 
 def score_weight(schedule: Schedule, n: Tensor) -> Tensor:
-    r""":math:`1 / \sigma^2`: the squared error of the score (Vincent 2011, denoising score matching)."""
-    return schedule.sigma[n] ** -2
+    """SNR + 1, in VP units the inverse of sigma^2: the squared error of the score (Vincent 2011)."""
+    return 1 + schedule.log_snr[n].exp()
 
 
 def min_snr_weight(schedule: Schedule, n: Tensor) -> Tensor:

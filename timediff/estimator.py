@@ -44,6 +44,9 @@ from timediff.windows import (
 
 logger = logging.getLogger(__name__)
 
+#: Options that say what a network's weights mean, beside those that give them their shapes.
+_MEANING = ("parameterisation", "schedule", "beta_start", "beta_end", "diffusion_steps", "scaling")
+
 #: Share of the data's variance at the end of the chain from which forecasts go visibly wrong.
 MOST_SIGNAL_LEFT = 0.1
 
@@ -201,8 +204,11 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             raise InputError(
                 "patience stops on the validation loss; give validation data, or patience 0"
             )
-        if ckpt_path is not None:
-            check_checkpoint(Path(ckpt_path))
+        if validation_data is not None and self.model.schedule == "learned":
+            raise InputError(
+                "a learned schedule moves the levels that a validation loss would be measured at, so no two "
+                "epochs compare; leave out validation data, or choose another schedule"
+            )
         warn_of_poor_dimensions(series, horizon=self.shape.horizon)
         warn_of_unused_fields(series)
         longest = max(len(one.values) for one in series)
@@ -212,6 +218,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 "give a smaller one, or 0"
             )
         module = self.create_lightning_module()
+        if ckpt_path is not None:
+            check_checkpoint(Path(ckpt_path), module)
         last = module.model.schedule.points[-1]
         left = (last.alpha / last.norm) ** 2
         if left > MOST_SIGNAL_LEFT:
@@ -303,6 +311,13 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 f"the predictor was made for {getattr(start, 'shape', 'another model')}, this estimator "
                 f"is for {self.shape}; use the same data layout and options for both"
             )
+        for name in _MEANING:
+            theirs, ours = getattr(start.config, name), getattr(self.model, name)
+            if theirs != ours:
+                raise InputError(
+                    f"the predictor was trained with {name} {theirs}, this estimator has {ours}; its weights "
+                    "mean something else then: use the same"
+                )
         try:
             for model in models:
                 model.load_state_dict(start.state_dict())

@@ -65,7 +65,9 @@ def run(options: Options) -> dict[str, Any]:
             _draw(options, data, np.asarray(paths[0][-1]), naive)
             if options.nll:
                 terms = [result["nll"]["terms"] for result in results]
-                figure = bound_figure(np.asarray(terms), title=f"{data.name}: variational bound")
+                figure = bound_figure(
+                    np.asarray(terms, dtype=float), title=f"{data.name}: variational bound"
+                )
                 save_figure(figure, out / "nll.png")
     return record
 
@@ -91,6 +93,18 @@ def _check(options: Options, data: Dataset) -> None:
             f"{data.name} has {max(train, 0)} training steps left for a horizon of "
             f"{data.prediction_length}, so there is no window to train on; "
             "give more data or fewer --validation-windows"
+        )
+    if options.nll and all(
+        np.isnan(one).any() for one in split(data.test, data.prediction_length)[1]
+    ):
+        raise InputError(
+            f"every test window of {data.name} has missing targets, so there is no likelihood to report; "
+            "leave out --nll"
+        )
+    if options.validation_windows and options.model.schedule == "learned":
+        raise InputError(
+            "a learned schedule has no validation loss that compares between epochs; leave out "
+            "--validation-windows, or choose another schedule"
         )
 
 
@@ -170,7 +184,7 @@ def _run_seed(options: Options, data: Dataset, seed: int, device: str) -> dict[s
     folder = _folder(options, seed)
     finished = folder / "result.json"
     if finished.is_file():
-        return json.loads(finished.read_text())
+        return _with_density(options, data, json.loads(finished.read_text()))
     if len(options.seeds) > 1:
         print(f"seed {seed}", file=sys.stderr)
     known, truth = split(data.test, data.prediction_length)
@@ -196,10 +210,22 @@ def _run_seed(options: Options, data: Dataset, seed: int, device: str) -> dict[s
         "shape": network.shape._asdict(),
         "history": output.trained_net.history,
     }
-    if options.nll:
-        result["nll"] = _density(data, predictor, seed)
     write_text(finished, json.dumps(plain(result), indent=1) + "\n")
-    return result
+    return _with_density(options, data, result)
+
+
+def _with_density(options: Options, data: Dataset, result: dict[str, Any]) -> dict[str, Any]:
+    """The result of a seed with its likelihood, from the trained predictor, if it is asked for."""
+    if not options.nll:
+        return result
+    folder = _folder(options, result["seed"])
+    file = folder / "nll.json"
+    if not file.is_file():
+        device = _device(options.device)
+        predictor = TimeGradPredictor.deserialize(folder / "predictor", device=device)
+        found = _density(data, predictor, result["seed"])
+        write_text(file, json.dumps(plain(found), indent=1) + "\n")
+    return {**result, "nll": json.loads(file.read_text())}
 
 
 def _density(data: Dataset, predictor: TimeGradPredictor, seed: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ Sources: Lu et al. (2022), arXiv:2211.01095; Hochbruck & Ostermann (2010), Acta 
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from torch import Tensor
@@ -70,7 +71,7 @@ def exponential_step(
     if end.sigma == 0:
         return end.alpha * estimates[0][1]
     twice_h = end.log_snr - start.log_snr
-    nodes = [(log_snr - start.log_snr) / twice_h for log_snr, _ in estimates]
+    nodes = tuple((log_snr - start.log_snr) / twice_h for log_snr, _ in estimates)
     out = (end.sigma / start.sigma) * math.exp(-(rate - 1) * twice_h / 2) * x
     weights = exponential_weights(nodes, rate * twice_h / 2)
     for weight, (_, x0) in zip(weights, estimates, strict=True):
@@ -78,7 +79,8 @@ def exponential_step(
     return out
 
 
-def exponential_weights(nodes: Sequence[float], z: float) -> list[float]:
+@lru_cache(maxsize=4096)
+def exponential_weights(nodes: tuple[float, ...], z: float) -> tuple[float, ...]:
     r"""Weights :math:`w_j` of the values of a polynomial p at ``nodes`` in its integral over a step.
 
     .. math:: \sum_j w_j\, p(r_j) = \int_0^1 z\, e^{-z(1-u)}\, p(u)\, du, \qquad
@@ -89,7 +91,7 @@ def exponential_weights(nodes: Sequence[float], z: float) -> list[float]:
     moments = [-math.expm1(-z)]
     for i in range(1, len(nodes)):
         moments.append(1 - i / z * moments[-1])
-    return np.linalg.solve(np.vander(nodes, increasing=True).T, moments).tolist()
+    return tuple(np.linalg.solve(np.vander(nodes, increasing=True).T, moments).tolist())
 
 
 def require(name: str, value: float, low: float, high: float) -> None:

@@ -61,6 +61,13 @@ class TimeGradModule(pl.LightningModule):
         # One seed per epoch: a run resumed from an epoch's checkpoint repeats what would have come.
         mixed = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank])
         torch.manual_seed(int(mixed.generate_state(1)[0]))
+        # Before an epoch and not after it: what is saved is what was trained.
+        if self.current_epoch:
+            self.model.reschedule(move=True)
+            if self.average is not None and self.average.learned is not None:
+                assert self.model.learned is not None
+                self.average.learned.load_state_dict(self.model.learned.state_dict())
+                self.average.reschedule()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         shape = batch.features.shape[:2]
@@ -75,7 +82,7 @@ class TimeGradModule(pl.LightningModule):
         if self.steps is not None:
             known = observed.any(dim=-1)
             own = (error.detach() * observed).sum(dim=-1) / observed.sum(dim=-1).clamp(min=1)
-            self.steps.update(n[known], own[known])
+            self.steps.update(n, torch.where(known, own, torch.nan))
             error = weight[..., None] * error
         loss = _observed_mean(error, observed)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(n))
@@ -109,11 +116,6 @@ class TimeGradModule(pl.LightningModule):
         self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.target))
 
     def on_train_epoch_end(self) -> None:
-        self.model.reschedule(move=True)
-        if self.average is not None and self.average.learned is not None:
-            assert self.model.learned is not None
-            self.average.learned.load_state_dict(self.model.learned.state_dict())
-            self.average.reschedule()
         logged = self.trainer.callback_metrics
         losses = {
             name: float(logged[name]) for name in ("train_loss", "val_loss") if name in logged
@@ -219,8 +221,8 @@ def interruptible() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-def check_checkpoint(path: Path) -> None:
-    """Raises `InputError` unless the file is a checkpoint that training can go on from."""
+def check_checkpoint(path: Path, module: TimeGradModule) -> None:
+    """Raises `InputError` unless the file is a checkpoint that training of this module can go on from."""
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}; give the path of a last.ckpt")
     try:
@@ -231,4 +233,13 @@ def check_checkpoint(path: Path) -> None:
     if missing:
         raise InputError(
             f"{path} holds no {', '.join(sorted(missing))}; give the path of a last.ckpt"
+        )
+    shapes, found = (
+        {name: tuple(value.shape) for name, value in state.items()}
+        for state in (module.state_dict(), content["state_dict"])
+    )
+    if shapes != found:
+        differing = sorted(k for k in shapes | found if shapes.get(k) != found.get(k))
+        raise InputError(
+            f"{path} is of a training with other options (its {differing[0]} differs); give the same"
         )

@@ -138,18 +138,16 @@ class TimeGrad(nn.Module):
         if self.training and config.condition_dropout:
             kept = torch.rand(cond.shape[:-1], device=cond.device) >= config.condition_dropout
             cond = cond * kept[..., None]
-        denoiser = self.bind(cond, self.levels(schedule))
         xn, level = add_noise(schedule, taught.x0, n, eps), schedule.level(n)
         previous = None
         if config.self_conditioning and self.training and torch.rand(()) < SELF_CONDITIONED_SHARE:
             with torch.no_grad():
-                previous = denoiser(xn, level).x0
-        prediction = denoiser(xn, level, previous)
+                previous = self.bind(cond, self.levels(schedule))(xn, level).x0
+        prediction = self.bind(cond, self.levels(schedule))(xn, level, previous)
         if self.training and self.learned is not None:
-            # Statistics like those of a batch norm; rows with a gap are passed over.
-            squared = (eps - prediction.eps.detach()).square()
-            squared = torch.where(taught.observed, squared, torch.nan).sum(dim=-1)
-            self.learned.update(n, squared)
+            # Statistics like those of a batch norm; NaN, and passed over, where nothing is observed.
+            squared = (eps - prediction.eps.detach()).square() * taught.observed
+            self.learned.update(n, squared.sum(dim=-1) / taught.observed.sum(dim=-1))
         error = noise_loss(
             schedule, prediction, n, eps, loss=config.loss, weighting=config.weighting
         )
@@ -205,9 +203,7 @@ class TimeGrad(nn.Module):
         own = self.bind(cond, levels)
         denoiser: Callable[..., Prediction] = own
         if guidance:
-            # One row stands for all: without a condition they are alike.
-            free = self.bind(torch.zeros_like(cond[:1]), levels)
-            denoiser = guided_by(own, free, scale=guidance)
+            denoiser = guided_by(own, levels.unconditional(self.config), scale=guidance)
         return SelfConditioned(denoiser) if self.config.self_conditioning else denoiser
 
     def bind(self, cond: Tensor, levels: LevelTable) -> ConditionalDenoiser:

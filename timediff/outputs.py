@@ -95,7 +95,6 @@ def _settings(options: Options, data: Dataset) -> dict[str, Any]:
         "model": options.model._asdict(),
         "train": options.train._asdict(),
         "sampling": options.sampling._asdict(),
-        "nll": options.nll,
     }
 
 

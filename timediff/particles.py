@@ -45,6 +45,7 @@ proposals); Del Moral, Doucet & Jasra (2006), JRSS B 68 (samplers on extended sp
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -113,6 +114,7 @@ def systematic(log_weights: Tensor, u: float, *, size: int | None = None) -> Ten
     return torch.searchsorted(below / below[-1], places.clamp(max=1 - 2**-53), right=True)
 
 
+@lru_cache(maxsize=8)
 def lookahead(schedule: Schedule, *, variance: str) -> tuple[list[float], list[float]]:
     r"""Slope and variance of the model's law of unit clean data given :math:`x_n`, ``[N + 1]`` each.
 

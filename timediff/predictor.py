@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,9 @@ class TimeGradPredictor(PyTorchPredictor):
         """
         check_sampling(self.sampling, self.prediction_net.config)
         num_samples = 100 if num_samples is None else num_samples
+        for name, count in (("num_samples", num_samples), ("num_particles", num_particles)):
+            if not isinstance(count, Integral):
+                raise InputError(f"{name} is {count!r}; it must be a whole number")
         if num_samples < 1:
             raise InputError(f"num_samples is {num_samples}; it must be at least 1")
         given = None
@@ -226,8 +230,7 @@ class TimeGradPredictor(PyTorchPredictor):
         """
         model: TimeGrad = self.prediction_net
         model.eval()
-        series = [one for batch in self._batches(dataset) for one in batch]
-        data = WindowData(series, model.shape)
+        data, series = self._with_future(dataset)
         batch = data.windows(data.ends)
         if len(data.ends) < len(series) or not bool(complete(batch, model=model).all()):
             raise InputError(
@@ -254,8 +257,7 @@ class TimeGradPredictor(PyTorchPredictor):
         """
         model: TimeGrad = self.prediction_net
         model.eval()
-        series = [one for batch in self._batches(dataset) for one in batch]
-        data = WindowData(series, model.shape)
+        data, series = self._with_future(dataset)
         generator = torch.Generator().manual_seed(_mix(seed, len(series)))
         found = []
         with progress_bar("likelihood", total=len(data.ends), shown=progress) as bar:
@@ -272,6 +274,12 @@ class TimeGradPredictor(PyTorchPredictor):
         return Density(*(torch.cat(parts, dim=-1) for parts in zip(*found, strict=True))), len(
             series
         ) - len(found)
+
+    def _with_future(self, dataset: Iterable[Mapping[str, Any]]) -> tuple[WindowData, list[Series]]:
+        series = [one for batch in self._batches(dataset) for one in batch]
+        if not series:
+            raise InputError("the dataset holds no series; give entries with their future")
+        return WindowData(series, self.prediction_net.shape), series
 
     def _batches(self, dataset: Iterable[Mapping[str, Any]]) -> Iterator[list[Series]]:
         batch: list[Series] = []

@@ -3,7 +3,7 @@ r"""Samplers: from noise at the last level of a schedule back to data at its fir
 Every sampler is a function ``name(denoiser, schedule, x, noise, *, options) -> x0`` listed in `SAMPLERS`:
 
 - ``denoiser(x, level) -> Prediction``, all that is seen of the network, with ``level`` in floats;
-- ``schedule``, the chain to walk, already respaced (`timediff.schedule.respace`);
+- ``schedule``, the chain to walk, already respaced (`timediff.spacing.respace`);
 - ``x``, the start at level N, ``[..., D]``: standard normal noise times ``schedule.prior_std``;
 - ``noise()``, the next standard normal tensor like ``x``. Randomness is the caller's.
 
@@ -91,7 +91,10 @@ def ddim(
     for n in range(schedule.num_steps, 0, -1):
         prediction = denoiser(x, schedule.points[n])
         end, variance = schedule.points[n - 1], eta**2 * schedule.floats["posterior_variance"][n]
-        x = end.alpha * prediction.x0 + math.sqrt(end.sigma**2 - variance) * prediction.eps
+        x = (
+            end.alpha * prediction.x0
+            + math.sqrt(max(end.sigma**2 - variance, 0.0)) * prediction.eps
+        )
         if variance > 0:
             x = x + math.sqrt(variance) * noise()
     return x
@@ -133,24 +136,26 @@ def heun(
     gamma = min(churn / schedule.num_steps, math.sqrt(2) - 1)
     for n in range(schedule.num_steps, 0, -1):
         start, end = schedule.points[n], schedule.points[n - 1]
-        y = x / start.alpha
         if gamma > 0 and n < schedule.num_steps:
             raised = start.log_snr - 2 * math.log1p(gamma)
             raised_to = schedule.at(max(raised, schedule.points[-1].log_snr))
-            y = y + math.sqrt(_rho(raised_to) ** 2 - _rho(start) ** 2) * noise()
+            kept, added = _units(start, raised_to)
+            x = kept * x + math.sqrt(added * (raised_to.sigma + kept * start.sigma)) * noise()
             start = raised_to
-        step = _rho(end) - _rho(start)
-        slope = denoiser(start.alpha * y, start).eps
-        guess = y + step * slope
+        kept, step = _units(start, end)
+        slope = denoiser(x, start).eps
+        guess = kept * x + step * slope
         if end.sigma > 0:
-            slope = 0.5 * (slope + denoiser(end.alpha * guess, end).eps)
-            guess = y + step * slope
-        x = end.alpha * guess
+            slope = 0.5 * (slope + denoiser(guess, end).eps)
+            guess = kept * x + step * slope
+        x = guess
     return x
 
 
-def _rho(level: Level) -> float:
-    return level.sigma / level.alpha
+def _units(start: Level, end: Level) -> tuple[float, float]:
+    r""":math:`\alpha_t / \alpha_s` and :math:`\alpha_t (\rho_t - \rho_s)`; y itself may overflow."""
+    kept = end.alpha / start.alpha
+    return kept, end.sigma - kept * start.sigma
 
 
 def langevin(

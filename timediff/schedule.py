@@ -111,6 +111,8 @@ class Schedule(nn.Module):
         columns = (*(self.floats[name] for name in ("log_snr", "alpha", "sigma")), steps.tolist())
         #: Every level in floats.
         self.points = tuple(Level(*row) for row in zip(*columns, strict=True))
+        #: Points with noise, between which `at` finds its levels: those of the long chain for a short one.
+        self.noisy = tuple(point for point in self.points if point.log_snr < math.inf)
         #: Whether alpha^2 + sigma^2 is 1 at every level.
         self.preserves_variance = all(abs(point.norm - 1) < 1e-9 for point in self.points)
 
@@ -134,7 +136,7 @@ class Schedule(nn.Module):
         """
         if log_snr == math.inf:
             return self.points[0]
-        points = [point for point in self.points if point.log_snr < math.inf]
+        points = self.noisy
         i = bisect_left(points, -log_snr, key=lambda point: -point.log_snr)
         i = min(max(i, 1), len(points) - 1)
         if len(points) == 1:

@@ -61,4 +61,5 @@ def respace(schedule: Schedule, num_steps: int, *, spacing: str = "uniform") -> 
         torch.tensor(norm, dtype=torch.float64),
         steps=torch.tensor([int(p.n) for p in points]),
     )
+    short.noisy = schedule.noisy
     return short.to(schedule.beta.device)

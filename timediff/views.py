@@ -136,6 +136,7 @@ def cut(schedule: Schedule, n: int) -> Schedule:
         for name in ("log_snr", "norm")
     )
     short = Schedule(log_snr, norm, steps=schedule.steps[: n + 1].cpu())
+    short.noisy = schedule.noisy
     return short.to(schedule.beta.device)
 
 

@@ -258,7 +258,7 @@ class LastWindows:
         return -(-len(self.data.ends) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for starts in self.data.ends.split(self.batch_size):
+        for starts in self.data.ends.split(self.batch_size) if len(self.data.ends) else ():
             yield self.data.windows(starts)
 
 
