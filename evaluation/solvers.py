@@ -129,7 +129,7 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
                     lw=1.5,
                     label=solver,
                 )
-            axes.set(xscale="log", ylim=(0.97 * best, 2 * best), title=f"{name}: {title}")
+            axes.set(xscale="log", ylim=(0.97 * best, 1.45 * best), title=f"{name}: {title}")
             axes.set_xticks(CALLS, [str(calls) for calls in CALLS], minor=False)
             axes.set_xticks([], minor=True)
             axes.set_xlabel("calls of the network per time step")

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from timediff.config import PRESETS
-from timediff.record import TITLES
+from timediff.record import NLL_TITLES, TITLES
 
 HERE = Path(__file__).resolve().parent
+FACTOR_SCORES = ("mean_wquantile_loss_sum", "energy_score", "nd", "coverage_90")
 README, DETAILS = HERE.parent / "README.md", HERE / "README.md"
 
 
@@ -115,6 +116,9 @@ def details(records: list[dict[str, Any]]) -> str:
                     number(theirs),
                 ]
             )
+        for name in ("bound", "nll") if "nll" in record else ():
+            each = [number(result["nll"]["scores"][name]) for result in record["per_seed"]]
+            rows.append([NLL_TITLES[name], number(record["nll"][name]), *each, "-"])
         hardware, seconds = record["hardware"], record["seconds"]
         parts.append(
             f"### {record['folder']}\n\n"
@@ -132,7 +136,7 @@ def details(records: list[dict[str, Any]]) -> str:
 def differences() -> str:
     """Every option in which the presets differ."""
     rows = [["option", "default", "paper"]]
-    for part in ("model", "train"):
+    for part in ("model", "train", "sampling"):
         ours, paper = getattr(PRESETS["default"], part), getattr(PRESETS["paper"], part)
         rows += [
             [f"`{part}.{name}`", str(getattr(ours, name)), str(getattr(paper, name))]
@@ -140,6 +144,47 @@ def differences() -> str:
             if getattr(ours, name) != getattr(paper, name)
         ]
     return table(rows)
+
+
+def factors() -> str:
+    """Scores of every variant of `factors.py`, and what became of the best."""
+    record = json.loads((HERE / "results" / "factors.json").read_text())
+    parts = []
+    for windows in ("validation", "test"):
+        for dataset, variants in record[windows].items():
+            rows = [["", *(f"{TITLES[name]}" for name in FACTOR_SCORES), "margin"]]
+            base = variants["default"][FACTOR_SCORES[0]]
+            for name, scores in variants.items():
+                cells = [f"{scores[s]['mean']:.4f} ± {scores[s]['se']:.4f}" for s in FACTOR_SCORES]
+                own = scores[FACTOR_SCORES[0]]
+                error = (own["se"] ** 2 + base["se"] ** 2) ** 0.5
+                margin = (
+                    "-" if name == "default" else f"{(base['mean'] - own['mean']) / error:+.1f}"
+                )
+                rows.append([name, *cells, margin])
+            parts.append(f"{dataset}, {windows} windows:\n\n{table(rows)}")
+    best = ", ".join(record["combination"]) or "the default itself"
+    parts.append(
+        f"{record['steps']} steps, {record['validation_windows']} validation windows, three seeds "
+        "(± standard error); the margin is the default's CRPS_sum less the variant's, in standard errors of "
+        f"the difference. Best together on the validation windows: {best}."
+    )
+    return "\n\n".join(parts)
+
+
+def solvers() -> str:
+    """CRPS_sum of every sampler by its network calls."""
+    record = json.loads((HERE / "results" / "solvers.json").read_text())
+    parts = []
+    for dataset, found in record["results"].items():
+        for score in ("mean_wquantile_loss_sum", "energy_score"):
+            budgets = record["budgets"]
+            rows = [[TITLES[score], *(str(calls) for calls in budgets)]]
+            for solver in dict.fromkeys(row["solver"] for row in found):
+                own = {row["budget"]: row[score] for row in found if row["solver"] == solver}
+                rows.append([solver, *(number(own.get(calls)) for calls in budgets)])
+            parts.append(f"{dataset}, by calls of the network per time step:\n\n{table(rows)}")
+    return "\n\n".join(parts)
 
 
 def filled(text: str, name: str, content: str) -> str:
@@ -157,7 +202,7 @@ def main() -> int:
     records = read_records(HERE / "results")
     wanted = {
         README: {"results": summary(records), "differences": differences()},
-        DETAILS: {"details": details(records)},
+        DETAILS: {"details": details(records), "factors": factors(), "solvers": solvers()},
     }
     stale = []
     for path, parts in wanted.items():
