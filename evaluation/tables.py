@@ -183,7 +183,10 @@ def solvers() -> str:
             for solver in dict.fromkeys(row["solver"] for row in found):
                 own = {row["budget"]: row[score] for row in found if row["solver"] == solver}
                 rows.append([solver, *(number(own.get(calls)) for calls in budgets)])
-            parts.append(f"{dataset}, by calls of the network per time step:\n\n{table(rows)}")
+            parts.append(
+                f"{dataset}, by the most calls of the network per time step (heun and predictor-corrector "
+                f"make an odd number, one fewer than an even budget):\n\n{table(rows)}"
+            )
     return "\n\n".join(parts)
 
 

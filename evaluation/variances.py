@@ -4,7 +4,7 @@ python evaluation/variances.py [--out evaluation/results/variances.png]
 
 For linear and cosine chains of several lengths; the numbers behind the curves go to a JSON file of the same
 name. The linear chains have the betas of Ho et al. (2020) scaled by 1000 / N, so that all of them end in the
-same noise. Source: Nichol & Dhariwal (2021), arXiv:2102.09672, figure 2.
+same noise. Source: Nichol & Dhariwal (2021), arXiv:2102.09672, figure 1.
 """
 
 import argparse

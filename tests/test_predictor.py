@@ -62,11 +62,11 @@ def test_paths_do_not_depend_on_how_many_are_drawn_at_a_time(predictor, batch_si
 
 
 def test_the_memory_given_really_splits_the_paths(predictor, monkeypatch):
-    sizes, sample = [], TimeGrad.sample
+    sizes, draw = [], TimeGrad.draw
     monkeypatch.setattr(
         TimeGrad,
-        "sample",
-        lambda *args, **options: sample(*args, **options | {"on_step": sizes.append}),
+        "draw",
+        lambda *args, **options: draw(*args, **options | {"on_step": sizes.append}),
     )
     paths(remade(predictor, memory=1), DATA[:2], num_samples=60)
     assert sizes == [PATHS_PER_STREAM] * (2 * 3 * HORIZON)

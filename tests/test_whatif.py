@@ -1,5 +1,7 @@
 """What-if forecasts: given values come back, and the rest follows the exact conditional law."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,19 @@ class Total(nn.Module):
         h = shown if state is None else shown + state[0][:, None]
         return h, h[:, -1][None]
 
+    def decoder(self, scaled, features, *, lags):
+        return TotalDecoder(scaled)
+
+
+class TotalDecoder(NamedTuple):
+    """The same step by step."""
+
+    scaled: Any
+
+    def step(self, rows, drawn, state, t):
+        h = state[0] + (drawn[t - 1] if t else self.scaled[rows, -1])
+        return h, h[None]
+
 
 #: Pulls the sum of the past back, the more so across dimensions.
 PULL = np.array([[-0.4, 0.1], [0.2, -0.3]])
@@ -96,7 +111,7 @@ def path_law(model, batch, known, *, pull, covariance):
     cycle = model.shape.difference
     start = past.start[0].numpy() if cycle else None
     changes, values = [], []  # each a mean and its dependence on the noise, [D, 1 + T * D]
-    ahead = past.scaled[0, -1].numpy()
+    ahead = past.decoder.scaled[0, -1].numpy()
     size = 1 + horizon * dim
     total = np.pad(total[:, None], ((0, 0), (0, size - 1)))
     newest = np.pad(ahead[:, None], ((0, 0), (0, size - 1)))

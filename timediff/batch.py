@@ -56,11 +56,17 @@ def differenced(batch: Batch, lag: int) -> tuple[Tensor, Tensor]:
     return torch.where(both, target[:, lag:] - target[:, :-lag], 0.0), both
 
 
-def integrated(changes: Tensor, start: Tensor) -> Tensor:
-    """Values ``[R, T, D]`` from changes, those of the first cycle added to ``start [R, cycle, D]``."""
-    length, cycle = changes.shape[1], start.shape[1]
-    padded = F.pad(changes, (0, 0, 0, -length % cycle)).unflatten(1, (-1, cycle))
-    return (padded.cumsum(dim=1) + start[:, None]).flatten(1, 2)[:, :length]
+def integrate(changes: Tensor, start: Tensor, rows: Tensor) -> None:
+    """Changes ``[T, R, D]`` into values, in place; those of the first cycle are added to ``start``.
+
+    Args:
+        changes: Of each path.
+        start: Of each window, ``[B, cycle, D]``.
+        rows: The window of each path, ``[R]``.
+    """
+    cycle = start.shape[1]
+    for t in range(len(changes)):
+        changes[t] += start[rows, t] if t < cycle else changes[t - cycle]
 
 
 def last_observed(batch: Batch, *, cycle: int, default: Tensor) -> Tensor:

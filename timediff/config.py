@@ -133,6 +133,8 @@ class SamplingConfig(NamedTuple):
         snr: Size of a Langevin step relative to the noise; the sampler's own when left out.
         guidance: Weight of the condition beyond its own (classifier-free guidance); needs a model trained
             with ``condition_dropout``, and doubles the network calls.
+        noise: Random numbers of a window's paths: "independent", in pairs of opposite sign ("antithetic"), or
+            spread evenly over the paths in every coordinate ("stratified").
     """
 
     sampler: Literal[
@@ -146,6 +148,7 @@ class SamplingConfig(NamedTuple):
     corrections: int = 1
     snr: float | None = None
     guidance: float = 0.0
+    noise: Literal["independent", "antithetic", "stratified"] = "independent"
 
 
 #: Options of `SamplingConfig` that only some samplers read.
@@ -287,7 +290,7 @@ def check_options(
 
 def check_sampling(sampling: SamplingConfig, model: ModelConfig) -> None:
     """Raises `InputError` if these options make no sense, or not for this model."""
-    for name in ("sampler", "spacing"):
+    for name in ("sampler", "spacing", "noise"):
         choices = get_args(SamplingConfig.__annotations__[name])
         if getattr(sampling, name) not in choices:
             raise InputError(

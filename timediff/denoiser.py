@@ -211,11 +211,18 @@ class MlpDenoiser(Denoiser):
         return self.condition(cond)
 
     def forward(self, x: Tensor, level: Tensor, cond: Tensor) -> Tensor:
-        *modulation, scale_out, shift_out = level.split(self.width, dim=-1)
-        start, *conditions = cond.split(self.width, dim=-1)
-        h = self.input(x) + start
+        rows = x.reshape(-1, x.shape[-1])
+        parts = level.reshape(-1, level.shape[-1]).split(self.width, dim=-1)  # [B' or 1, W] each
+        start, *conditions = cond.reshape(-1, cond.shape[-1]).split(self.width, dim=-1)
+        h = torch.addmm(start + self.input.bias, rows, self.input.weight.t())
         for i, (first, second) in enumerate(zip(self.first, self.second, strict=True)):
-            scale, shift = modulation[2 * i : 2 * i + 2]
-            y = F.layer_norm(h, (self.width,)) * (1 + scale) + (shift + conditions[i])
+            y = self._norm(h, *parts[2 * i : 2 * i + 2]) + conditions[i]
             h = h + second(F.silu(first(y)))
-        return self.output(F.layer_norm(h, (self.width,)) * (1 + scale_out) + shift_out)
+        out = self.output(self._norm(h, *parts[-2:]))
+        return out.reshape(*x.shape[:-1], -1)
+
+    def _norm(self, h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        if len(scale) == 1:
+            # One level for all rows, as in sampling: torch's own affine layer norm saves two passes.
+            return F.layer_norm(h, (self.width,), 1 + scale[0], shift[0])
+        return torch.addcmul(shift, F.layer_norm(h, (self.width,)), 1 + scale)

@@ -64,9 +64,11 @@ def run(options: Options) -> dict[str, Any]:
             write_forecasts(options, data, paths)
             _draw(options, data, np.asarray(paths[0][-1]), naive)
             if options.nll:
-                terms = [result["nll"]["terms"] for result in results]
+                found = [result["nll"] for result in results]
                 figure = bound_figure(
-                    np.asarray(terms, dtype=float), title=f"{data.name}: variational bound"
+                    np.asarray([one["terms"] for one in found], dtype=float),
+                    log_scale=np.asarray([one["log_scale"] for one in found]),
+                    title=f"{data.name}: variational bound",
                 )
                 save_figure(figure, out / "nll.png")
     return record

@@ -9,21 +9,21 @@ after another, each path fed back its own draws.
 Source: Rasul et al. (2021), arXiv:2101.12072.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from timediff.batch import Batch, Shape, differenced, integrated, last_observed
+from timediff.batch import Batch, Shape, differenced, integrate, last_observed
 from timediff.bound import hybrid_term
 from timediff.conditional import ConditionalDenoiser, LevelTable, guided_by, make_network
 from timediff.config import ModelConfig, SamplingConfig
 from timediff.diffusion import Denoiser, add_noise, noise_loss
-from timediff.encoder import Encoder, State, lagged, map_state
+from timediff.encoder import Decoder, Encoder, State, lagged, map_state
 from timediff.learned_schedule import LearnedSchedule
-from timediff.noise import NOISE_BLOCK, PATHS_PER_STREAM, NoiseStreams
+from timediff.noise import PATHS_PER_STREAM, NoiseStreams, noise_workers, steps_at_a_time
 from timediff.parameterisation import Prediction
 from timediff.samplers import SAMPLERS
 from timediff.scaling import SCALINGS
@@ -55,16 +55,14 @@ class Past(NamedTuple):
     """Windows as the model sees them before it draws their first step.
 
     Attributes:
-        scaled: Values or changes in scaled units, ``[B, P, D]``; 0 where they are not known.
-        features: As in `Batch`.
+        decoder: The encoder, with all it needs to know of them.
         state: The encoder's, after the context.
         loc: What scaled 0 stands for, ``[B, 1, D]``.
         scale: Data units of one scaled unit, ``[B, 1, D]``.
         start: What the changes of the first cycle are added to, ``[B, cycle, D]``; None for values.
     """
 
-    scaled: Tensor
-    features: Tensor
+    decoder: Decoder
     state: State
     loc: Tensor
     scale: Tensor
@@ -173,21 +171,19 @@ class TimeGrad(nn.Module):
         context, cycle = self.shape.context_length, self.shape.difference
         lags = lagged(scaled, self.shape.lags, length=context)
         _, state = self.encoder(lags, batch.features[:, :context])
+        horizon = batch.features[:, context:]
+        decoder = self.encoder.decoder(scaled, horizon, lags=self.shape.lags)
         start = last_observed(batch, cycle=cycle, default=self.training_level) if cycle else None
-        return Past(scaled, batch.features, state, loc, scale, start)
+        return Past(decoder, state, loc, scale, start)
 
     def advance(
         self, past: Past, rows: Tensor, drawn: Tensor, state: State, t: int
     ) -> tuple[Tensor, State]:
-        """Conditions ``[R, cond_size]`` of step t of the scaled paths ``drawn [R, T, D]`` of the windows
+        """Conditions ``[R, cond_size]`` of step t of the scaled paths ``drawn [T, R, D]`` of the windows
         ``rows``, and the state after it.
         """
-        # A lag reaches into the path itself or, further back, into the past its window shares.
-        lags = [drawn[:, t - k] if k <= t else past.scaled[rows, t - k] for k in self.shape.lags]
-        known = torch.stack(lags, dim=-1)[:, None]  # [R, 1, D, L]
-        features = past.features[rows, self.shape.context_length + t, None]
-        h, state = self.encoder(known, features, state)
-        return self.condition(h[:, 0]), state
+        h, state = past.decoder.step(rows, drawn, state, t)
+        return self.condition(h), state
 
     def walk(self, sampling: SamplingConfig) -> Schedule:
         """The steps of the chain that a sampler takes."""
@@ -211,8 +207,12 @@ class TimeGrad(nn.Module):
         embedded = self.denoiser.embed_condition(cond)
         return ConditionalDenoiser(self.denoiser, self.config, levels, embedded)
 
+    def sample(self, batch: Batch, **options: Any) -> Tensor:
+        """All that `draw` gives, ``[B, S, T, D]``; same arguments."""
+        return torch.stack(list(self.draw(batch, **options)))
+
     @torch.no_grad()
-    def sample(
+    def draw(
         self,
         batch: Batch,
         *,
@@ -221,8 +221,8 @@ class TimeGrad(nn.Module):
         sampling: SamplingConfig = SamplingConfig(),  # noqa: B008 (immutable)
         memory: float = 512e6,
         on_step: Callable[[int], None] = lambda steps: None,
-    ) -> Tensor:
-        """Joint sample paths of the steps after the past, ``[B, S, T, D]`` on the CPU.
+    ) -> Iterator[Tensor]:
+        """Joint sample paths of the steps after the past, ``[S, T, D]`` on the CPU, window by window.
 
         Args:
             batch: Windows without a future.
@@ -230,39 +230,59 @@ class TimeGrad(nn.Module):
             seeds: One per window. A window's paths are a function of its past and its seed, whatever
                 else is in the batch and however the paths are split into chunks.
             sampling: How they are drawn.
-            memory: Bytes that the paths of one chunk may take at a time; see `bytes_per_path`.
+            memory: Bytes that the paths of one chunk may take at a time, by `bytes_per_path`.
             on_step: Told after every time step of a chunk how many paths advanced by one.
         """
         past, walked, levels = self.encode(batch), self.walk(sampling), self.levels(self.schedule)
-        run = partial(SAMPLERS[sampling.sampler].run, **self._options(sampling))
         blocks = -(-num_samples // PATHS_PER_STREAM)
-        streams = [(window, block) for window in range(len(past.scaled)) for block in range(blocks)]
+        streams = [(window, block) for window in range(len(seeds)) for block in range(blocks)]
         per_chunk = max(1, int(memory // (self.bytes_per_path() * PATHS_PER_STREAM)))
-        per_chunk = min(per_chunk, len(streams))
-        size = (self.shape.horizon, self.shape.target_dim)
-        paths = torch.empty(len(streams), PATHS_PER_STREAM, *size)
-        for first in range(0, len(streams), per_chunk):
-            chunk = streams[first : first + per_chunk]
-            rows = torch.tensor([w for w, _ in chunk], device=past.scaled.device)
-            rows = rows.repeat_interleave(PATHS_PER_STREAM)
-            noise = NoiseStreams([(seeds[w], block) for w, block in chunk], like=past.scaled)
-            drawn = past.scaled.new_empty(len(rows), *size)
-            state = map_state(past.state, rows)
-            for t in range(self.shape.horizon):
-                cond, state = self.advance(past, rows, drawn, state, t)
-                denoiser = self.conditional(cond, levels, guidance=sampling.guidance)
-                drawn[:, t] = run(denoiser, walked, walked.prior_std * noise(), noise)
-                on_step(len(rows))
-            drawn = drawn * past.scale[rows] + past.loc[rows]
-            if past.start is not None:
-                drawn = integrated(drawn, past.start[rows])
-            paths[first : first + per_chunk] = drawn.unflatten(0, (-1, PATHS_PER_STREAM)).cpu()
-        return paths.unflatten(0, (-1, blocks)).flatten(1, 2)[:, :num_samples]
+        like = self.training_scale
+        finished: list[Tensor] = []
+        with noise_workers(like.device) as workers:
+            for first in range(0, len(streams), per_chunk):
+                chunk = streams[first : first + per_chunk]
+                rows = torch.tensor([w for w, _ in chunk], device=like.device)
+                rows = rows.repeat_interleave(PATHS_PER_STREAM)
+                keys = [(seeds[w], block) for w, block in chunk]
+                noise = NoiseStreams(keys, like=like, kind=sampling.noise, workers=workers)
+                paths = self._paths(past, rows, noise, sampling, walked, levels, on_step)
+                finished += paths.split(PATHS_PER_STREAM)
+                del noise, paths
+                while len(finished) >= blocks:
+                    yield torch.cat(finished[:blocks])[:num_samples]
+                    finished = finished[blocks:]
+
+    def _paths(
+        self,
+        past: Past,
+        rows: Tensor,
+        noise: NoiseStreams,
+        sampling: SamplingConfig,
+        walked: Schedule,
+        levels: LevelTable,
+        on_step: Callable[[int], None],
+    ) -> Tensor:
+        """A path for each of the windows ``rows [R]``, ``[R, T, D]`` on the CPU."""
+        run = partial(SAMPLERS[sampling.sampler].run, **self._options(sampling))
+        drawn = past.loc.new_empty(self.shape.horizon, len(rows), self.shape.target_dim)
+        state = map_state(past.state, rows)
+        for t in range(self.shape.horizon):
+            cond, state = self.advance(past, rows, drawn, state, t)
+            denoiser = self.conditional(cond, levels, guidance=sampling.guidance)
+            drawn[t] = run(denoiser, walked, walked.prior_std * noise(), noise)
+            on_step(len(rows))
+        # In place: with long horizons the paths are most of what a chunk takes.
+        drawn.mul_(past.scale[rows, 0]).add_(past.loc[rows, 0])
+        if past.start is not None:
+            integrate(drawn, past.start, rows)
+        return drawn.transpose(0, 1).contiguous().cpu()
 
     def bytes_per_path(self) -> int:
-        """Memory that one path takes while it is sampled."""
-        own = self.shape.horizon + NOISE_BLOCK + len(self.shape.lags) + 8
-        floats = own * self.shape.target_dim + self.denoiser.floats_per_row
+        """Memory that one path takes while it is sampled: itself twice, its noise, and the network's own."""
+        dim = self.shape.target_dim
+        own = 2 * self.shape.horizon + steps_at_a_time(dim) + 8
+        floats = own * dim + self.denoiser.floats_per_row
         return floats * self.training_scale.element_size()
 
     def network_calls(self, sampling: SamplingConfig) -> int:

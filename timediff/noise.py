@@ -1,13 +1,59 @@
 """Random numbers for sampling: every path has its own, however many are drawn at a time."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
 #: Paths that share one stream of random numbers. Streams are what chunks are made of, so the paths of
 #: a seed do not depend on how many are drawn at a time.
 PATHS_PER_STREAM = 20
-#: Noise tensors that a stream draws at a time.
-NOISE_BLOCK = 16
+#: Numbers that a stream draws at a time, and most steps they may serve: few are slow, many take memory.
+NUMBERS_AT_A_TIME, STEPS_AT_A_TIME = 8192, 16
+
+
+def independent(out: Tensor, generator: torch.Generator) -> None:
+    """Standard normal noise ``[..., P, D]``."""
+    out.normal_(generator=generator)
+
+
+def antithetic(out: Tensor, generator: torch.Generator) -> None:
+    """Standard normal noise ``[..., P, D]`` in pairs, the second path of each the first one's negative.
+
+    What is odd in the noise, like the error of a mean of nearly linear paths, cancels; what is even, like
+    that of a spread, has half as many draws.
+    Source: Hammersley & Morton (1956), Mathematical Proceedings of the Cambridge Philosophical Society 52.
+    """
+    half = torch.empty_like(out[..., ::2, :]).normal_(generator=generator)
+    out[..., ::2, :] = half
+    out[..., 1::2, :] = -half
+
+
+def stratified(out: Tensor, generator: torch.Generator) -> None:
+    r"""Standard normal noise ``[..., P, D]``, in every coordinate one path in each of P equal shares.
+
+    .. math:: z_p = \Phi^{-1}\Big(\frac{\pi(p) + u_p}{P}\Big)
+
+    with a random permutation for each coordinate: a Latin hypercube, the simplest randomised quasi-Monte
+    Carlo rule, and one that does not suffer from the thousands of coordinates of a forecast. Each path is
+    standard normal by itself. Sources: McKay, Beckman & Conover (1979), Technometrics 21; Stein (1987),
+    Technometrics 29.
+    """
+    u = out.new_empty(2, *out.shape).uniform_(generator=generator)
+    share = (u[0].argsort(dim=-2) + u[1]) / out.shape[-2]
+    # Strictly inside (0, 1), where the inverse is finite.
+    tiny = torch.finfo(out.dtype).eps / 4
+    torch.special.ndtri(share.clamp(tiny, 1 - 2 * tiny), out=out)
+
+
+#: Each fills ``out [..., P, D]`` with the noise of P paths at some steps.
+NOISES: dict[str, Callable[[Tensor, torch.Generator], None]] = {
+    "independent": independent,
+    "antithetic": antithetic,
+    "stratified": stratified,
+}
 
 
 class NoiseStreams:
@@ -16,24 +62,51 @@ class NoiseStreams:
     Args:
         keys: Seed and number of each stream.
         like: ``[..., D]``, of the dimension, dtype and device wanted.
+        kind: One of `NOISES`.
+        workers: Threads that draw streams side by side, as one of torch's own draws takes one thread only.
     """
 
-    def __init__(self, keys: list[tuple[int, int]], *, like: Tensor) -> None:
-        self.like, self.next = like, NOISE_BLOCK
+    def __init__(
+        self,
+        keys: list[tuple[int, int]],
+        *,
+        like: Tensor,
+        kind: str = "independent",
+        workers: ThreadPoolExecutor | None = None,
+    ) -> None:
+        self.fill = NOISES[kind]
+        self.map: Callable[..., Iterator[None]] = map if workers is None else workers.map
         self.generators = []
         for seed, block in keys:
             generator = torch.Generator(device=like.device)
             generator.manual_seed((seed * 1_000_003 + block) % 2**63)
             self.generators.append(generator)
+        steps = steps_at_a_time(like.shape[-1])
+        self.block = like.new_empty(len(keys), steps, PATHS_PER_STREAM, like.shape[-1])
+        self.next = steps
 
     def __call__(self) -> Tensor:
-        """The next noise of every path, ``[R, D]``."""
-        if self.next == NOISE_BLOCK:
-            size = (NOISE_BLOCK, len(self.generators), PATHS_PER_STREAM, self.like.shape[-1])
-            self.block, self.next = self.like.new_empty(size), 0
-            for i, generator in enumerate(self.generators):
-                own = self.like.new_empty(NOISE_BLOCK, *size[2:]).normal_(generator=generator)
-                self.block[:, i] = own
-        noise = self.block[self.next].flatten(0, 1)
+        """The next noise of every path, ``[R, D]``, good until the next call."""
+        if self.next == self.block.shape[1]:
+            list(self.map(self.fill, self.block, self.generators))
+            self.next = 0
+        noise = self.block[:, self.next].flatten(0, 1)
         self.next += 1
         return noise
+
+
+def steps_at_a_time(dim: int) -> int:
+    """How many noise tensors of a stream are drawn together."""
+    wanted = -(-NUMBERS_AT_A_TIME // (PATHS_PER_STREAM * dim))
+    return min(STEPS_AT_A_TIME, wanted)
+
+
+@contextmanager
+def noise_workers(device: torch.device) -> Iterator[ThreadPoolExecutor | None]:
+    """Threads for `NoiseStreams`, as many as torch uses; none where the device draws by itself."""
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield None
+        return
+    with ThreadPoolExecutor(threads) as workers:
+        yield workers

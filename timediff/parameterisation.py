@@ -13,6 +13,7 @@ Salimans & Ho (2022), arXiv:2202.00512, section 4 (v); Song & Ermon (2019), arXi
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from timediff.schedule import Level
@@ -52,6 +53,11 @@ def factors(level: Level) -> tuple[Any, Any]:
     return level.alpha, level.sigma
 
 
+def mix(a: Any, x: Tensor, b: Any, y: Tensor) -> Tensor:
+    """``a x + b y``; in two passes over the data, not three, where ``b`` is a number."""
+    return a * x + b * y if isinstance(b, Tensor) else torch.add(a * x, y, alpha=b)
+
+
 def _noise(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
     return eps
 
@@ -59,7 +65,7 @@ def _noise(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
 def _from_noise(value: Tensor, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
     r""":math:`x_0 = (x - \sigma\epsilon) / \alpha` (Ho et al. 2020, eq. 15)."""
     alpha, sigma = factors(level)
-    return (x - sigma * value) / alpha, value
+    return mix(1 / alpha, x, -sigma / alpha, value), value
 
 
 def _x0(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
@@ -69,13 +75,13 @@ def _x0(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
 def _from_x0(value: Tensor, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
     r""":math:`\epsilon = (x - \alpha x_0) / \sigma`."""
     alpha, sigma = factors(level)
-    return value, (x - alpha * value) / sigma
+    return value, mix(1 / sigma, x, -alpha / sigma, value)
 
 
 def _v(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
     r""":math:`v = \alpha\epsilon - \sigma x_0` (Salimans & Ho 2022, appendix D)."""
     alpha, sigma = factors(level)
-    return alpha * eps - sigma * x0
+    return mix(alpha, eps, -sigma, x0)
 
 
 def _from_v(value: Tensor, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
@@ -84,7 +90,7 @@ def _from_v(value: Tensor, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
     # r = 1, and this is a rotation, where the process preserves variance.
     r = alpha**2 + sigma**2
     alpha, sigma = alpha / r, sigma / r
-    return alpha * x - sigma * value, sigma * x + alpha * value
+    return mix(alpha, x, -sigma, value), mix(sigma, x, alpha, value)
 
 
 def _score(x0: Tensor, eps: Tensor, level: Level) -> Tensor:

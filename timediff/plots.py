@@ -106,11 +106,12 @@ def forecast_figure(
     return figure
 
 
-def bound_figure(terms: Array, *, title: str = "") -> "Figure":
+def bound_figure(terms: Array, *, log_scale: Array, title: str = "") -> "Figure":
     """Figure of the variational bound's terms: each on the left, added up from step N on the right.
 
     Args:
-        terms: L_0 .. L_N in nats per dimension, ``[seeds, N + 1]``, N at least 2.
+        terms: L_0 .. L_N in scaled units, nats per dimension, ``[seeds, N + 1]``, N at least 2.
+        log_scale: What the data's own scale adds to the whole, ``[seeds]``.
         title: Heading of the figure.
     """
     from matplotlib.figure import Figure
@@ -119,16 +120,16 @@ def bound_figure(terms: Array, *, title: str = "") -> "Figure":
     figure = Figure(figsize=(12, 4.5), dpi=100, layout=ConstrainedLayoutEngine(wspace=0.06))
     each, added = figure.subplots(1, 2)
     steps = np.arange(1, terms.shape[1])
-    for seed, own in enumerate(terms):
+    for seed, (own, scale) in enumerate(zip(terms, log_scale, strict=True)):
         style = {"color": BLUE, "lw": 1.3, "alpha": 0.8 if len(terms) > 1 else 1}
         each.plot(steps[1:], own[1:-1], **style)
         added.plot(steps, own[::-1].cumsum()[::-1][1:], **style)
-        label = "L$_0$, the last step to data" if seed == 0 else None
-        added.plot([0], [own.sum()], color=VERMILLION, marker="o", ls="none", label=label)
+        label = "with L$_0$ and the log-scale of the data: the whole bound" if seed == 0 else None
+        added.plot([0], [own.sum() + scale], color=VERMILLION, marker="o", ls="none", label=label)
     each.set_yscale("log")
     first, last = (f"{terms[:, i].mean():.3g}" for i in (0, -1))
     _style(each, f"Terms L$_{{n-1}}$ of the bound (L$_0$ = {first}, L$_N$ = {last})", stamped=False)
-    _style(added, "Added up from step N: the whole bound at 0", stamped=False)
+    _style(added, "Added up from step N", stamped=False)
     added.axhline(0, color=INK, lw=0.8, ls=":", zorder=0)
     added.legend(frameon=False)
     for axes in (each, added):

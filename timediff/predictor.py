@@ -67,7 +67,8 @@ class TimeGradPredictor(PyTorchPredictor):
     ) -> None:
         super().__init__(
             input_names=list(Batch._fields),
-            prediction_net=prediction_net.eval(),
+            # Some of torch's kernels depend on whether weights have gradients, by a last digit.
+            prediction_net=prediction_net.eval().requires_grad_(False),
             batch_size=batch_size,
             prediction_length=prediction_length,
             input_transform=Chain([]),
@@ -203,7 +204,7 @@ class TimeGradPredictor(PyTorchPredictor):
         free = [i for i, values in enumerate(known) if values is None]
         if free:
             part, own = Batch(*(x[free] for x in batch)), [seeds[i] for i in free]
-            paths = iter(model.sample(part, seeds=own, memory=self.memory, **options))
+            paths = model.draw(part, seeds=own, memory=self.memory, **options)
         for i, values in enumerate(known):
             if values is None:
                 yield next(paths), {}

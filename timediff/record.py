@@ -43,6 +43,11 @@ NLL = {
     "nll_bits": "the same in bits",
     "nll_error": "standard error of the estimated trace in it, 0 where the trace is exact (D <= 64)",
 }
+#: Of what each seed has beside these.
+NLL_PARTS = {
+    "terms": "terms L_0 .. L_N of the bound in scaled units, nats per dimension",
+    "log_scale": "what the data's own scale adds to their sum, which is then the bound",
+}
 NLL_TITLES = {
     "bound": "variational bound",
     "nll": "negative log-likelihood (ODE)",
@@ -65,7 +70,11 @@ def make_record(
     density = {}
     if options.nll:
         scores = [result["nll"]["scores"] for result in results]
-        density = {"nll": mean(scores), "nll_se": standard_error(scores), "nll_definitions": NLL}
+        density = {
+            "nll": mean(scores),
+            "nll_se": standard_error(scores),
+            "nll_definitions": NLL | NLL_PARTS,
+        }
     return {
         "dataset": _dataset(data),
         "observed_share": observed_share,

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from timediff.diffusion import Denoiser
 from timediff.exponential import multistep, require
-from timediff.parameterisation import Prediction
+from timediff.parameterisation import Prediction, mix
 from timediff.schedule import Level, Schedule
 
 Noise = Callable[[], Tensor]
@@ -59,8 +59,15 @@ def _ancestral_step(
     schedule: Schedule, prediction: Prediction, x: Tensor, n: int, noise: Noise, *, variance: str
 ) -> Tensor:
     floats = schedule.floats
-    mean = floats["posterior_x0"][n] * prediction.x0 + floats["posterior_xn"][n] * x
-    return mean + _spread(schedule, prediction, n, variance=variance) * noise() if n > 1 else mean
+    mean = mix(floats["posterior_x0"][n], prediction.x0, floats["posterior_xn"][n], x)
+    if n == 1:
+        return mean
+    spread = _spread(schedule, prediction, n, variance=variance)
+    return (
+        mix(1, mean, spread, noise())
+        if isinstance(spread, Tensor)
+        else mean.add_(noise(), alpha=spread)
+    )
 
 
 def _spread(schedule: Schedule, prediction: Prediction, n: int, *, variance: str) -> Any:
@@ -91,10 +98,8 @@ def ddim(
     for n in range(schedule.num_steps, 0, -1):
         prediction = denoiser(x, schedule.points[n])
         end, variance = schedule.points[n - 1], eta**2 * schedule.floats["posterior_variance"][n]
-        x = (
-            end.alpha * prediction.x0
-            + math.sqrt(max(end.sigma**2 - variance, 0.0)) * prediction.eps
-        )
+        kept = math.sqrt(max(end.sigma**2 - variance, 0.0))
+        x = mix(end.alpha, prediction.x0, kept, prediction.eps)
         if variance > 0:
             x = x + math.sqrt(variance) * noise()
     return x
@@ -277,6 +282,7 @@ def _corrected_calls(num_steps: int, *, corrections: int = CORRECTIONS, **option
     return num_steps + corrections * (num_steps - 1)
 
 
+#: All of them; `timediff.config`, which must not import torch, repeats the names for the command line.
 SAMPLERS = {
     "ancestral": Sampler(ancestral, _one_each),
     "ddim": Sampler(ddim, _one_each),

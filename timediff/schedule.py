@@ -132,7 +132,8 @@ class Schedule(nn.Module):
     def at(self, log_snr: float) -> Level:
         """The level with this log-SNR in floats, between two points or beyond the last ones.
 
-        Log norm and step follow straight lines in the log-SNR between points with finite log-SNR.
+        Log norm and step follow straight lines in the log-SNR between points with finite log-SNR, a few parts
+        in ten thousand from a sub-VP or VE process of 100 steps. Units of a level, not what is known at it.
         """
         if log_snr == math.inf:
             return self.points[0]
@@ -238,6 +239,7 @@ def ve(num_steps: int, beta_start: float, beta_end: float) -> Schedule:
     return Schedule(-2 * log_sigma, torch.sqrt(1 + torch.exp(2 * log_sigma)))
 
 
+#: All of them; `timediff.config`, which must not import torch, repeats the names for the command line.
 SCHEDULES: dict[str, Callable[[int, float, float], Schedule]] = {
     "linear": linear,
     "quadratic": quadratic,

@@ -17,7 +17,7 @@ def uniform(schedule: Schedule, num_steps: int) -> Tensor:
 
 
 def quadratic_steps(schedule: Schedule, num_steps: int) -> Tensor:
-    """Steps growing as a square, dense near clean data (Song et al. 2021, arXiv:2010.02502, D.3)."""
+    """Steps growing as a square, dense near clean data (Song et al. 2021, arXiv:2010.02502, D.2)."""
     return torch.linspace(0, schedule.num_steps**0.5, num_steps + 1, dtype=torch.float64) ** 2
 
 

@@ -110,7 +110,7 @@ class _Steps:
     ) -> None:
         self.model, self.past, self.guidance = model, model.encode(batch), sampling.guidance
         self.walked, self.levels = model.walk(sampling), model.levels(model.schedule)
-        self.given = given.to(self.past.scaled)
+        self.given = given.to(self.past.loc)
         self.known = ~self.given.isnan()  # [T, D]
         whole = self.known.all(dim=1)
         #: How many steps from the first one on are given as a whole.
@@ -120,7 +120,7 @@ class _Steps:
         self.device = torch.Generator(self.given.device).manual_seed((2 * seed + 1) % 2**63)
 
     def start(self, count: int) -> _Particles:
-        like = self.past.scaled
+        like = self.past.loc
         state = map_state(self.past.state, torch.zeros(count, dtype=torch.long, device=like.device))
         blank = like.new_zeros(count, *self.given.shape)
         return _Particles(blank, blank.clone(), state, blank.new_zeros(count, dtype=torch.float64))
@@ -132,7 +132,7 @@ class _Steps:
         scaled, paths, state, log_weights = particles
         past, known, y, cycle = self.past, self.known[t], self.given[t], self.model.shape.difference
         rows = torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
-        cond, state = self.model.advance(past, rows, scaled, state, t)
+        cond, state = self.model.advance(past, rows, scaled.transpose(0, 1), state, t)
         base = past.loc[rows, 0]  # [P, D]
         if past.start is not None:
             base = base + (past.start[rows, t] if t < cycle else paths[:, t - cycle])
