@@ -117,11 +117,29 @@ def test_conv_denoiser_knows_a_level_between_two_steps_by_both():
     def embedded(n):
         return denoiser.embed_level(level._replace(n=n))
 
-    expected = denoiser.level(0.75 * waves[0] + 0.25 * waves[2])
+    hidden = denoiser.level(0.75 * waves[0] + 0.25 * waves[2])
+    expected = torch.cat([block.embed_level(hidden) for block in denoiser.blocks], dim=-1)
     torch.testing.assert_close(embedded(n + 0.25), expected)
     # What the sinusoids themselves say there is far from both.
     assert (waves[1] - waves[0]).norm() > (0.25 * (waves[2] - waves[0])).norm()
     torch.testing.assert_close(embedded(n), embedded(n.long()), rtol=0, atol=0)
+
+
+@invariances
+@pytest.mark.parametrize("dim", [1, 5])
+def test_conv_denoiser_answers_the_same_with_gradients_and_in_chunks(dim, monkeypatch):
+    denoiser = stirred(make("conv", dim))
+    x, cond, n = torch.randn(7, dim), torch.randn(7, C), torch.randint(1, 101, (7,))
+    expected = run(denoiser, x, n, cond)
+    expected.square().sum().backward()
+    gradients = [parameter.grad.clone() for parameter in denoiser.parameters()]
+    monkeypatch.setattr("timediff.denoiser.CACHED", 3 * (dim + 4))  # rows 3, 3 and 1
+    with torch.no_grad():
+        torch.testing.assert_close(run(denoiser, x, n, cond), expected, rtol=0, atol=1e-12)
+    denoiser.zero_grad()
+    run(denoiser, x, n, cond).square().sum().backward()
+    for parameter, gradient in zip(denoiser.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
 
 
 @contracts
