@@ -1,9 +1,10 @@
-"""Both networks by their contract, the paper's one against a naive version of its published facts."""
+"""All networks by their contract, the paper's one against a naive version of its published facts."""
 
 import numpy as np
 import pytest
 import torch
 
+from timediff.attention import AttentionDenoiser
 from timediff.denoiser import ConvDenoiser, MlpDenoiser
 from timediff.schedule import make_schedule
 
@@ -17,6 +18,7 @@ C = 7
 KINDS = {
     "conv": lambda dim: ConvDenoiser(dim, cond_size=C, layers=4, channels=3, dilation_cycle=2),
     "mlp": lambda dim: MlpDenoiser(dim, cond_size=C, layers=2, width=12),
+    "attention": lambda dim: AttentionDenoiser(dim, cond_size=C, layers=2, width=8),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 every_dim = pytest.mark.parametrize("dim", [1, 2, 3, 5, 17])
@@ -160,14 +162,16 @@ def test_mlp_denoiser_starts_at_the_bias_of_its_last_layer(device):
 
 
 @contracts
-@pytest.mark.parametrize("kind", ["conv", "mlp"])
+@every_kind
 @every_dim
 def test_a_second_input_and_a_second_output(kind, dim, device):
     options = {"cond_size": C, "layers": 2, "inputs": 2, "outputs": 2}
     if kind == "conv":
         denoiser = ConvDenoiser(dim, channels=3, dilation_cycle=2, **options)
     else:
-        denoiser = MlpDenoiser(dim, width=12, **options)
+        denoiser = {"mlp": MlpDenoiser, "attention": AttentionDenoiser}[kind](
+            dim, width=12, **options
+        )
     denoiser = stirred(denoiser.to(device))
     x, cond = torch.randn(4, 2 * dim, device=device), torch.randn(4, C, device=device)
     n = torch.tensor([1, 10, 50, 100], device=device)
