@@ -119,7 +119,7 @@ def test_levels_are_embedded_once_and_alike_in_floats_and_tensors():
 
 
 @contracts
-@pytest.mark.parametrize("denoiser", ["conv", "mlp"])
+@pytest.mark.parametrize("denoiser", ["conv", "mlp", "attention"])
 @pytest.mark.parametrize("variance", ["small", "learned"])
 @pytest.mark.parametrize("self_conditioning", [True, False])
 def test_every_network_has_the_inputs_and_outputs_that_its_options_ask_for(

@@ -1,9 +1,10 @@
-"""Both networks by their contract, the paper's one against a naive version of its published facts."""
+"""All networks by their contract, the paper's one against a naive version of its published facts."""
 
 import numpy as np
 import pytest
 import torch
 
+from timediff.attention import AttentionDenoiser
 from timediff.denoiser import ConvDenoiser, MlpDenoiser
 from timediff.schedule import make_schedule
 
@@ -17,6 +18,7 @@ C = 7
 KINDS = {
     "conv": lambda dim: ConvDenoiser(dim, cond_size=C, layers=4, channels=3, dilation_cycle=2),
     "mlp": lambda dim: MlpDenoiser(dim, cond_size=C, layers=2, width=12),
+    "attention": lambda dim: AttentionDenoiser(dim, cond_size=C, layers=2, width=8),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 every_dim = pytest.mark.parametrize("dim", [1, 2, 3, 5, 17])
@@ -117,11 +119,29 @@ def test_conv_denoiser_knows_a_level_between_two_steps_by_both():
     def embedded(n):
         return denoiser.embed_level(level._replace(n=n))
 
-    expected = denoiser.level(0.75 * waves[0] + 0.25 * waves[2])
+    hidden = denoiser.level(0.75 * waves[0] + 0.25 * waves[2])
+    expected = torch.cat([block.embed_level(hidden) for block in denoiser.blocks], dim=-1)
     torch.testing.assert_close(embedded(n + 0.25), expected)
     # What the sinusoids themselves say there is far from both.
     assert (waves[1] - waves[0]).norm() > (0.25 * (waves[2] - waves[0])).norm()
     torch.testing.assert_close(embedded(n), embedded(n.long()), rtol=0, atol=0)
+
+
+@invariances
+@pytest.mark.parametrize("dim", [1, 5])
+def test_conv_denoiser_answers_the_same_with_gradients_and_in_chunks(dim, monkeypatch):
+    denoiser = stirred(make("conv", dim))
+    x, cond, n = torch.randn(7, dim), torch.randn(7, C), torch.randint(1, 101, (7,))
+    expected = run(denoiser, x, n, cond)
+    expected.square().sum().backward()
+    gradients = [parameter.grad.clone() for parameter in denoiser.parameters()]
+    monkeypatch.setattr("timediff.denoiser.CACHED", 3 * (dim + 4))  # rows 3, 3 and 1
+    with torch.no_grad():
+        torch.testing.assert_close(run(denoiser, x, n, cond), expected, rtol=0, atol=1e-12)
+    denoiser.zero_grad()
+    run(denoiser, x, n, cond).square().sum().backward()
+    for parameter, gradient in zip(denoiser.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
 
 
 @contracts
@@ -142,14 +162,16 @@ def test_mlp_denoiser_starts_at_the_bias_of_its_last_layer(device):
 
 
 @contracts
-@pytest.mark.parametrize("kind", ["conv", "mlp"])
+@every_kind
 @every_dim
 def test_a_second_input_and_a_second_output(kind, dim, device):
     options = {"cond_size": C, "layers": 2, "inputs": 2, "outputs": 2}
     if kind == "conv":
         denoiser = ConvDenoiser(dim, channels=3, dilation_cycle=2, **options)
     else:
-        denoiser = MlpDenoiser(dim, width=12, **options)
+        denoiser = {"mlp": MlpDenoiser, "attention": AttentionDenoiser}[kind](
+            dim, width=12, **options
+        )
     denoiser = stirred(denoiser.to(device))
     x, cond = torch.randn(4, 2 * dim, device=device), torch.randn(4, C, device=device)
     n = torch.tensor([1, 10, 50, 100], device=device)

@@ -14,7 +14,7 @@ CORE = [
     *("schedule", "parameterisation", "diffusion", "samplers", "diffusers", "bound", "likelihood"),
     *("views", "particles", "step_sampling", "learned_schedule", "conditional", "density"),
     "model_options",
-    *("scaling", "encoder", "denoiser", "model", "metrics"),
+    *("scaling", "encoder", "denoiser", "attention", "model", "metrics"),
 ]
 
 

@@ -28,6 +28,7 @@ METHOD = [
     "step_sampling",
     "learned_schedule",
     "denoiser",
+    "attention",
     "scaling",
     "encoder",
     "frequency",

@@ -33,7 +33,7 @@ D, T, C = 3, 6, 5
 LAGS = [1, 4, 9]
 
 every_scaling = pytest.mark.parametrize("scaling", SCALINGS)
-every_denoiser = pytest.mark.parametrize("denoiser", ["conv", "mlp"])
+every_denoiser = pytest.mark.parametrize("denoiser", ["conv", "mlp", "attention"])
 
 
 def make(*, dim=D, horizon=T, context=C, lags=LAGS, features=2, device="cpu", **config):

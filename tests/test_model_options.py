@@ -100,7 +100,7 @@ def test_the_network_is_called_as_often_as_announced(sampler, guidance, steps):
 
 @pytest.mark.contracts
 @pytest.mark.parametrize("schedule", get_args(get_type_hints(ModelConfig)["schedule"]))
-@pytest.mark.parametrize("denoiser", ["conv", "mlp"])
+@pytest.mark.parametrize("denoiser", ["conv", "mlp", "attention"])
 def test_every_schedule_trains_and_forecasts(schedule, denoiser):
     model = make(schedule=schedule, denoiser=denoiser)
     error, _ = model.loss(windows(model), **draws(model))
@@ -209,7 +209,7 @@ def test_self_conditioned_steps_teach_every_weight(monkeypatch):
 
 
 @pytest.mark.contracts
-@pytest.mark.parametrize("denoiser", ["conv", "mlp"])
+@pytest.mark.parametrize("denoiser", ["conv", "mlp", "attention"])
 def test_guidance_serves_any_leading_axes(denoiser):
     model = make(denoiser=denoiser, condition_dropout=0.1)
     cond, x = torch.randn(2, 5, SMALL.cond_size), torch.randn(2, 5, D)

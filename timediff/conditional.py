@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from timediff.attention import AttentionDenoiser
 from timediff.config import ModelConfig
 from timediff.denoiser import ConvDenoiser, Denoiser, MlpDenoiser
 from timediff.parameterisation import Prediction, predict
@@ -29,7 +30,8 @@ def make_network(config: ModelConfig, target_dim: int) -> Denoiser:
             inputs=inputs,
             outputs=outputs,
         )
-    return MlpDenoiser(
+    kind = AttentionDenoiser if config.denoiser == "attention" else MlpDenoiser
+    return kind(
         target_dim,
         cond_size=config.cond_size,
         layers=config.denoiser_layers,

@@ -28,10 +28,12 @@ class ModelConfig(NamedTuple):
             up in the forecast; 0 for the value itself. When left out: a day of hours or minutes, a week
             of days, a year of months or quarters, else one step; 0 if the series are too short for it.
         cond_size: Size of the condition that the denoiser receives from the encoder.
-        denoiser: "conv", the paper's dilated convolution over the dimensions, or "mlp", a residual
-            perceptron with adaptive layer norm, made of matrix products only.
+        denoiser: "conv", the paper's dilated convolution over the dimensions, "mlp", a residual
+            perceptron with adaptive layer norm, made of matrix products only, or "attention" over the
+            dimensions, each a token, at a cost linear in their number.
         denoiser_layers: Residual blocks of the denoiser.
-        denoiser_width: Channels ("conv") or units ("mlp") of a block.
+        denoiser_width: Channels ("conv"), units ("mlp") or numbers of a token ("attention", which wants
+            fewer, 32 say, since every dimension has as many) of a block.
         dilation_cycle: Dilations of the "conv" blocks are 1, 2, 4, .. repeated after this many.
         diffusion_steps: Steps N of the chain.
         schedule: Noise schedule.
@@ -59,7 +61,7 @@ class ModelConfig(NamedTuple):
     scaling: Literal["mean", "std", "global", "none"] = "global"
     difference: int | None = None
     cond_size: int = 100
-    denoiser: Literal["conv", "mlp"] = "mlp"
+    denoiser: Literal["conv", "mlp", "attention"] = "mlp"
     denoiser_layers: int = 3
     denoiser_width: int = 128
     dilation_cycle: int = 2

@@ -12,6 +12,7 @@ second output the variance.
 
 import math
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,9 @@ from torch import Tensor, nn
 
 from timediff.errors import InputError
 from timediff.schedule import Level
+
+#: Entries of R * P that go through `ConvDenoiser` at a time on a CPU, so that they stay in its cache.
+CACHED = 2**14
 
 
 class Denoiser(nn.Module, ABC):
@@ -45,7 +49,10 @@ class ConvDenoiser(Denoiser):
 
     Source: Rasul et al. (2021), arXiv:2101.12072, section 3.1 and figure 2, after DiffWave
     (Kong et al. 2021, arXiv:2009.09761). As in the authors' code the vector is made periodic and
-    two entries wider at each end, which the two last convolutions take back.
+    two entries wider at each end, P = D + 4, which the two last convolutions take back.
+
+    Channels come first and rows last, ``[channels, P, R]``, so that every convolution is one product of a
+    small matrix with a wide one. With so few channels that is several times faster than ``conv1d`` on a CPU.
 
     Args:
         target_dim: D.
@@ -72,12 +79,12 @@ class ConvDenoiser(Denoiser):
         outputs: int = 1,
     ) -> None:
         super().__init__()
-        if 2 ** (min(layers, dilation_cycle) - 1) > target_dim + 4:
+        width = target_dim + 4
+        if 2 ** (min(layers, dilation_cycle) - 1) > width:
             raise InputError(
                 f"dilation_cycle {dilation_cycle} reaches further than {target_dim} dimensions go round; "
                 "choose a smaller one"
             )
-        # torch's circular padding cannot wrap round more than once, which short vectors need.
         wrap = torch.arange(-2, target_dim + 2) % target_dim
         self.register_buffer("wrap", wrap, persistent=False)
         self.register_buffer("frequencies", 10.0 ** (torch.arange(16) * 4 / 16), persistent=False)
@@ -88,17 +95,18 @@ class ConvDenoiser(Denoiser):
             nn.Linear(max(1, target_dim // 2), target_dim),
             nn.LeakyReLU(0.4),
         )
-        self.inputs = inputs
+        self.inputs, self.channels = inputs, channels
         self.input = nn.Conv1d(inputs, channels, 1)
         self.blocks = nn.ModuleList(
-            _GatedBlock(channels, dilation=2 ** (i % dilation_cycle)) for i in range(layers)
+            _GatedBlock(channels, width=width, dilation=2 ** (i % dilation_cycle))
+            for i in range(layers)
         )
         self.skip = nn.Conv1d(channels, channels, 3)
         self.output = nn.Conv1d(channels, outputs, 3)
         nn.init.kaiming_normal_(self.input.weight)
         nn.init.kaiming_normal_(self.skip.weight)
         nn.init.zeros_(self.output.weight)
-        self.floats_per_row = 2 * channels * (layers + 4) * (target_dim + 4)
+        self.floats_per_row = 10 * channels * width + 2 * channels * layers
 
     def embed_level(self, level: Level) -> Tensor:
         # The authors count from 0. The sinusoids are a function of n, not a table, so any N will do, but many
@@ -106,52 +114,117 @@ class ConvDenoiser(Denoiser):
         n = (level.n - 1).to(self.frequencies.dtype)
         before = n.floor()
         share = (n - before)[..., None]
-        return self.level(torch.lerp(self._waves(before), self._waves(before + 1), share))
+        hidden = self.level(torch.lerp(self._waves(before), self._waves(before + 1), share))
+        blocks = [block.embed_level(hidden) for block in self.blocks]  # type: ignore[operator]
+        return torch.cat(blocks, dim=-1)  # [..., layers * 2 * channels]
 
     def _waves(self, n: Tensor) -> Tensor:
         phase = n[..., None] * self.frequencies  # [..., 16]
         return torch.cat([phase.sin(), phase.cos()], dim=-1)
 
     def embed_condition(self, cond: Tensor) -> Tensor:
-        wide = self.condition(cond)[..., self.wrap]  # [..., D + 4]
-        rows = wide.reshape(-1, 1, wide.shape[-1])
-        blocks = torch.cat([block.condition(rows) for block in self.blocks], dim=1)  # type: ignore[operator]
-        return blocks.reshape(*wide.shape[:-1], -1)  # [..., layers * 2 * channels * (D + 4)]
+        wide = self.condition(cond)[..., self.wrap]  # [..., P]
+        return wide.movedim(-1, 0).contiguous().movedim(0, -1)  # rows last in memory, as in forward
 
     def forward(self, x: Tensor, level: Tensor, cond: Tensor) -> Tensor:
-        leading = x.shape[:-1]
-        x = x.reshape(-1, self.inputs, x.shape[-1] // self.inputs)
-        x = x[..., self.wrap]  # [B', inputs, D + 4]
-        rows = cond.reshape(-1, cond.shape[-1] // x.shape[-1], x.shape[-1])  # [B' or 1, ...]
-        conditions = rows.chunk(len(self.blocks), dim=1)
-        level = level.reshape(-1, level.shape[-1], 1)  # [B' or 1, E, 1]
-        x = F.leaky_relu(self.input(x), 0.4)
-        skips = torch.zeros_like(x)  # [B', channels, D + 4]
-        for block, condition in zip(self.blocks, conditions, strict=True):
-            x, skip = block(x, level, condition)
-            skips = skips + skip
-        x = F.leaky_relu(self.skip(skips / math.sqrt(len(self.blocks))), 0.4)
-        return self.output(x).reshape(*leading, -1)
+        leading, width = x.shape[:-1], len(self.wrap)
+        x = x.reshape(-1, self.inputs, width - 4).permute(1, 2, 0)  # [inputs, D, R]
+        rows = x.shape[-1]
+        level = level.reshape(-1, level.shape[-1]).T.expand(-1, rows).contiguous()
+        level = level.view(len(self.blocks), -1, 1, rows)  # [layers, 2 * channels, 1, R]
+        cond = cond.reshape(-1, width).T.expand(-1, rows).contiguous()  # [P, R]
+        size = rows if x.is_cuda else -(-rows // -(-rows * width // CACHED))
+        memory, parts = _Memory(), []
+        for first in range(0, rows, size):
+            some = slice(first, first + size)
+            if not torch.is_grad_enabled() and (first == 0 or first + size > rows):
+                memory = _Memory.like(x[..., some], channels=self.channels, width=width)
+            parts.append(self._rows(x[..., some], level[..., some], cond[..., some], memory))
+        return torch.cat(parts, dim=-1).permute(2, 0, 1).reshape(*leading, -1)
+
+    def _rows(self, x: Tensor, level: Tensor, cond: Tensor, memory: "_Memory") -> Tensor:
+        """Outputs ``[outputs, D, R]`` of ``x [inputs, D, R]``."""
+        x = F.leaky_relu_(_convolve(self.input, x.index_select(1, self.wrap)), 0.4)
+        skips = torch.zeros_like(x)  # [channels, P, R]
+        for i, (block, its_level) in enumerate(zip(self.blocks, level, strict=True)):
+            x, skip = block(x, its_level, cond, grown=2 ** (i / 2), memory=memory)
+            skips += skip
+        y = _convolve(self.skip, skips, factor=1 / math.sqrt(len(self.blocks)))
+        return _convolve(self.output, F.leaky_relu_(y, 0.4))
+
+
+class _Memory(NamedTuple):
+    """Tensors that all blocks of a `ConvDenoiser` write to; none where autograd keeps those of each."""
+
+    taps: Tensor | None = None
+    wide: Tensor | None = None
+    flat: Tensor | None = None
+    narrow: Tensor | None = None
+
+    @classmethod
+    def like(cls, x: Tensor, *, channels: int, width: int) -> "_Memory":
+        rows = x.shape[-1]
+        wide = x.new_empty(2 * channels, width, rows)
+        return cls(
+            taps=x.new_empty(channels, 3 * width, rows),
+            wide=wide,
+            flat=wide.flatten(1),
+            narrow=x.new_empty(channels, width * rows),
+        )
 
 
 class _GatedBlock(nn.Module):
-    def __init__(self, channels: int, *, dilation: int) -> None:
+    taps: Tensor
+    gain: Tensor
+
+    def __init__(self, channels: int, *, width: int, dilation: int) -> None:
         super().__init__()
         self.level = nn.Linear(64, channels)
         self.condition = nn.Conv1d(1, 2 * channels, 1)
-        self.dilated = nn.Conv1d(
-            channels, 2 * channels, 3, dilation=dilation, padding=dilation, padding_mode="circular"
-        )
+        self.dilated = nn.Conv1d(channels, 2 * channels, 3, dilation=dilation)
         self.output = nn.Conv1d(channels, 2 * channels, 1)
         nn.init.kaiming_normal_(self.condition.weight)
         nn.init.kaiming_normal_(self.output.weight)
+        shifts = torch.tensor([-dilation, 0, dilation])[:, None]
+        taps = ((torch.arange(width) + shifts) % width).flatten()  # circular padding
+        self.register_buffer("taps", taps, persistent=False)
+        # tanh(v) = 2 sigmoid(2 v) - 1, several times faster than torch's tanh: the values come doubled.
+        gain = torch.tensor([1.0, 2.0]).repeat_interleave(channels)[:, None, None]
+        self.register_buffer("gain", gain, persistent=False)
 
-    def forward(self, x: Tensor, level: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        y = x + self.level(level.transpose(-1, -2)).transpose(-1, -2)
-        gate, value = (self.dilated(y) + condition).chunk(2, dim=1)
-        y = F.leaky_relu(self.output(gate.sigmoid() * value.tanh()), 0.4)
-        residual, skip = y.chunk(2, dim=1)
-        return (x + residual) / math.sqrt(2), skip
+    def embed_level(self, hidden: Tensor) -> Tensor:
+        """What the level and the biases add to gates and values, ``[..., 2 * channels]``."""
+        # In a circular convolution a constant meets the sum of the taps.
+        added = F.linear(self.level(hidden), self.dilated.weight.sum(dim=-1), self.dilated.bias)
+        return (added + self.condition.bias) * self.gain.flatten()  # type: ignore[operator]
+
+    def forward(
+        self, x: Tensor, level: Tensor, cond: Tensor, *, grown: float, memory: _Memory
+    ) -> tuple[Tensor, Tensor]:
+        """The next x and the skip, ``[channels, P, R]``, from ``x / grown``.
+
+        The x of the formula is divided by sqrt 2 after every block; ours grows instead, and the weights that
+        it meets are divided, which saves a pass through memory.
+        """
+        cond_weight = self.condition.weight * self.gain
+        y = torch.addcmul(level, cond_weight, cond, out=memory.wide).flatten(1)
+        taken = torch.index_select(x, 1, self.taps, out=memory.taps).view(-1, y.shape[-1])
+        y.addmm_((self.dilated.weight * self.gain).flatten(1), taken, alpha=1 / grown)
+        gate, value = y.sigmoid_().chunk(2)
+        minus = torch.addcmul(gate, gate, value, value=-2, out=memory.narrow)
+        bias, weight = self.output.bias[:, None], self.output.weight.flatten(1)  # type: ignore[index]
+        y = torch.addmm(bias, weight, minus, alpha=-1, out=memory.flat)
+        residual, skip = F.leaky_relu_(y, 0.4).view(-1, *x.shape[1:]).chunk(2)
+        return torch.add(x, residual, alpha=grown), skip
+
+
+def _convolve(conv: nn.Conv1d, x: Tensor, *, factor: float = 1.0) -> Tensor:
+    """The unpadded convolution of ``factor * x [I, P, R]`` as a matrix product, ``[O, P - taps + 1, R]``."""
+    taps, rows = conv.kernel_size[0], x.shape[-1]
+    weight = conv.weight.flatten(1)  # [O, I * taps]
+    taken = x.unfold(1, taps, 1).movedim(-1, 1).reshape(weight.shape[1], -1)
+    y = torch.addmm(conv.bias[:, None], weight, taken, alpha=factor)  # type: ignore[index]
+    return y.view(len(weight), -1, rows)
 
 
 class MlpDenoiser(Denoiser):
