@@ -16,6 +16,7 @@ from timediff.record import NLL_TITLES, TITLES
 
 HERE = Path(__file__).resolve().parent
 FACTOR_SCORES = ("mean_wquantile_loss_sum", "energy_score", "nd", "coverage_90")
+STUDIES = ("width", "denoiser", "positions")
 README, DETAILS = HERE.parent / "README.md", HERE / "README.md"
 
 
@@ -190,6 +191,32 @@ def solvers() -> str:
     return "\n\n".join(parts)
 
 
+def study(name: str) -> str | None:
+    """Scores, steps and seconds of every variant of a comparison; None before its record is made."""
+    path = HERE / "results" / f"{name}.json"
+    if not path.is_file():
+        return None
+    record = json.loads(path.read_text())
+    parts = []
+    for windows in ("validation", "test"):
+        for dataset, variants in record[windows].items():
+            heads = ("steps", "training s", "sampling s")
+            rows = [["", *(TITLES[score] for score in FACTOR_SCORES), *heads]]
+            for variant, found in variants.items():
+                cells = [f"{found[s]['mean']:.4f} ± {found[s]['se']:.4f}" for s in FACTOR_SCORES]
+                sizes = [f"{found[key]:.0f}" for key in ("steps", "training_seconds")]
+                rows.append([variant, *cells, *sizes, f"{found['sampling_seconds']:.1f}"])
+            parts.append(f"{dataset}, {windows} windows:\n\n{table(rows)}")
+    ratios = ", ".join(f"{name} {ratio:.3f}" for name, ratio in record["relative"].items())
+    parts.append(
+        f"{record['validation_windows']} validation windows, three seeds (± standard error; steps and "
+        "seconds are means of a run). CRPS_sum on the validation windows over that of "
+        f"{record['default']}, mean of the sets: {ratios}. "
+        f"Chosen ({record['rule']}): {record['choice']}."
+    )
+    return "\n\n".join(parts)
+
+
 def filled(text: str, name: str, content: str) -> str:
     """The text with everything between the two markers replaced."""
     pattern = rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- end of {name} -->)"
@@ -203,15 +230,22 @@ def main() -> int:
     )
     check = parser.parse_args().check
     records = read_records(HERE / "results")
-    wanted = {
+    wanted: dict[Path, dict[str, str | None]] = {
         README: {"results": summary(records), "differences": differences()},
-        DETAILS: {"details": details(records), "factors": factors(), "solvers": solvers()},
+        DETAILS: {
+            "details": details(records),
+            "factors": factors(),
+            "solvers": solvers(),
+            **{name: study(name) for name in STUDIES},
+        },
     }
     stale = []
     for path, parts in wanted.items():
         text = path.read_text()
         new = text
         for name, content in parts.items():
+            if content is None:
+                continue
             new = filled(new, name, content)
         if new != text:
             stale.append(path.name)

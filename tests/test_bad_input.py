@@ -24,12 +24,12 @@ def refused(tmp_path, monkeypatch, capsys):
     def fit(*_args, **_options):
         raise AssertionError("training was started")
 
-    def run(*args):
+    def run(*args, size=TINY):
         monkeypatch.setattr("lightning.pytorch.Trainer.fit", fit)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("ignore", DeprecationWarning)
             with pytest.raises(SystemExit) as stop:
-                main(["--dataset", "good", "--out", "out", *TINY, *args])
+                main(["--dataset", "good", "--out", "out", *size, *args])
         assert stop.value.code == 2
         captured = capsys.readouterr()
         assert captured.out == ""
@@ -78,6 +78,13 @@ def test_the_good_folder_would_be_trained_on(refused):
         (["--steps", "0"], "steps is 0"),
         (["--epochs", "0"], "steps is 0"),
         (["--steps", "5", "--epochs", "5"], "--steps and --epochs"),
+        (["--time-budget", "soon"], "'soon' is no time; give 90, 90s, 5m or 1h"),
+        (["--time-budget", "5m", "--steps", "5"], "--time-budget and --steps or --epochs"),
+        (["--time-budget", "5m", "--epochs", "5"], "--time-budget and --steps or --epochs"),
+        (["--time-budget", "5m", "--train.steps", "5"], "--time-budget and --steps or --epochs"),
+        (["--train.positions", "0"], "positions is 0"),
+        (["--train.positions", "1.5"], "positions is 1.5"),
+        (["--train.precision", "float16"], "precision"),
         (["--seed", "1", "1"], "seeds [1, 1]"),
         (["--seed", "-1"], "seed"),
         (["--seed", "99999999999999999999"], "seeds [99999999999999999999]"),
@@ -103,6 +110,11 @@ def test_the_good_folder_would_be_trained_on(refused):
 )
 def test_options(refused, args, said):
     assert said in refused(*args)
+
+
+@pytest.mark.parametrize("name", ["--time-budget", "--train.time_budget"])
+def test_a_budget_that_is_no_time(refused, name):
+    assert "time_budget is 0" in refused(name, "0", size=[])
 
 
 def test_the_data_directory_of_the_environment(refused, monkeypatch):

@@ -512,6 +512,8 @@ def test_sizes_are_unknown_before_the_data_is():
         ({"train": TRAIN._replace(learning_rate=float("nan"))}, "learning_rate is nan"),
         ({"train": TRAIN._replace(ema_decay=1.0)}, "ema_decay is 1.0"),
         ({"train": TRAIN._replace(patience=-1)}, "patience is -1"),
+        ({"train": TRAIN._replace(positions=0.0)}, "positions is 0.0"),
+        ({"train": TRAIN._replace(precision="float16")}, "precision"),
         ({"train": TRAIN._replace(seed=-1)}, "seed is -1"),
         ({"train": TRAIN._replace(seed=2**63)}, "seed is 9223372036854775808"),
         ({"model": MODEL._replace(cell="rnn")}, "cell"),

@@ -203,6 +203,39 @@ def test_the_length_on_the_command_line_beats_the_one_in_the_file(tmp_path, cont
 
 
 @pytest.mark.parametrize(
+    ("text", "wanted"), [("90", 90), ("90s", 90), ("5m", 300), ("1h", 3600), ("1.5h", 5400)]
+)
+def test_a_time_budget_is_read_with_its_unit(text, wanted):
+    assert parse(["--time-budget", text])[0].train.time_budget == wanted
+
+
+@pytest.mark.parametrize(
+    ("line", "budget"),
+    [
+        ([], 300),
+        (["--steps", "5"], None),
+        (["--epochs", "5"], None),
+        (["--train.steps", "5"], None),
+        (["--time-budget", "2s"], 2),
+        (["--train.time_budget", "2"], 2),
+    ],
+)
+@pytest.mark.parametrize("content", ["time_budget: 5m", "train: {time_budget: 300}"])
+def test_a_length_on_the_command_line_beats_the_budget_in_the_file(tmp_path, content, line, budget):
+    file = tmp_path / "options.yaml"
+    file.write_text(f"{content}\n")
+    assert parse(["--config", str(file), *line])[0].train.time_budget == budget
+
+
+@pytest.mark.parametrize("content", ["steps: 3", "epochs: 3"])
+def test_a_budget_on_the_command_line_beats_the_length_in_the_file(tmp_path, content):
+    file = tmp_path / "options.yaml"
+    file.write_text(f"{content}\n")
+    train = parse(["--config", str(file), "--time-budget", "5m"])[0].train
+    assert train.time_budget == 300 and train.steps == TrainConfig().steps
+
+
+@pytest.mark.parametrize(
     "line", ["seed: 3", "seed: [3]", "seed:   3   # as always", "seed:\n  - 3"]
 )
 def test_a_single_seed_in_a_file_needs_no_brackets(tmp_path, line):
@@ -484,6 +517,29 @@ def count_steps(monkeypatch):
 
     monkeypatch.setattr(TimeGradModule, "training_step", counted)
     return steps
+
+
+def test_the_steps_of_a_time_budget_are_in_the_record_and_resumed(folder, tmp_path, monkeypatch):
+    from timediff.budget import Pace
+
+    # A pace that grows from one measurement to the next, as that of a busy machine.
+    paces = iter([Pace(0.0, 3000.0, 0.0), Pace(0.0, 2000.0, 0.0)])
+    monkeypatch.setattr("timediff.estimator.TimeGradEstimator._pace", lambda *_: next(paces))
+    # TINY says how many steps; here the time says it.
+    without = [one for one in TINY if one not in ("--train.steps", "9")]
+    options = ["--dataset", str(folder), "--out", str(tmp_path), *without, "--seed", "1", "2"]
+    options += ["--time-budget", "10h", "--json"]
+    with monkeypatch.context() as patch:
+        interrupt(patch, where="training")
+        with contextlib.redirect_stderr(io.StringIO()) as stderr:
+            assert main(options) == 130
+    assert "time budget of 36000 s: " in stderr.getvalue()
+    with contextlib.redirect_stdout(io.StringIO()) as stdout:
+        assert main([*options, "--resume"]) == 0
+    record = json.loads(stdout.getvalue())
+    # 34,200 s after the reserve: 11.4 steps, where 10 are the fewest, and 17.1, in epochs of 3 each.
+    assert [one["steps"] for one in record["per_seed"]] == [12, 15]
+    assert record["config"]["train"]["time_budget"] == 36000
 
 
 @pytest.mark.parametrize("where", ["training", "sampling"])

@@ -42,7 +42,7 @@ METHOD = [
 ]
 LAYERS = [
     *METHOD,
-    *("progress", "windows", "lightning", "predictor", "estimator"),
+    *("progress", "windows", "budget", "lightning", "predictor", "estimator"),
     *("specs", "folders", "download", "tables", "lookup", "audit", "datasets"),
     *("metrics", "baselines", "plots", "record", "outputs", "experiment", "evaluate"),
 ]

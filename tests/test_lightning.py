@@ -1,15 +1,23 @@
 """Training: what is optimised, averaged, validated, logged and kept in a checkpoint."""
 
+import inspect
+
 import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from tiny import HORIZON, MODEL, QUIET, TRAIN, entry, estimator, same_weights, weights
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from timediff.batch import Batch
 from timediff.errors import InputError
-from timediff.lightning import VALIDATION_LEVELS, TimeGradModule, _observed_mean
+from timediff.lightning import (
+    VALIDATION_LEVELS,
+    TimeGradModule,
+    _observed_mean,
+    matmul_precision,
+)
 from timediff.model import TimeGrad
 
 pytestmark = QUIET
@@ -190,9 +198,9 @@ def test_every_epoch_has_as_many_steps(tmp_path, steps, epochs, done):
 def test_every_step_and_epoch_draws_its_own_noise(tmp_path, monkeypatch):
     drawn, loss = [], TimeGrad.loss
 
-    def watched(self, batch, *, n, eps):
+    def watched(self, batch, *, n, eps, positions):
         drawn.append((n, eps))
-        return loss(self, batch, n=n, eps=eps)
+        return loss(self, batch, n=n, eps=eps, positions=positions)
 
     monkeypatch.setattr(TimeGrad, "loss", watched)
     fit(tmp_path, train=TRAIN._replace(steps=9))
@@ -255,9 +263,9 @@ def test_the_bar_goes_to_stderr_and_only_when_wanted(tmp_path, capfd):
 def test_importance_sampling_leaves_the_expected_loss_alone_and_travels(tmp_path, monkeypatch):
     drawn, loss = [], TimeGrad.loss
 
-    def watched(self, batch, *, n, eps):
+    def watched(self, batch, *, n, eps, positions):
         drawn.append(n)
-        return loss(self, batch, n=n, eps=eps)
+        return loss(self, batch, n=n, eps=eps, positions=positions)
 
     monkeypatch.setattr(TimeGrad, "loss", watched)
     train = TRAIN._replace(steps=12, step_sampling="importance")
@@ -301,9 +309,9 @@ def test_a_learned_schedule_moves_in_training_and_comes_back(tmp_path):
 def test_the_schedule_saved_is_the_one_that_was_trained_with(tmp_path, monkeypatch):
     seen, loss = [], TimeGrad.loss
 
-    def watched(self, batch, *, n, eps):
+    def watched(self, batch, *, n, eps, positions):
         seen.append(self.schedule.log_snr)
-        return loss(self, batch, n=n, eps=eps)
+        return loss(self, batch, n=n, eps=eps, positions=positions)
 
     monkeypatch.setattr(TimeGrad, "loss", watched)
     model = MODEL._replace(schedule="learned", diffusion_steps=8, beta_end=0.5)
@@ -332,3 +340,191 @@ def test_weights_that_mean_something_else_are_refused(tmp_path, option):
     other = estimator(tmp_path / "other", model=MODEL._replace(**option))
     with pytest.raises(InputError, match=next(iter(option))):
         other.train_from(predictor, [entry()])
+
+
+# ------------------------------------------------------ fast training
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_gradients_are_clipped_before_the_fused_optimiser_sees_them(tmp_path, precision):
+    # Adam does not care about the gradient's size until that is far below its epsilon of 1e-8.
+    moved = []
+    for clip in (1.0, 1e-12):
+        watch = Watch()
+        start = [p.detach() for p in fresh().model.parameters()]
+        train = TRAIN._replace(weight_decay=0.0, gradient_clip=clip, precision=precision)
+        output = fit(tmp_path, watch=watch, train=train)
+        assert output.trainer.optimizers[0].defaults["fused"]
+        change = [(b - a).abs().max() for a, b in zip(start, watch.raw[0], strict=True)]
+        moved.append(float(max(change)) / watch.rates[0])
+    assert moved[0] == pytest.approx(1, rel=1e-2) and moved[1] < 1e-3
+
+
+@pytest.mark.cross_checks
+def test_the_fused_optimiser_is_adam(tmp_path, monkeypatch):
+    fused = fit(tmp_path).trained_net
+    monkeypatch.setattr("timediff.lightning.FUSED_DEVICES", ())
+    plain = fit(tmp_path)
+    assert not plain.trainer.optimizers[0].defaults["fused"]
+    for ours, expected in zip(fused.parameters(), plain.trained_net.parameters(), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
+
+
+class Waits(TorchDispatchMode):
+    """Collects the operators for whose result a host must wait for its device."""
+
+    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique")
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        indices = args[1] if name in ("index", "index_put", "index_put_") else ()
+        masked = any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in indices)
+        if masked or any(name.startswith(one) for one in self.NAMES):
+            self.seen.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+OPTIONS = {
+    "default": ({}, {}),
+    "conv": ({"denoiser": "conv"}, {}),
+    "mean scale": ({"scaling": "mean"}, {}),
+    "differences": ({"difference": 2}, {}),
+    "importance": ({"weighting": "bound"}, {"step_sampling": "importance"}),
+    "learned schedule": ({"schedule": "learned", "diffusion_steps": 8}, {}),
+    "learned variance": ({"variance": "learned"}, {}),
+    "self-conditioning": ({"self_conditioning": True}, {}),
+    "condition dropout": ({"condition_dropout": 0.2}, {}),
+    "bf16": ({}, {"precision": "bf16"}),
+}
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_a_training_step_never_waits_for_its_device(tmp_path, monkeypatch, options, share):
+    step, averaged, seen = TimeGradModule.training_step, TimeGradModule.on_train_batch_end, []
+
+    def watched(method):
+        def call(self, *args):
+            with Waits() as waits:
+                result = method(self, *args)
+            seen.append(waits.seen)
+            return result
+
+        return call
+
+    monkeypatch.setattr(TimeGradModule, "training_step", watched(step))
+    monkeypatch.setattr(TimeGradModule, "on_train_batch_end", watched(averaged))
+    model, train = options
+    model, train = MODEL._replace(**model), TRAIN._replace(positions=share, **train)
+    module = fit(tmp_path, model=model, train=train).trained_net
+    assert len(seen) == 12 and np.isfinite([line["train_loss"] for line in module.history]).all()
+    # One coin per step is tossed on the host itself.
+    tossed = ["_local_scalar_dense"] if model.self_conditioning else []
+    assert all(names in ([], tossed) for names in seen)
+
+
+def test_what_would_wait_is_noticed():
+    x = torch.arange(3.0)
+    for wait in (x.sum().item, lambda: x[x > 1], lambda: bool(x[0]), x.nonzero):
+        with Waits() as waits:
+            wait()
+        assert waits.seen, inspect.getsource(wait) if inspect.isfunction(wait) else wait
+    with Waits() as waits:
+        torch.where(x > 1, x, 0)[torch.tensor([0, 1])]
+    assert not waits.seen
+
+
+def training_batch(module, size=4):
+    made = estimator("unused", freq="h", target_dim=3)
+    entries = [entry(seed=i) for i in range(size)]
+    return next(iter(made.create_validation_data_loader(entries, module)))
+
+
+@pytest.mark.identities
+@pytest.mark.parametrize(
+    "options", [{}, {"variance": "learned"}, {"self_conditioning": True}, {"scaling": "mean"}]
+)
+def test_the_loss_at_some_positions_is_that_part_of_the_whole(float64, options):
+    module = fresh(MODEL._replace(**options)).double()
+    shake(module.model)
+    module.eval()
+    batch = training_batch(module)
+    batch = batch._replace(observed=torch.rand(batch.observed.shape) < 0.8)
+    shape = batch.features.shape[:2]
+    n, eps = torch.randint(1, 6, shape), torch.randn(*shape, 3)
+    whole = module.model.loss(batch, n=n, eps=eps)
+    positions = torch.rand(shape).argsort(dim=1)[:, :4]
+    rows = torch.arange(len(n))[:, None]
+    part = module.model.loss(
+        batch, n=n[rows, positions], eps=eps[rows, positions], positions=positions
+    )
+    for ours, all_of_them in zip(part, whole, strict=True):
+        torch.testing.assert_close(ours, all_of_them[rows, positions], rtol=1e-10, atol=1e-10)
+
+
+def test_every_position_is_as_likely_as_any_other():
+    module = fresh(positions=0.3)
+    batch = training_batch(module)
+    length, draws = batch.features.shape[1], 500
+    drawn = torch.stack([module._positions(batch) for _ in range(draws)])
+    assert drawn.shape == (draws, len(batch.target), 3)
+    assert (drawn.sort(dim=-1).values.diff(dim=-1) > 0).all()
+    share = torch.bincount(drawn.flatten(), minlength=length) / drawn[..., 0].numel()
+    error = np.sqrt(0.3 * 0.7 / drawn[..., 0].numel())
+    assert ((share - 0.3).abs() < 5 * error).all()
+    assert not torch.equal(drawn[0, 0], drawn[0, 1])
+
+
+def test_all_positions_take_no_random_numbers_of_their_own():
+    module = fresh()
+    state = torch.get_rng_state()
+    assert module._positions(training_batch(module)) is None
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_at_least_one_position_is_left():
+    module = fresh(positions=1e-9)
+    assert module._positions(training_batch(module)).shape == (4, 1)
+
+
+def test_bf16_is_float32_to_three_digits_and_only_inside(tmp_path, monkeypatch):
+    dtypes, loss, step = set(), TimeGrad.loss, TimeGradModule.training_step
+
+    def watched(self, batch, *, n, eps, positions=None):
+        error, observed = loss(self, batch, n=n, eps=eps, positions=positions)
+        dtypes.update([eps.dtype, error.dtype])
+        return error, observed
+
+    def stepped(self, batch, batch_idx):
+        found = step(self, batch, batch_idx)
+        dtypes.add(found.dtype)
+        return found
+
+    monkeypatch.setattr(TimeGrad, "loss", watched)
+    monkeypatch.setattr(TimeGradModule, "training_step", stepped)
+    losses = {}
+    for precision in ("float32", "bf16"):
+        train = TRAIN._replace(steps=30, precision=precision)
+        module = fit(tmp_path, validation=True, train=train).trained_net
+        losses[precision] = [line["train_loss"] for line in module.history]
+        assert {value.dtype for value in module.parameters()} == {torch.float32}
+    assert dtypes == {torch.float32}
+    assert losses["bf16"] != losses["float32"]
+    # bf16 has 8 bits of mantissa, a relative rounding of 2**-9 in every product.
+    np.testing.assert_allclose(losses["bf16"], losses["float32"], rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "inside"),
+    [("tf32", "cuda", "high"), ("tf32", "cpu", "highest"), ("float32", "cuda", "highest")],
+)
+def test_tf32_is_for_gpus_and_ends_with_the_training(precision, device, inside):
+    assert torch.get_float32_matmul_precision() == "highest"
+    with pytest.raises(KeyError), matmul_precision(precision, torch.device(device)):
+        assert torch.get_float32_matmul_precision() == inside
+        raise KeyError
+    assert torch.get_float32_matmul_precision() == "highest"

@@ -177,8 +177,9 @@ def test_windows_come_in_the_default_precision(float64):
     assert forecast_batch(read_dataset([counting(9)]), SHAPE).target.dtype == torch.float64
 
 
-def loader(*, seed=1, epoch=0, rank=0, batches=4):
-    module = SimpleNamespace(seed=seed, current_epoch=epoch, global_rank=rank)
+def loader(*, seed=1, epoch=0, rank=0, batches=4, device="cpu"):
+    place = {"global_rank": rank, "device": torch.device(device)}
+    module = SimpleNamespace(seed=seed, current_epoch=epoch, **place)
     return TrainingWindows(cut(60, 50), batch_size=8, batches=batches, module=module)
 
 
@@ -192,6 +193,14 @@ def test_ranks_epochs_and_seeds_draw_different_windows_and_repeat_their_own():
     np.testing.assert_array_equal(drawn, first_steps(loader()))
     for other in (loader(rank=1), loader(epoch=1), loader(seed=2)):
         assert (drawn != first_steps(other)).any()
+
+
+def test_windows_are_made_on_the_device_of_the_training():
+    # "meta", the one other device that every machine has, knows shapes but no values.
+    (ours,), (expected,) = loader(batches=1, device="meta"), loader(batches=1)
+    for moved, part in zip(ours, expected, strict=True):
+        assert moved.device.type == "meta"
+        assert (moved.shape, moved.dtype) == (part.shape, part.dtype)
 
 
 def test_training_draws_every_window_equally_often():

@@ -102,7 +102,8 @@ class ConditionalDenoiser:
         inputs = x
         if self.config.self_conditioning:
             inputs = torch.cat([x, torch.zeros_like(x) if previous is None else previous], dim=-1)
-        value = self.network(inputs, self.levels(level), self.cond)
+        # Under autocast the network answers in bf16, too coarse for what is made of the answer.
+        value = self.network(inputs, self.levels(level), self.cond).to(x.dtype)
         fraction = None
         if self.config.variance == "learned":
             value, raw = value.chunk(2, dim=-1)

@@ -94,6 +94,8 @@ class TrainConfig(NamedTuple):
 
     Args:
         steps: Optimiser steps in all, rounded up so that every epoch has as many.
+        time_budget: Seconds of wall-clock time that training may take instead: a few steps are timed, and as
+            many are taken as fit, whose number the same seed does not repeat.
         steps_per_epoch: Most optimiser steps between two validations, checkpoints and points of the history.
         batch_size: Windows per step.
         learning_rate: Highest learning rate of the one-cycle schedule (Adam).
@@ -105,10 +107,15 @@ class TrainConfig(NamedTuple):
             Needs validation data.
         step_sampling: Diffusion steps to train on: every one as often, or more often those whose loss varies
             most, weighted down in turn ("importance").
+        positions: Share of the steps of context and horizon whose diffusion loss is computed in each
+            training step, drawn anew for every window; the encoder always runs over all of them.
+        precision: Of the matrix products while training: float32, "tf32" (on a GPU only), or "bf16", which
+            leaves weights, noise and loss in float32.
         seed: Of initial weights, windows, noise and dropout; drawn from torch's generator when left out.
     """
 
     steps: int = 1000
+    time_budget: float | None = None
     steps_per_epoch: int = 100
     batch_size: int = 64
     learning_rate: float = 2e-3
@@ -117,6 +124,8 @@ class TrainConfig(NamedTuple):
     ema_decay: float = 0.995
     patience: int = 0
     step_sampling: Literal["uniform", "importance"] = "uniform"
+    positions: float = 1.0
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
     seed: int | None = None
 
 
@@ -247,6 +256,7 @@ def check_options(
         "dilation_cycle": model.dilation_cycle,
         "diffusion_steps": model.diffusion_steps,
         "steps": train.steps,
+        "time_budget": train.time_budget,
         "steps_per_epoch": train.steps_per_epoch,
         "batch_size": train.batch_size,
         "learning_rate": train.learning_rate,
@@ -278,6 +288,8 @@ def check_options(
     for name, share in shares.items():
         if not 0 <= share < 1:
             raise InputError(f"{name} is {share}; it must lie in [0, 1)")
+    if not 0 < train.positions <= 1:
+        raise InputError(f"positions is {train.positions}; it must lie in (0, 1]")
     if train.step_sampling == "importance" and model.schedule == "learned":
         raise InputError(
             "step_sampling is importance and schedule is learned; each evens out the loss over the "

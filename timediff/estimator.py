@@ -1,7 +1,9 @@
 """TimeGrad as a GluonTS estimator: ``TimeGradEstimator(prediction_length=24).train(dataset)``."""
 
+import copy
 import logging
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
@@ -16,6 +18,7 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.transform import Chain, Transformation
 
 from timediff.batch import Shape
+from timediff.budget import RESERVE, TIMED, WARM_UP, Pace, Stopwatch, epochs_of, steps_within
 from timediff.config import ModelConfig, SamplingConfig, TrainConfig, check_options
 from timediff.errors import InputError
 from timediff.frequency import default_difference, default_lags, num_time_features, to_period_freq
@@ -26,6 +29,7 @@ from timediff.lightning import (
     TrainingBar,
     check_checkpoint,
     interruptible,
+    matmul_precision,
     quiet_lightning,
 )
 from timediff.model import TimeGrad
@@ -137,11 +141,9 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 f"no series is longer than the horizon of {self.shape.horizon} steps (the longest has "
                 f"{longest}), so there is no window to train on; give longer series or a shorter horizon"
             )
+        _, batches = epochs_of(self.train_config.steps, self.train_config.steps_per_epoch)
         return TrainingWindows(
-            windows,
-            batch_size=self.train_config.batch_size,
-            batches=self._batches_per_epoch,
-            module=module,
+            windows, batch_size=self.train_config.batch_size, batches=batches, module=module
         )
 
     def create_validation_data_loader(
@@ -218,8 +220,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 "give a smaller one, or 0"
             )
         module = self.create_lightning_module()
-        if ckpt_path is not None:
-            check_checkpoint(Path(ckpt_path), module)
+        before = None if ckpt_path is None else check_checkpoint(Path(ckpt_path), module)
         last = module.model.schedule.points[-1]
         left = (last.alpha / last.norm) ** 2
         if left > MOST_SIGNAL_LEFT:
@@ -235,13 +236,19 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         validation = None
         if validation_data is not None:
             validation = self.create_validation_data_loader(validation_data, module)
+        steps = self._steps(before, module, training, validation)
+        epochs, training.batches = epochs_of(steps, self.train_config.steps_per_epoch)
 
         # Without a folder of the user's, checkpoints stay out of the way, and go once they are not needed.
         given = self.trainer_kwargs.get("default_root_dir")
         folder = str(given) if given else tempfile.mkdtemp(prefix="timediff-")
-        trainer, checkpoint = self._trainer(folder, validated=validation is not None)
+        callbacks = self._callbacks(validated=validation is not None)
+        trainer, checkpoint = self._trainer(
+            self.trainer_kwargs, folder, callbacks, epochs=epochs, validated=validation is not None
+        )
         try:
-            with interruptible(), quiet_lightning():
+            precision = matmul_precision(self.train_config.precision, trainer.strategy.root_device)
+            with interruptible(), quiet_lightning(), precision:
                 trainer.fit(module, training, validation, ckpt_path=ckpt_path)
         except BaseException:
             logger.warning(f"training stopped; its checkpoints are in {folder}")
@@ -285,13 +292,64 @@ class TimeGradEstimator(PyTorchLightningEstimator):
     def _read(self, data: Iterable[Mapping[str, Any]], what: str = "training data") -> list[Series]:
         return read_dataset(data, freq=self.freq, target_dim=self.target_dim, what=what)
 
-    @property
-    def _epochs(self) -> int:
-        return -(-self.train_config.steps // self.train_config.steps_per_epoch)
+    def _steps(
+        self,
+        before: dict[str, Any] | None,
+        module: TimeGradModule,
+        training: TrainingWindows,
+        validation: LastWindows | None,
+    ) -> int:
+        """Optimiser steps: those asked for, or as many as fit into the time, which a resumed run knows."""
+        config = self.train_config
+        if config.time_budget is None:
+            return config.steps
+        given = sorted({"max_epochs", "max_steps"} & self.trainer_kwargs.keys())
+        if given:
+            raise InputError(
+                f"{given[0]} and time_budget both say how long training is; give one of them"
+            )
+        if before is not None:
+            return before["total_steps"]
+        stopwatch = Stopwatch(config.time_budget)
+        pace = self._pace(stopwatch, module, training, validation)
+        left = (1 - RESERVE) * config.time_budget - (stopwatch.clock() - stopwatch.began)
+        steps = steps_within(left, pace, config.steps_per_epoch)
+        said = (
+            f"time budget of {config.time_budget:g} s: {steps} steps of {pace.step:.3g} s, "
+            f"about {pace.seconds(steps, config.steps_per_epoch):.3g} s"
+        )
+        if self.progress:
+            print(said, file=sys.stderr)
+        else:
+            logger.info(said)
+        return steps
 
-    @property
-    def _batches_per_epoch(self) -> int:
-        return -(-self.train_config.steps // self._epochs)
+    def _pace(
+        self,
+        stopwatch: Stopwatch,
+        module: TimeGradModule,
+        training: TrainingWindows,
+        validation: LastWindows | None,
+    ) -> Pace:
+        """That of a trial with a copy of the module, which leaves nothing behind."""
+        trial = copy.deepcopy(module)
+        windows = TrainingWindows(
+            training.data, batch_size=training.batch_size, batches=WARM_UP + TIMED, module=trial
+        )
+        theirs = ("callbacks", "logger", "default_root_dir")
+        options = {k: v for k, v in self.trainer_kwargs.items() if k not in theirs}
+        with tempfile.TemporaryDirectory(prefix="timediff-") as folder:
+            trainer, _ = self._trainer(
+                options, folder, [stopwatch], epochs=1, validated=validation is not None
+            )
+            if trainer.world_size > 1:
+                raise InputError(
+                    "time_budget times one process, and several would disagree; give steps instead"
+                )
+            precision = matmul_precision(self.train_config.precision, trainer.strategy.root_device)
+            with interruptible(), quiet_lightning(), precision:
+                trainer.fit(trial, windows, validation)
+        return stopwatch.pace()
 
     def _start_weights(
         self, module: TimeGradModule, series: list[Series], predictor: PyTorchPredictor | None
@@ -326,17 +384,29 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 "the predictor was made with other model options than this estimator's; use the same"
             ) from error
 
-    def _trainer(self, folder: str, *, validated: bool) -> tuple[pl.Trainer, BestCheckpoint | None]:
-        config = self.train_config
-        options = dict(self.trainer_kwargs)
+    def _callbacks(self, *, validated: bool) -> list[pl.Callback]:
+        """The user's, and ours beside the checkpoint."""
         # A copy: GluonTS itself pops the list and so loses it on the second train.
-        callbacks = list(options.pop("callbacks", None) or [])
+        callbacks = list(self.trainer_kwargs.get("callbacks") or [])
         if self.progress:
             callbacks.append(TrainingBar())
-        if validated and config.patience:
-            callbacks.append(
-                Patience("val_loss", patience=config.patience, check_on_train_epoch_end=True)
-            )
+        if validated and self.train_config.patience:
+            patience = self.train_config.patience
+            callbacks.append(Patience("val_loss", patience=patience, check_on_train_epoch_end=True))
+        return callbacks
+
+    def _trainer(
+        self,
+        given: Mapping[str, Any],
+        folder: str,
+        callbacks: list[pl.Callback],
+        *,
+        epochs: int,
+        validated: bool,
+    ) -> tuple[pl.Trainer, BestCheckpoint | None]:
+        """A trainer with the options ``given`` over our own, and its checkpoint if it makes any."""
+        config = self.train_config
+        options = dict(given)
         checkpoint = None
         if options.get("enable_checkpointing", True):
             checkpoint = BestCheckpoint(
@@ -345,10 +415,10 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 save_on_train_epoch_end=True,
                 enable_version_counter=False,
             )
-            callbacks.append(checkpoint)
+            callbacks = [*callbacks, checkpoint]
         if "max_epochs" not in options and "max_steps" not in options:
             # Not max_steps: Lightning would resume in the middle of an epoch that is over.
-            options["max_epochs"] = self._epochs
+            options["max_epochs"] = epochs
         if options.get("max_epochs") == -1:
             raise InputError(
                 "max_epochs is -1; the learning rates need to know how long training is"
@@ -358,6 +428,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             "default_root_dir": folder,
             "max_epochs": -1 if "max_steps" in options else None,
             "gradient_clip_val": config.gradient_clip or None,
+            "precision": {"bf16": "bf16-mixed"}.get(config.precision),
             "logger": False,
             "enable_progress_bar": False,
             "enable_model_summary": False,

@@ -19,6 +19,8 @@ from timediff.config import PRESETS, ModelConfig, Options, SamplingConfig, Train
 from timediff.errors import InputError
 
 PROGRAM = "timediff.evaluate"
+#: Options that say how long training is. One on the command line stands against all in a file.
+LENGTHS = ("--steps", "--epochs", "--time-budget", "--train.steps", "--train.time_budget")
 
 
 class _Parser(ArgumentParser):
@@ -38,6 +40,14 @@ def fail(message: str) -> NoReturn:
     """Says what is wrong in one sentence and stops with status 2."""
     print(f"{PROGRAM}: {message.rstrip('.')}. See --help.", file=sys.stderr)
     raise SystemExit(2)
+
+
+def seconds(text: object) -> float:
+    """A time such as 90, 90s, 5m or 1h."""
+    match = re.fullmatch(r"(\d+|\d*\.\d+)([smh]?)", str(text).strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; give 90, 90s, 5m or 1h, say")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def make_parser(preset: str) -> ArgumentParser:
@@ -89,6 +99,11 @@ def _add_run(parser: ArgumentParser, preset: str) -> None:
     parser.add_argument(
         "--epochs", type=int | None, help="the same in epochs of --train.steps_per_epoch steps"
     )
+    parser.add_argument(
+        "--time-budget",
+        type=seconds,
+        help="the same in wall-clock time of each training, such as 90, 90s, 5m or 1h",
+    )
     parser.add_argument("--num-samples", type=int, default=100, help="sample paths per window")
     parser.add_argument(
         "--validation-windows",
@@ -120,13 +135,13 @@ def parse(argv: Sequence[str]) -> tuple[Options, bool]:
     parsed = make_parser(preset).parse_args(list(argv))
     if parsed.preset != preset:
         fail("the preset in a configuration file must be a line such as preset: paper")
-    return _options(parsed, steps=_steps(parsed, said)), bool(parsed.json)
+    return _options(parsed, length=_length(parsed, said)), bool(parsed.json)
 
 
 def _said(argv: Sequence[str]) -> argparse.Namespace:
     """What the command line itself says of the options that depend on where they were given."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("--preset", "--steps", "--epochs", "--train.steps"):
+    for name in ("--preset", *LENGTHS):
         first.add_argument(name)
     first.add_argument("--config", type=Path)
     first.error = lambda message: fail(message)  # type: ignore[method-assign]
@@ -155,21 +170,31 @@ def _preset(said: argparse.Namespace) -> str:
     return preset
 
 
-def _steps(parsed: Namespace, said: argparse.Namespace) -> int:
-    """Optimiser steps: what the command line says of them, else the file, else the preset."""
-    steps, epochs = parsed.steps, parsed.epochs
-    if any(value is not None for value in (said.steps, said.epochs, vars(said)["train.steps"])):
-        steps = None if said.steps is None else steps
-        epochs = None if said.epochs is None else epochs
+def _length(parsed: Namespace, said: argparse.Namespace) -> tuple[int, float | None]:
+    """Optimiser steps and time budget: what the command line says, else the file, else the preset."""
+    steps, epochs, budget = parsed.steps, parsed.epochs, parsed.time_budget
+    own_budget = parsed.train.time_budget
+    here = {name for name in LENGTHS if getattr(said, name[2:].replace("-", "_")) is not None}
+    if here:
+        steps = steps if "--steps" in here else None
+        epochs = epochs if "--epochs" in here else None
+        budget = budget if "--time-budget" in here else None
+        own_budget = own_budget if "--train.time_budget" in here else None
+    budget = own_budget if budget is None else budget
     if steps is not None and epochs is not None:
         fail("--steps and --epochs say the same in two ways; give one of them")
+    if budget is not None and (steps is not None or epochs is not None or "--train.steps" in here):
+        fail(
+            "--time-budget and --steps or --epochs both say how long training is; give one of them"
+        )
     if epochs is not None:
-        return epochs * parsed.train.steps_per_epoch
-    return parsed.train.steps if steps is None else steps
+        steps = epochs * parsed.train.steps_per_epoch
+    return parsed.train.steps if steps is None else steps, budget
 
 
-def _options(parsed: Namespace, *, steps: int) -> Options:
-    train = TrainConfig(**parsed.train.as_dict())._replace(steps=steps)
+def _options(parsed: Namespace, *, length: tuple[int, float | None]) -> Options:
+    steps, budget = length
+    train = TrainConfig(**parsed.train.as_dict())._replace(steps=steps, time_budget=budget)
     if parsed.num_samples < 1:
         fail(f"--num-samples is {parsed.num_samples}; it must be at least 1")
     if parsed.validation_windows < 0:

@@ -13,6 +13,8 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.plugins import MixedPrecision, Precision
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
 
 from timediff.batch import Batch
@@ -24,6 +26,8 @@ from timediff.step_sampling import StepSampler
 
 #: Noise levels at which every validation step of every window is scored.
 VALIDATION_LEVELS = 8
+#: Devices for which torch has an Adam of one kernel.
+FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 class TimeGradModule(pl.LightningModule):
@@ -70,7 +74,8 @@ class TimeGradModule(pl.LightningModule):
                 self.average.reschedule()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        shape = batch.features.shape[:2]
+        positions = self._positions(batch)
+        shape = batch.features.shape[:2] if positions is None else positions.shape
         if self.steps is not None:
             n, weight = self.steps.draw(shape)
         else:
@@ -78,7 +83,7 @@ class TimeGradModule(pl.LightningModule):
         eps = torch.randn(
             *shape, batch.target.shape[-1], dtype=batch.target.dtype, device=self.device
         )
-        error, observed = self.model.loss(batch, n=n, eps=eps)
+        error, observed = self.model.loss(batch, n=n, eps=eps, positions=positions)
         if self.steps is not None:
             known = observed.any(dim=-1)
             own = (error.detach() * observed).sum(dim=-1) / observed.sum(dim=-1).clamp(min=1)
@@ -87,6 +92,14 @@ class TimeGradModule(pl.LightningModule):
         loss = _observed_mean(error, observed)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(n))
         return loss
+
+    def _positions(self, batch: Batch) -> Tensor | None:
+        """Random steps of each window, each set as likely as any other, ``[B, K]``; None for all."""
+        windows, length = batch.features.shape[:2]
+        count = max(1, round(self.config.positions * length))
+        if count == length:
+            return None
+        return torch.rand(windows, length, device=self.device).topk(count).indices
 
     def on_train_batch_end(self, *_: Any) -> None:
         if self.average is None:
@@ -140,6 +153,9 @@ class TimeGradModule(pl.LightningModule):
             self.model.parameters(),
             lr=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
+            # Scaled gradients must be unscaled before they are clipped, a fused optimiser would do it later;
+            # None leaves the choice to torch.
+            fused=(self.device.type in FUSED_DEVICES and not self._scaled_gradients) or None,
         )
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
@@ -150,6 +166,24 @@ class TimeGradModule(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    @property
+    def _scaled_gradients(self) -> bool:
+        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        plugin = self.trainer.precision_plugin
+        if isinstance(plugin, MixedPrecision) and not self._scaled_gradients:
+            # Its own method refuses a fused optimiser even where it scales no gradients (bf16).
+            kind = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, kind)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
 
 def _observed_mean(error: Tensor, observed: Tensor) -> Tensor:
@@ -209,6 +243,18 @@ def quiet_lightning() -> Iterator[None]:
 
 
 @contextmanager
+def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
+    """TF32 matrix products on this device while in the context, if that is the precision."""
+    before = torch.get_float32_matmul_precision()
+    if precision == "tf32" and device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
 def interruptible() -> Iterator[None]:
     """Lets Ctrl-C out of Lightning, which exits with status 1 instead and stays deaf to the next."""
     handler = signal.getsignal(signal.SIGINT)
@@ -221,8 +267,12 @@ def interruptible() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-def check_checkpoint(path: Path, module: TimeGradModule) -> None:
-    """Raises `InputError` unless the file is a checkpoint that training of this module can go on from."""
+def check_checkpoint(path: Path, module: TimeGradModule) -> dict[str, Any]:
+    """The content of a checkpoint that training of this module can go on from.
+
+    Raises:
+        InputError: The file is not one.
+    """
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}; give the path of a last.ckpt")
     try:
@@ -243,3 +293,4 @@ def check_checkpoint(path: Path, module: TimeGradModule) -> None:
         raise InputError(
             f"{path} is of a training with other options (its {differing[0]} differs); give the same"
         )
+    return content

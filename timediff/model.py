@@ -50,6 +50,12 @@ class Taught(NamedTuple):
     cond: Tensor
     scale: Tensor
 
+    def at(self, positions: Tensor) -> "Taught":
+        """The steps ``positions [B, K]`` of each window alone."""
+        rows = torch.arange(len(positions), device=positions.device)[:, None]
+        x0, observed, cond = (part[rows, positions] for part in self[:3])
+        return Taught(x0, observed, cond, self.scale)
+
 
 class Past(NamedTuple):
     """Windows as the model sees them before it draws their first step.
@@ -116,7 +122,9 @@ class TimeGrad(nn.Module):
                 self.learned.move()
             self.schedule = self.learned.chain()
 
-    def loss(self, batch: Batch, *, n: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, batch: Batch, *, n: Tensor, eps: Tensor, positions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         r"""Error of the predicted noise, and which entries of it count.
 
         Where the variance is learned, the variational bound is added, its mean held fixed:
@@ -124,14 +132,18 @@ class TimeGrad(nn.Module):
 
         Args:
             batch: Windows with their future.
-            n: Diffusion step of each window and time step, integer in 1 .. N, ``[B, C + T]``.
-            eps: Standard normal noise, ``[B, C + T, D]``.
+            n: Diffusion step of each window and time step asked about, integer in 1 .. N, ``[B, K]``.
+            eps: Standard normal noise, ``[B, K, D]``.
+            positions: The K time steps of each window that are asked about, integer in 0 .. C + T - 1,
+                ``[B, K]``; all C + T when left out.
 
         Returns:
-            Error and observed mask, both ``[B, C + T, D]``.
+            Error and observed mask, both ``[B, K, D]``.
         """
         config, schedule = self.config, self.schedule
         taught = self.teach(batch)
+        if positions is not None:
+            taught = taught.at(positions)
         cond = taught.cond
         if self.training and config.condition_dropout:
             kept = torch.rand(cond.shape[:-1], device=cond.device) >= config.condition_dropout

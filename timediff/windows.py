@@ -4,6 +4,7 @@ All series are laid end to end in one tensor, each preceded by unobserved steps,
 gather: no per-window Python.
 """
 
+import copy
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -200,15 +201,22 @@ class WindowData:
         self.starts = torch.from_numpy(np.concatenate(starts)) if starts else torch.zeros(0).long()
         self.ends = torch.tensor(ends, dtype=torch.long)
 
+    def to(self, device: torch.device) -> "WindowData":
+        """The same, with the data on this device."""
+        moved = copy.copy(self)
+        moved.target, moved.observed = self.target.to(device), self.observed.to(device)
+        moved.features = self.features.to(device)
+        return moved
+
     def windows(self, starts: Tensor) -> Batch:
-        """The windows whose forecasts begin at the rows ``starts``, future included."""
+        """The windows whose forecasts begin at the rows ``starts``, future included, all on one device."""
         past, context, horizon = (
             self.shape.history_length,
             self.shape.context_length,
             self.shape.horizon,
         )
-        rows = starts[:, None] + torch.arange(-past, horizon)  # [B, P]
-        near = starts[:, None] + torch.arange(-context, horizon)
+        rows = starts[:, None] + torch.arange(-past, horizon, device=starts.device)  # [B, P]
+        near = starts[:, None] + torch.arange(-context, horizon, device=starts.device)
         dtype = torch.get_default_dtype()
         return Batch(
             self.target[rows].to(dtype), self.observed[rows], self.features[near].to(dtype)
@@ -225,7 +233,7 @@ class TrainingWindows:
         data: Where to cut.
         batch_size: Windows per batch.
         batches: Batches per epoch.
-        module: Knows the seed, the epoch and the rank.
+        module: Knows the seed, the epoch, the rank and the device, which the windows are made on.
     """
 
     def __init__(self, data: WindowData, *, batch_size: int, batches: int, module: Any) -> None:
@@ -237,10 +245,11 @@ class TrainingWindows:
     def __iter__(self) -> Iterator[Batch]:
         module = self.module
         rng = np.random.default_rng([module.seed, module.current_epoch, module.global_rank])
-        starts = self.data.starts
+        # All of the data moves there once an epoch, so that no step waits for its windows to cross over.
+        data = self.data.to(module.device)
         for _ in range(self.batches):
-            chosen = rng.integers(len(starts), size=self.batch_size)
-            yield self.data.windows(starts[torch.from_numpy(chosen)])
+            chosen = rng.integers(len(data.starts), size=self.batch_size)
+            yield data.windows(data.starts[torch.from_numpy(chosen)].to(module.device))
 
 
 class LastWindows:

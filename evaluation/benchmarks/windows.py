@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from gluonts.dataset.loader import as_stacked_batches
 from gluonts.itertools import Cyclic
 from gluonts.time_feature import time_features_from_frequency_str
@@ -38,7 +39,7 @@ FREQ, HORIZON, BATCH, BATCHES = "h", 24, 64, 20
 def ours(data: list[dict[str, Any]], shape: Shape) -> Iterator[Any]:
     """Batches as `timediff.windows` makes them."""
     windows = WindowData(read_dataset(data), shape)
-    module = SimpleNamespace(seed=1, current_epoch=0, global_rank=0)
+    module = SimpleNamespace(seed=1, current_epoch=0, global_rank=0, device=torch.device("cpu"))
     return iter(TrainingWindows(windows, batch_size=BATCH, batches=BATCHES, module=module))
 
 
