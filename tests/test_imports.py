@@ -25,6 +25,7 @@ METHOD = [
     "likelihood",
     "views",
     "particles",
+    "distillation",
     "step_sampling",
     "learned_schedule",
     "denoiser",
@@ -42,9 +43,9 @@ METHOD = [
 ]
 LAYERS = [
     *METHOD,
-    *("progress", "windows", "budget", "lightning", "predictor", "estimator"),
+    *("progress", "windows", "budget", "lightning", "predictor", "estimator", "student"),
     *("specs", "folders", "download", "tables", "lookup", "audit", "datasets"),
-    *("metrics", "baselines", "plots", "record", "outputs", "experiment", "evaluate"),
+    *("metrics", "baselines", "plots", "record", "outputs", "experiment", "evaluate", "distill"),
 ]
 
 
@@ -71,8 +72,9 @@ def test_imports_point_upwards(module):
     assert imported(module) <= set(above)
 
 
-def test_nothing_imports_the_command():
-    assert [module for module in MODULES if "evaluate" in imported(module)] == []
+@pytest.mark.parametrize("command", ["evaluate", "distill"])
+def test_nothing_imports_the_command(command):
+    assert [module for module in MODULES if command in imported(module)] == []
 
 
 def loaded_after(*modules):
@@ -91,7 +93,9 @@ def test_method_needs_neither_gluonts_nor_lightning():
     assert not loaded & {"gluonts", "lightning", "pytorch_lightning"}
 
 
-@pytest.mark.parametrize("modules", [["errors", "config", "frequency"], ["metrics"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "modules", [["errors", "config", "frequency"], ["metrics"], ["distill"]], ids=" ".join
+)
 def test_light_modules_do_not_wait_for_torch(modules):
     assert not loaded_after(*modules) & {"torch", "gluonts", "lightning"}
 

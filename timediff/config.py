@@ -172,6 +172,26 @@ SAMPLER_OPTIONS = {
 }
 
 
+#: Network calls a time step of a distilled predictor, unless told otherwise.
+STUDENT_STEPS = 4
+
+
+class DistillConfig(NamedTuple):
+    """How a trained predictor is distilled to few steps.
+
+    Args:
+        train_steps: Optimiser steps of every halving of the chain.
+        batch_size: Windows per step.
+        learning_rate: First learning rate of every halving (Adam); it falls to 0 in a straight line.
+        seed: Of windows, noise and diffusion steps.
+    """
+
+    train_steps: int = 300
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    seed: int = 1
+
+
 class Preset(NamedTuple):
     """A model, its training and its sampling."""
 
@@ -344,3 +364,18 @@ def check_sampling(sampling: SamplingConfig, model: ModelConfig) -> None:
             f"guidance is {sampling.guidance}, but the model was trained without condition_dropout; "
             "train it with 0.1, or leave guidance out"
         )
+
+
+def check_distillation(steps: int, config: DistillConfig) -> None:
+    """Raises `InputError` for the first option of a distillation that makes no sense."""
+    for name, value in {"steps": steps, **config._asdict()}.items():
+        if name != "learning_rate" and not isinstance(value, int):
+            raise InputError(f"{name} is {value!r}; it must be a whole number")
+        if name != "seed" and not 0 < value < math.inf:
+            raise InputError(f"{name} is {value}; it must be positive")
+    if steps & (steps - 1):
+        raise InputError(
+            f"steps is {steps}; it must be a power of two, as every halving halves them"
+        )
+    if not 0 <= config.seed < 2**63:
+        raise InputError(f"seed is {config.seed}; it must lie in 0 .. 2**63 - 1")
