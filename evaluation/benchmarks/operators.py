@@ -1,0 +1,81 @@
+"""Where the time goes and how much is computed: operators by group, and floating-point operations."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from timediff.config import SamplingConfig
+from timediff.model import TimeGrad
+from timediff.noise import PATHS_PER_STREAM
+
+#: Operators of each group by the words in their names; the first group that fits takes them.
+GROUPS = {
+    "matrix products": ("mm", "linear", "matmul"),
+    "convolutions": ("conv",),
+    "layer norm": ("layer_norm",),
+    "activations": ("tanh", "sigmoid", "silu", "leaky_relu", "gelu", "softmax"),
+    "noise": ("normal", "randn"),
+    "copies": ("copy", "cat", "stack", "gather", "index", "clone", "fill", "zero", "arange", "pad"),
+    "elementwise": (
+        *("add", "sub", "mul", "div", "exp", "lerp", "where", "neg", "pow", "sqrt", "sum", "abs"),
+        *("gt", "clamp", "mean", "cumsum"),
+    ),
+}
+
+
+def group_of(name: str) -> str:
+    plain = name.removeprefix("aten::")
+    return next((g for g, words in GROUPS.items() if any(w in plain for w in words)), "other")
+
+
+def operator_count(run: Callable[[], Any]) -> int:
+    """ATen operators that run, those called by others included."""
+    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU]) as seen:
+        run()
+    return sum(event.name.startswith("aten::") for event in seen.events())
+
+
+def time_shares(run: Callable[[], Any], device: str) -> dict[str, float]:
+    """Share of the operators' own time that each group of `GROUPS` takes."""
+    on_gpu = device.startswith("cuda")
+    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if on_gpu else [])
+    with profile(activities=activities) as seen:
+        run()
+    spent: Counter[str] = Counter()
+    for event in seen.key_averages():
+        if event.key.startswith("aten::"):
+            own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+            spent[group_of(event.key)] += own
+    total = sum(spent.values())
+    return {group: spent[group] / total for group in (*GROUPS, "other")}
+
+
+def flops(run: Callable[[], Any]) -> int:
+    """Floating-point operations of all matrix products and convolutions, counted while it runs on the CPU."""
+    with FlopCounterMode(display=False) as counted:
+        run()
+    return counted.get_total_flops()
+
+
+def flops_by_hand(
+    model: TimeGrad, sampling: SamplingConfig, *, windows: int, paths: int
+) -> int | None:
+    """The same from the sizes of the weights, each of which a row meets once; None for convolutions."""
+    if model.config.denoiser != "mlp":
+        return None
+    denoiser, shape = model.denoiser, model.shape
+    encoder, prepared = _weights(model.encoder.rnn), _weights(denoiser.condition)
+    called = _weights(denoiser) - prepared - _weights(denoiser.level)
+    calls = model.network_calls(sampling) // shape.horizon
+    rows = windows * -(-paths // PATHS_PER_STREAM) * PATHS_PER_STREAM
+    per_path = shape.horizon * (encoder + _weights(model.condition) + prepared + calls * called)
+    return 2 * (rows * per_path + windows * shape.context_length * encoder)
+
+
+def _weights(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.dim() > 1)
