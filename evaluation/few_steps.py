@@ -31,15 +31,9 @@ SCORES = {
 ALLOWED = 1.01
 BASE = {"steps": 100}
 CANDIDATES: list[dict[str, Any]] = [
-    *({"steps": steps} for steps in (3, 4, 5, 6, 7, 8, 10, 12, 16, 20)),
-    *({"steps": steps, "spacing": "quadratic"} for steps in (5, 6, 8, 10, 12)),
-    *({"steps": steps, "spacing": "log-snr"} for steps in (8, 10, 16)),
-    *(
-        {"sampler": "sde-dpm++", "steps": steps, "spacing": "log-snr"}
-        for steps in (5, 6, 8, 10, 12, 16)
-    ),
-    *({"sampler": "sde-dpm++", "steps": steps} for steps in (5, 6, 8, 10)),
-    *({"sampler": "ddim", "steps": steps, "eta": 0.5} for steps in (6, 10)),
+    *({"steps": steps} for steps in (4, 5, 6, 8, 10, 12, 16)),
+    *({"steps": steps, "spacing": "quadratic"} for steps in (6, 8, 10)),
+    *({"sampler": "sde-dpm++", "steps": steps, "spacing": "log-snr"} for steps in (5, 8, 10)),
 ]
 
 

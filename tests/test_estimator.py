@@ -118,7 +118,8 @@ def test_frequencies_in_every_spelling_of_pandas(tmp_path, freq):
 
 def test_more_than_500_diffusion_steps(tmp_path):
     model = MODEL._replace(diffusion_steps=600)
-    predictor = estimator(tmp_path, model=model, train=TRAIN._replace(steps=1)).train([entry()])
+    options = {"train": TRAIN._replace(steps=1), "sampling": SamplingConfig(steps=600)}
+    predictor = estimator(tmp_path, model=model, **options).train([entry()])
     assert predictor.prediction_net.network_calls(predictor.sampling) == 600 * HORIZON
     assert np.isfinite(paths(predictor, [entry()], num_samples=1)).all()
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from timediff.batch import Batch, Shape
-from timediff.config import ModelConfig, SamplingConfig
+from timediff.config import FEW_STEPS, ModelConfig, SamplingConfig
 from timediff.denoiser import Denoiser
 from timediff.model import TimeGrad
 from timediff.scaling import SCALINGS
@@ -423,9 +423,12 @@ def test_sampling_conditions_are_those_of_training(denoiser, cell, difference, s
 
 
 @contracts
-@pytest.mark.parametrize("sampling_steps", [None, 1, 5])
-def test_denoiser_is_called_as_often_as_announced(sampling_steps):
-    model, sampling = make(), SamplingConfig(steps=sampling_steps)
+@pytest.mark.parametrize(
+    ("sampling_steps", "diffusion_steps", "calls"),
+    [(None, 12, FEW_STEPS), (None, 4, 4), (1, 12, 1), (5, 12, 5), (12, 12, 12)],
+)
+def test_denoiser_is_called_as_often_as_announced(sampling_steps, diffusion_steps, calls):
+    model, sampling = make(diffusion_steps=diffusion_steps), SamplingConfig(steps=sampling_steps)
     recording = record(model)
     told = []
     paths = model.sample(
@@ -435,7 +438,7 @@ def test_denoiser_is_called_as_often_as_announced(sampling_steps):
         sampling=sampling,
         on_step=told.append,
     )
-    assert len(recording.targets) == model.network_calls(sampling) == T * (sampling_steps or 12)
+    assert len(recording.targets) == model.network_calls(sampling) == T * calls
     assert len(recording.conditions) == T
     # Two windows of 25 paths are four streams of 20.
     assert sum(told) == 4 * 20 * T

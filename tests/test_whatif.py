@@ -360,6 +360,7 @@ def test_a_self_conditioned_network_sees_its_last_estimate_after_resampling_too(
     )
     given = np.full((HORIZON, 3), NAN)
     given[2] = [8.0, -8.0, 8.0]  # few of the paths so far come anywhere near
+    made.sampling = SamplingConfig(steps=20)
     predict(made, given)
     assert len(bound) > HORIZON  # resampled within a chain
     # Nothing to show at the first of the 20 levels only, at each of the steps.

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from timediff.batch import Batch, Shape, differenced, integrate, last_observed
 from timediff.bound import hybrid_term
 from timediff.conditional import ConditionalDenoiser, LevelTable, guided_by, make_network
-from timediff.config import ModelConfig, SamplingConfig
+from timediff.config import FEW_STEPS, ModelConfig, SamplingConfig
 from timediff.diffusion import Denoiser, add_noise, noise_loss
 from timediff.encoder import Decoder, Encoder, State, lagged, map_state
 from timediff.learned_schedule import LearnedSchedule
@@ -199,8 +199,11 @@ class TimeGrad(nn.Module):
 
     def walk(self, sampling: SamplingConfig) -> Schedule:
         """The steps of the chain that a sampler takes."""
-        steps = sampling.steps or self.schedule.num_steps
-        return respace(self.schedule, steps, spacing=sampling.spacing)
+        return respace(self.schedule, self.steps(sampling), spacing=sampling.spacing)
+
+    def steps(self, sampling: SamplingConfig) -> int:
+        """How many steps of the chain a sampler takes."""
+        return sampling.steps or min(FEW_STEPS, self.schedule.num_steps)
 
     def levels(self, schedule: Schedule) -> LevelTable:
         """Embeddings of noise levels, to be made once for all that is done with one schedule."""
@@ -299,8 +302,8 @@ class TimeGrad(nn.Module):
 
     def network_calls(self, sampling: SamplingConfig) -> int:
         """Calls of the denoiser that the forecast of one chunk takes."""
-        sampler, steps = SAMPLERS[sampling.sampler], sampling.steps or self.config.diffusion_steps
-        calls = sampler.calls(steps, **self._options(sampling))
+        sampler = SAMPLERS[sampling.sampler]
+        calls = sampler.calls(self.steps(sampling), **self._options(sampling))
         return self.shape.horizon * calls * (2 if sampling.guidance else 1)
 
     def _options(self, sampling: SamplingConfig) -> dict[str, object]:

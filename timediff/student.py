@@ -86,7 +86,7 @@ def _first_steps(predictor: TimeGradPredictor, steps: int) -> int:
             "the predictor is self-conditioned: its estimates depend on those before them, which the "
             "noised values a student learns from do not have; train one without self_conditioning"
         )
-    own = sampling.steps or model.diffusion_steps
+    own = predictor.prediction_net.steps(sampling)
     # What samples like a student may be one, whose network knows no other levels.
     like_a_student = sampling.sampler == "ddim" and sampling.spacing == SPACING
     if not like_a_student or own & (own - 1):
