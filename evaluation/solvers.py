@@ -30,17 +30,18 @@ SEEDS = (1, 2)
 SCORES = {"mean_wquantile_loss_sum": "CRPS_sum", "energy_score": "energy score"}
 SHOWN = (*SCORES, "nd", "coverage_90")
 SOLVERS = {
-    "ancestral": SamplingConfig(),
+    "ancestral": SamplingConfig(spacing="uniform"),
+    "ancestral, quadratic": SamplingConfig(spacing="quadratic"),
     "ancestral, log-SNR": SamplingConfig(spacing="log-snr"),
-    "ddim": SamplingConfig(sampler="ddim"),
-    "ddim, eta 0.5": SamplingConfig(sampler="ddim", eta=0.5),
+    "ddim": SamplingConfig(sampler="ddim", spacing="uniform"),
+    "ddim, eta 0.5": SamplingConfig(sampler="ddim", spacing="uniform", eta=0.5),
     "dpm++ 2": SamplingConfig(sampler="dpm++", spacing="log-snr"),
     "dpm++ 3": SamplingConfig(sampler="dpm++", spacing="log-snr", order=3),
     "sde-dpm++ 1": SamplingConfig(sampler="sde-dpm++", spacing="log-snr", order=1),
     "sde-dpm++ 2": SamplingConfig(sampler="sde-dpm++", spacing="log-snr"),
     "heun": SamplingConfig(sampler="heun", spacing="log-snr"),
     "langevin": SamplingConfig(sampler="langevin", spacing="log-snr"),
-    "predictor-corrector": SamplingConfig(sampler="predictor-corrector"),
+    "predictor-corrector": SamplingConfig(sampler="predictor-corrector", spacing="uniform"),
 }
 
 
@@ -112,7 +113,7 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     panels = figure.subplots(len(results), len(SCORES), squeeze=False)
     # Okabe and Ito's colours; stochastic samplers solid, deterministic ones dashed.
     colours = ["#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#CC79A7", "#882255"]
-    colours += ["#009E73", "#117733", "#F0A0A0", "#999999", "#222222"]
+    colours += ["#009E73", "#117733", "#F0A0A0", "#999999", "#222222", "#661100"]
     for (name, found), line in zip(results.items(), panels, strict=True):
         for (key, title), axes in zip(SCORES.items(), line, strict=True):
             best = min(row[key] for row in found)

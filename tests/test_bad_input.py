@@ -65,6 +65,8 @@ def test_the_good_folder_would_be_trained_on(refused):
         (["--model.lags", "daily"], "lags"),
         (["--sampling.steps", "6"], "sampling steps is 6"),
         (["--sampling.steps", "0"], "sampling steps is 0"),
+        (["--sampling.precision", "bf16", "--model.denoiser", "conv"], "precision is bf16"),
+        (["--train.precision", "bf16", "--model.denoiser", "conv"], "precision is bf16"),
         (["--model.beta_end", "1.5"], "beta_end 1.5"),
         (["--model.beta_start", "0"], "beta_start 0"),
         (["--model.beta_start", "0.2"], "beta_start 0.2"),

@@ -46,7 +46,9 @@ class Answer(Denoiser):
 def bound_to(answer, schedule, **config):
     network = Answer(answer)
     levels = LevelTable(network, schedule, like=torch.zeros(1))
-    return ConditionalDenoiser(network, ModelConfig(**config), levels, torch.zeros(4, 2))
+    return ConditionalDenoiser(
+        network, ModelConfig(**{"variance": "small"} | config), levels, torch.zeros(4, 2)
+    )
 
 
 @identities

@@ -11,6 +11,7 @@ import torch
 from tiny import HORIZON, MODEL, QUIET, entry, estimator, paths, same_weights, weights, wide_folder
 from torch import nn
 
+from timediff.chains import walk
 from timediff.config import DistillConfig, SamplingConfig
 from timediff.diffusion import add_noise
 from timediff.distill import main
@@ -286,7 +287,7 @@ def test_students_are_taught_at_the_levels_they_are_asked_at(tmp_path, monkeypat
     monkeypatch.setattr("timediff.student.distillation_loss", spied)
     predictor = trained(tmp_path, diffusion_steps=length)
     for student in halvings(predictor, [entry()], 1, config=CONFIG, progress=False):
-        asked = student.prediction_net.walk(student.sampling).points[1:]
+        asked = walk(student.sampling, student.prediction_net.schedule).points[1:]
         assert set.union(*seen) == {level.n for level in asked}
         seen.clear()
 
@@ -499,3 +500,25 @@ def test_help_and_mistakes_do_not_wait_for_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+@contracts
+def test_a_student_says_what_only_its_teacher_can_do(tmp_path):
+    student = distill(trained(tmp_path), [entry()], 1, config=CONFIG, progress=False)
+    student.serialize(tmp_path / "student")
+    for one in (student, TimeGradPredictor.deserialize(tmp_path / "student")):
+        assert np.isfinite(paths(one, [entry()])).all()
+        known = np.full((HORIZON, 3), np.nan)
+        known[1, 0] = 2.0
+        with pytest.raises(InputError, match="what-if"):
+            one.predict([entry()], known_future=known)
+        for act in (one.future, one.density):
+            with pytest.raises(InputError, match="distilled to 1 steps"):
+                act([entry()])
+        own = one.sampling
+        for other in (SamplingConfig(), own._replace(steps=2), own._replace(spacing="log-snr")):
+            one.sampling = other
+            with pytest.raises(InputError, match="in another way"):
+                one.predict([entry()])
+        one.sampling = own._replace(noise="antithetic")
+        assert np.isfinite(paths(one, [entry()])).all()

@@ -148,3 +148,34 @@ def test_no_calendar_features(cell):
     )
     h, _ = encoder(torch.randn(B, T, 1, 1), torch.zeros(B, T, 0))
     assert h.shape == (B, T, H) and h.isfinite().all()
+
+
+@identities
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("lags", [[1], [1, 2, 7], [3, 9]])
+def test_step_by_step_is_what_it_is_over_the_whole_window(cell, lags):
+    past, horizon, dim = 12, 6, 3
+    torch.manual_seed(0)
+    encoder = Encoder(
+        dim,
+        num_lags=len(lags),
+        num_features=2,
+        cell=cell,
+        num_layers=2,
+        hidden_size=5,
+        dropout=0.1,
+    ).eval()
+    series, features = torch.randn(2, past + horizon, dim), torch.randn(2, horizon, 2)
+    with torch.no_grad():
+        # A state as it would be after a context.
+        _, state = encoder(torch.randn(2, 4, dim, len(lags)), torch.randn(2, 4, 2))
+        whole, last = encoder(lagged(series, lags, length=horizon), features, state)
+        decoder = encoder.decoder(series[:, :past], features, lags=lags)
+        rows = torch.tensor([1, 0, 1])
+        drawn, state = series[rows, past:].transpose(0, 1), map_state(state, rows)
+        for t in range(horizon):
+            # What is not drawn yet must not be looked at.
+            so_far = torch.cat([drawn[:t], torch.full_like(drawn[t:], float("nan"))])
+            h, state = decoder.step(rows, so_far, state, t)
+            torch.testing.assert_close(h, whole[rows, t], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(state, map_state(last, rows), rtol=1e-10, atol=1e-10)

@@ -13,7 +13,7 @@ GROUPS = {"identities", "oracles", "convergence", "cross_checks", "invariances",
 CORE = [
     *("schedule", "parameterisation", "diffusion", "samplers", "diffusers", "bound", "likelihood"),
     *("views", "particles", "step_sampling", "learned_schedule", "conditional", "density"),
-    *("model_options", "distillation"),
+    *("model_options", "distillation", "noise", "chains"),
     *("scaling", "encoder", "denoiser", "attention", "model", "metrics"),
 ]
 

@@ -15,6 +15,7 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__i
 # A module imports only from rows above its own: first the method, then data, scores and the commands.
 METHOD = [
     "errors",
+    "precision",
     "schedule",
     "parameterisation",
     "spacing",
@@ -37,6 +38,7 @@ METHOD = [
     "batch",
     "noise",
     "conditional",
+    "chains",
     "model",
     "density",
     "whatif",

@@ -16,9 +16,9 @@ from timediff.lightning import (
     VALIDATION_LEVELS,
     TimeGradModule,
     _observed_mean,
-    matmul_precision,
 )
 from timediff.model import TimeGrad
+from timediff.precision import matmul_precision
 
 pytestmark = QUIET
 

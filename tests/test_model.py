@@ -18,6 +18,7 @@ contracts = pytest.mark.contracts
 pytestmark = pytest.mark.usefixtures("float64")
 
 SMALL = ModelConfig(
+    variance="small",
     difference=0,
     num_layers=2,
     hidden_size=8,

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 D, T = 3, 4
 SMALL = ModelConfig(
+    variance="small",
     difference=0,
     num_layers=1,
     hidden_size=8,

@@ -11,6 +11,7 @@ from torch import nn
 
 from timediff import SamplingConfig, TimeGradPredictor
 from timediff.batch import Batch, Shape
+from timediff.chains import walk
 from timediff.config import ModelConfig
 from timediff.denoiser import Denoiser
 from timediff.errors import InputError
@@ -103,7 +104,7 @@ def window(model):
 
 def path_law(model, batch, known, *, pull, covariance):
     """Mean and covariance of the path in the data's units, ``[T * D]``, by a loop over time."""
-    walked, own = model.walk(STEPS), model.config.variance
+    walked, own = walk(STEPS, model.schedule), model.config.variance
     laws = {name: law(walked, covariance, variance=name) for name in ("small", "large")}
     horizon, dim = known.shape
     past = model.encode(batch)

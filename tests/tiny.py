@@ -22,6 +22,7 @@ QUIET = pytest.mark.filterwarnings(
 )
 HORIZON = 4
 MODEL = ModelConfig(
+    variance="small",
     num_layers=1,
     hidden_size=6,
     lags=[1, 3],

@@ -108,7 +108,7 @@ class ConditionalDenoiser:
         if self.config.variance == "learned":
             value, raw = value.chunk(2, dim=-1)
             # Half way where the network says nothing; not confined, as in the authors' code.
-            fraction = (raw + 1) / 2
+            fraction = 0.5 * raw + 0.5
         return predict(value, x, level, kind=self.config.parameterisation)._replace(
             fraction=fraction
         )

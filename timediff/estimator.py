@@ -29,10 +29,10 @@ from timediff.lightning import (
     TrainingBar,
     check_checkpoint,
     interruptible,
-    matmul_precision,
     quiet_lightning,
 )
 from timediff.model import TimeGrad
+from timediff.precision import matmul_precision
 from timediff.predictor import TimeGradPredictor
 from timediff.scaling import training_default
 from timediff.windows import (

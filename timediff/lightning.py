@@ -243,18 +243,6 @@ def quiet_lightning() -> Iterator[None]:
 
 
 @contextmanager
-def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """TF32 matrix products on this device while in the context, if that is the precision."""
-    before = torch.get_float32_matmul_precision()
-    if precision == "tf32" and device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-@contextmanager
 def interruptible() -> Iterator[None]:
     """Lets Ctrl-C out of Lightning, which exits with status 1 instead and stays deaf to the next."""
     handler = signal.getsignal(signal.SIGINT)

@@ -10,7 +10,6 @@ Source: Rasul et al. (2021), arXiv:2101.12072.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,17 +17,16 @@ from torch import Tensor, nn
 
 from timediff.batch import Batch, Shape, differenced, integrate, last_observed
 from timediff.bound import hybrid_term
+from timediff.chains import ReverseChains, network_calls
 from timediff.conditional import ConditionalDenoiser, LevelTable, guided_by, make_network
-from timediff.config import FEW_STEPS, ModelConfig, SamplingConfig
+from timediff.config import ModelConfig, SamplingConfig
 from timediff.diffusion import Denoiser, add_noise, noise_loss
 from timediff.encoder import Decoder, Encoder, State, lagged, map_state
 from timediff.learned_schedule import LearnedSchedule
 from timediff.noise import PATHS_PER_STREAM, NoiseStreams, noise_workers, steps_at_a_time
 from timediff.parameterisation import Prediction
-from timediff.samplers import SAMPLERS
 from timediff.scaling import SCALINGS
 from timediff.schedule import Schedule, make_schedule
-from timediff.spacing import respace
 from timediff.views import SelfConditioned
 
 #: Share of training steps in which a self-conditioned network sees an estimate (Chen et al. 2022).
@@ -197,14 +195,6 @@ class TimeGrad(nn.Module):
         h, state = past.decoder.step(rows, drawn, state, t)
         return self.condition(h), state
 
-    def walk(self, sampling: SamplingConfig) -> Schedule:
-        """The steps of the chain that a sampler takes."""
-        return respace(self.schedule, self.steps(sampling), spacing=sampling.spacing)
-
-    def steps(self, sampling: SamplingConfig) -> int:
-        """How many steps of the chain a sampler takes."""
-        return sampling.steps or min(FEW_STEPS, self.schedule.num_steps)
-
     def levels(self, schedule: Schedule) -> LevelTable:
         """Embeddings of noise levels, to be made once for all that is done with one schedule."""
         return LevelTable(self.denoiser, schedule, like=self.training_scale)
@@ -248,10 +238,10 @@ class TimeGrad(nn.Module):
             memory: Bytes that the paths of one chunk may take at a time, by `bytes_per_path`.
             on_step: Told after every time step of a chunk how many paths advanced by one.
         """
-        past, walked, levels = self.encode(batch), self.walk(sampling), self.levels(self.schedule)
+        past, chains = self.encode(batch), ReverseChains(self, sampling)
         blocks = -(-num_samples // PATHS_PER_STREAM)
         streams = [(window, block) for window in range(len(seeds)) for block in range(blocks)]
-        per_chunk = max(1, int(memory // (self.bytes_per_path() * PATHS_PER_STREAM)))
+        per_chunk = max(1, int(memory // (self.bytes_per_path(sampling) * PATHS_PER_STREAM)))
         like = self.training_scale
         finished: list[Tensor] = []
         with noise_workers(like.device) as workers:
@@ -261,7 +251,7 @@ class TimeGrad(nn.Module):
                 rows = rows.repeat_interleave(PATHS_PER_STREAM)
                 keys = [(seeds[w], block) for w, block in chunk]
                 noise = NoiseStreams(keys, like=like, kind=sampling.noise, workers=workers)
-                paths = self._paths(past, rows, noise, sampling, walked, levels, on_step)
+                paths = self._paths(past, rows, chains, noise, on_step)
                 finished += paths.split(PATHS_PER_STREAM)
                 del noise, paths
                 while len(finished) >= blocks:
@@ -272,20 +262,16 @@ class TimeGrad(nn.Module):
         self,
         past: Past,
         rows: Tensor,
+        chains: ReverseChains,
         noise: NoiseStreams,
-        sampling: SamplingConfig,
-        walked: Schedule,
-        levels: LevelTable,
         on_step: Callable[[int], None],
     ) -> Tensor:
         """A path for each of the windows ``rows [R]``, ``[R, T, D]`` on the CPU."""
-        run = partial(SAMPLERS[sampling.sampler].run, **self._options(sampling))
         drawn = past.loc.new_empty(self.shape.horizon, len(rows), self.shape.target_dim)
         state = map_state(past.state, rows)
         for t in range(self.shape.horizon):
             cond, state = self.advance(past, rows, drawn, state, t)
-            denoiser = self.conditional(cond, levels, guidance=sampling.guidance)
-            drawn[t] = run(denoiser, walked, walked.prior_std * noise(), noise)
+            drawn[t] = chains(cond, noise)
             on_step(len(rows))
         # In place: with long horizons the paths are most of what a chunk takes.
         drawn.mul_(past.scale[rows, 0]).add_(past.loc[rows, 0])
@@ -293,23 +279,17 @@ class TimeGrad(nn.Module):
             integrate(drawn, past.start, rows)
         return drawn.transpose(0, 1).contiguous().cpu()
 
-    def bytes_per_path(self) -> int:
+    def bytes_per_path(self, sampling: SamplingConfig = SamplingConfig()) -> int:  # noqa: B008
         """Memory that one path takes while it is sampled: itself twice, its noise, and the network's own."""
         dim = self.shape.target_dim
-        own = 2 * self.shape.horizon + steps_at_a_time(dim) + 8
+        ahead = network_calls(sampling, self.config, self.schedule) if sampling.compile else 0
+        own = 2 * self.shape.horizon + steps_at_a_time(dim) + ahead + 8
         floats = own * dim + self.denoiser.floats_per_row
         return floats * self.training_scale.element_size()
 
     def network_calls(self, sampling: SamplingConfig) -> int:
         """Calls of the denoiser that the forecast of one chunk takes."""
-        sampler = SAMPLERS[sampling.sampler]
-        calls = sampler.calls(self.steps(sampling), **self._options(sampling))
-        return self.shape.horizon * calls * (2 if sampling.guidance else 1)
-
-    def _options(self, sampling: SamplingConfig) -> dict[str, object]:
-        known = {"variance": self.config.variance, **sampling._asdict()}
-        wanted = SAMPLERS[sampling.sampler].options
-        return {name: known[name] for name in wanted if known[name] is not None}
+        return self.shape.horizon * network_calls(sampling, self.config, self.schedule)
 
     def _scaled(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What is modelled in scaled units, where it is known, and location and scale from the context."""

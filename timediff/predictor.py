@@ -50,6 +50,8 @@ class TimeGradPredictor(PyTorchPredictor):
         batch_size: Windows that are encoded at a time.
         memory: Bytes that the paths drawn at a time may take.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        distilled: Steps of the only chain that a distilled network knows (`timediff.student.distill`); None
+            for a network that knows them all.
     """
 
     # GluonTS's @validated would try to encode the network: `serialize` below knows what to write.
@@ -64,6 +66,7 @@ class TimeGradPredictor(PyTorchPredictor):
         batch_size: int = 32,
         memory: float = 512e6,
         device: str = "auto",
+        distilled: int | None = None,
     ) -> None:
         super().__init__(
             input_names=list(Batch._fields),
@@ -76,6 +79,7 @@ class TimeGradPredictor(PyTorchPredictor):
             device=device,
         )
         self.freq, self.memory, self.sampling = freq, memory, sampling
+        self.distilled = distilled
 
     def predict(
         self,
@@ -115,6 +119,9 @@ class TimeGradPredictor(PyTorchPredictor):
                 makes no sense, or ``known_future`` does not fit the dataset or the model.
         """
         check_sampling(self.sampling, self.prediction_net.config)
+        walked = (self.sampling.sampler, self.sampling.spacing, self.sampling.steps)
+        if self.distilled is not None and walked != ("ddim", "uniform", self.distilled):
+            raise self._knows_too_little("be sampled in another way")
         num_samples = 100 if num_samples is None else num_samples
         for name, count in (("num_samples", num_samples), ("num_particles", num_particles)):
             if not isinstance(count, Integral):
@@ -123,6 +130,8 @@ class TimeGradPredictor(PyTorchPredictor):
             raise InputError(f"num_samples is {num_samples}; it must be at least 1")
         given = None
         if known_future is not None:
+            if self.distilled is not None:
+                raise self._knows_too_little("give what-if forecasts")
             given = read_given(
                 known_future,
                 entries=len(dataset) if isinstance(dataset, Sized) else None,
@@ -153,7 +162,9 @@ class TimeGradPredictor(PyTorchPredictor):
             plain = rows * self.prediction_net.shape.horizon
             known = [None] * len(dataset) if given is None else given
             total = sum(plain if one is None else path_steps(one, **sizes) for one in known)
-        with progress_bar("sampling", total=total, shown=progress) as bar:
+        calls = self.prediction_net.network_calls(self.sampling)
+        title = f"sampling, {calls} network calls a path"
+        with progress_bar(title, total=total, shown=progress) as bar:
             for series in self._batches(dataset):
                 end = count + len(series)
                 known = [None] * len(series) if given is None else given[count:end]
@@ -229,6 +240,8 @@ class TimeGradPredictor(PyTorchPredictor):
         Raises:
             InputError: An entry does not fit the model, or targets are missing.
         """
+        if self.distilled is not None:
+            raise self._knows_too_little("say how likely a future is")
         model: TimeGrad = self.prediction_net
         model.eval()
         data, series = self._with_future(dataset)
@@ -256,6 +269,8 @@ class TimeGradPredictor(PyTorchPredictor):
         Raises:
             InputError: An entry does not fit the model, or no window is without missing targets.
         """
+        if self.distilled is not None:
+            raise self._knows_too_little("say how likely a future is")
         model: TimeGrad = self.prediction_net
         model.eval()
         data, series = self._with_future(dataset)
@@ -275,6 +290,12 @@ class TimeGradPredictor(PyTorchPredictor):
         return Density(*(torch.cat(parts, dim=-1) for parts in zip(*found, strict=True))), len(
             series
         ) - len(found)
+
+    def _knows_too_little(self, wish: str) -> InputError:
+        return InputError(
+            f"the predictor was distilled to {self.distilled} steps of ddim, evenly spaced; it cannot {wish}: "
+            "its network knows no other noise levels; use the predictor it was distilled from"
+        )
 
     def _with_future(self, dataset: Iterable[Mapping[str, Any]]) -> tuple[WindowData, list[Series]]:
         series = [one for batch in self._batches(dataset) for one in batch]
@@ -316,6 +337,7 @@ class TimeGradPredictor(PyTorchPredictor):
             "lead_time": self.lead_time,
             "batch_size": self.batch_size,
             "memory": self.memory,
+            "distilled": self.distilled,
         }
         weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
         partial = path / (_WEIGHTS + ".partial")
@@ -355,6 +377,7 @@ class TimeGradPredictor(PyTorchPredictor):
             options = ("freq", "prediction_length", "lead_time", "batch_size", "memory")
             sampling = SamplingConfig(**described["sampling"])
             given = {name: described[name] for name in options}
+            given["distilled"] = described.get("distilled")
             predictor = cls(model, sampling=sampling, device="cpu", **given)
         except Exception as error:  # a damaged file may fail in any way
             raise InputError(

@@ -19,7 +19,6 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from timediff.diffusion import Denoiser
@@ -63,11 +62,9 @@ def _ancestral_step(
     if n == 1:
         return mean
     spread = _spread(schedule, prediction, n, variance=variance)
-    return (
-        mix(1, mean, spread, noise())
-        if isinstance(spread, Tensor)
-        else mean.add_(noise(), alpha=spread)
-    )
+    if isinstance(spread, Tensor):
+        return mean.addcmul_(spread, noise())
+    return mean.add_(noise(), alpha=spread)
 
 
 def _spread(schedule: Schedule, prediction: Prediction, n: int, *, variance: str) -> Any:
@@ -80,7 +77,7 @@ def _spread(schedule: Schedule, prediction: Prediction, n: int, *, variance: str
         raise ValueError("variance is learned, but the network predicts none")
     small = schedule.floats["posterior_log_variance"][n]
     large = math.log(schedule.floats["beta"][n])
-    return torch.exp(0.5 * (small + prediction.fraction * (large - small)))
+    return (prediction.fraction * (0.5 * (large - small))).add_(0.5 * small).exp_()
 
 
 def ddim(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from timediff.batch import Batch
+from timediff.chains import steps_taken
 from timediff.config import (
     STUDENT_STEPS,
     DistillConfig,
@@ -46,8 +47,8 @@ def distill(
     """A predictor that calls its network ``steps`` times a time step; the given one stays as it is.
 
     It knows the levels of its own ``sampling`` only: other samplers, likelihoods and what-if forecasts
-    remain its teacher's. Guidance of the teacher is learned too, and no longer doubles the calls (Meng et al.
-    2023, arXiv:2210.03142, section 3.1).
+    remain its teacher's, and are refused. Guidance of the teacher is learned too, and no longer doubles the
+    calls (Meng et al. 2023, arXiv:2210.03142, section 3.1).
 
     Args:
         predictor: The teacher.
@@ -86,7 +87,7 @@ def _first_steps(predictor: TimeGradPredictor, steps: int) -> int:
             "the predictor is self-conditioned: its estimates depend on those before them, which the "
             "noised values a student learns from do not have; train one without self_conditioning"
         )
-    own = predictor.prediction_net.steps(sampling)
+    own = steps_taken(sampling, predictor.prediction_net.schedule)
     # What samples like a student may be one, whose network knows no other levels.
     like_a_student = sampling.sampler == "ddim" and sampling.spacing == SPACING
     if not like_a_student or own & (own - 1):
@@ -142,6 +143,7 @@ def _halvings(
                 batch_size=predictor.batch_size,
                 memory=predictor.memory,
                 device=str(predictor.device),
+                distilled=count,
             )
 
 

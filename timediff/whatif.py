@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from timediff.batch import Batch
+from timediff.chains import walk
 from timediff.config import SamplingConfig
 from timediff.diffusion import Denoiser
 from timediff.encoder import State, map_state
@@ -109,7 +110,8 @@ class _Steps:
         self, model: TimeGrad, batch: Batch, given: Tensor, sampling: SamplingConfig, seed: int
     ) -> None:
         self.model, self.past, self.guidance = model, model.encode(batch), sampling.guidance
-        self.walked, self.levels = model.walk(sampling), model.levels(model.schedule)
+        self.walked = walk(sampling, model.schedule)
+        self.levels = model.levels(model.schedule)
         self.given = given.to(self.past.loc)
         self.known = ~self.given.isnan()  # [T, D]
         whole = self.known.all(dim=1)
