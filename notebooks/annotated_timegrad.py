@@ -500,7 +500,7 @@ def with_best_variance(x, level):
     best = math.log(floats["posterior_variance"][n] + floats["posterior_x0"][n] ** 2 * left)
     low, high = floats["posterior_log_variance"][n], math.log(floats["beta"][n])
     fraction = torch.full_like(x, (best - low) / (high - low))
-    return gaussian(0.0, STD)(x, level)._replace(fraction=fraction)
+    return gaussian(0.0, STD)(x, level).replace(fraction=fraction)
 
 
 print(f"nats; the entropy is {entropy:.4f}\n   N    small    large  learned")

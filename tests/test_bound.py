@@ -184,7 +184,7 @@ def test_terms_are_divergences_of_the_steps(schedule, steps, variance, device):
 def test_the_ends_of_the_learned_variance_are_the_fixed_ones(schedule, fraction, variance, device):
     n = torch.arange(1, N + 1, device=device)
     x0, _, xn, prediction = noised(schedule, n, device)
-    end = prediction._replace(fraction=torch.full_like(x0, fraction))
+    end = prediction.replace(fraction=torch.full_like(x0, fraction))
     learned = step_term(schedule, end, x0, xn, n, variance="learned")
     close(learned, step_term(schedule, prediction, x0, xn, n, variance=variance))
 
@@ -238,7 +238,7 @@ def exact_model(schedule, mean, scales):
         left = scales * level.sigma**2 / (level.alpha**2 * scales + level.sigma**2)
         true = schedule.posterior_variance[n] + schedule.posterior_x0[n] ** 2 * left
         low, high = schedule.posterior_log_variance[n], schedule.beta[n].log()
-        return best(x, level)._replace(fraction=((true.log() - low) / (high - low)).expand(x.shape))
+        return best(x, level).replace(fraction=((true.log() - low) / (high - low)).expand(x.shape))
 
     return denoiser
 
@@ -397,7 +397,7 @@ def test_the_hybrid_term_teaches_the_variance_only(schedule, device):
     x0, _, xn, prediction = noised(schedule, n, device)
     guess = prediction.x0.clone().requires_grad_()
     fraction = prediction.fraction.clone().requires_grad_()
-    learner = prediction._replace(x0=guess, fraction=fraction)
+    learner = prediction.replace(x0=guess, fraction=fraction)
     hybrid = hybrid_term(schedule, learner, x0, xn, n)
     (of_hybrid,) = torch.autograd.grad(hybrid.sum(), fraction)
     again = hybrid_term(schedule, learner, x0, xn, n).sum()

@@ -426,7 +426,7 @@ def test_sampling_conditions_are_those_of_training(denoiser, cell, difference, s
 @contracts
 @pytest.mark.parametrize(
     ("sampling_steps", "diffusion_steps", "calls"),
-    [(None, 12, FEW_STEPS), (None, 4, 4), (1, 12, 1), (5, 12, 5), (12, 12, 12)],
+    [(None, 40, FEW_STEPS), (None, 4, 4), (1, 12, 1), (5, 12, 5), (12, 12, 12)],
 )
 def test_denoiser_is_called_as_often_as_announced(sampling_steps, diffusion_steps, calls):
     model, sampling = make(diffusion_steps=diffusion_steps), SamplingConfig(steps=sampling_steps)

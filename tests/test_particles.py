@@ -551,7 +551,11 @@ def test_unknown_variance_and_missing_fraction_are_refused():
         draw(model.bind, chain(), known, torch.zeros(4, 3), variance="medium")
 
     def bind(rows, x0):
-        return lambda x, level: model.bind(rows)(x, level)._replace(fraction=None)
+        def denoiser(x, level):
+            prediction = model.bind(rows)(x, level)
+            return Prediction(prediction.x0, prediction.eps)
+
+        return denoiser
 
     with pytest.raises(ValueError, match="predicts none"):
         draw(bind, chain(), known, torch.zeros(4, 3), variance="learned")

@@ -265,9 +265,10 @@ def test_what_the_network_predicts_does_not_matter(process, name, options):
     data = Gaussian()
 
     def denoise(x, level, *, kind):
-        x0, eps, fraction = data.denoise(x, level)
+        exact = data.denoise(x, level)
+        x0, eps, fraction = exact.x0, exact.eps, exact.fraction
         value = PARAMETERISATIONS[kind].of(x0, eps, level)
-        return predict(value, x, level, kind=kind)._replace(fraction=fraction)
+        return predict(value, x, level, kind=kind).replace(fraction=fraction)
 
     schedule = make_schedule(process, num_steps=15, beta_start=1e-3, beta_end=0.5)
     x = schedule.prior_std * torch.randn(6, 3)
@@ -300,7 +301,8 @@ def test_bad_options_are_refused(name, options, message):
 @contracts
 def test_learned_variance_needs_a_network_that_learns_it():
     def denoise(x, level):
-        return Gaussian().denoise(x, level)._replace(fraction=None)
+        prediction = Gaussian().denoise(x, level)
+        return Prediction(prediction.x0, prediction.eps)
 
     with pytest.raises(ValueError, match="predicts none"):
         sample("ancestral", {"variance": "learned"}, denoise, linear(5), torch.randn(2, 3))
@@ -317,7 +319,7 @@ def test_each_ancestral_step_is_the_reverse_step(variance):
 
     def denoise(x, level):
         eps = torch.sin(3 * x) + level.log_snr / 5
-        prediction = predict(eps, x, level, kind="noise")._replace(fraction=torch.sigmoid(x))
+        prediction = predict(eps, x, level, kind="noise").replace(fraction=torch.sigmoid(x))
         seen.append((x, level, prediction))
         return prediction
 

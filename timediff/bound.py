@@ -105,7 +105,7 @@ def hybrid_term(
     add lambda (0.001 in the paper) times this to `noise_loss`. Arguments as those of `step_term`.
     Source: Nichol & Dhariwal (2021), eq. 16.
     """
-    fixed_mean = prediction._replace(x0=prediction.x0.detach())
+    fixed_mean = prediction.replace(x0=prediction.x0.detach())
     return schedule.num_steps * step_term(schedule, fixed_mean, x0, xn, n, variance="learned")
 
 

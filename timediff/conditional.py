@@ -109,7 +109,7 @@ class ConditionalDenoiser:
             value, raw = value.chunk(2, dim=-1)
             # Half way where the network says nothing; not confined, as in the authors' code.
             fraction = 0.5 * raw + 0.5
-        return predict(value, x, level, kind=self.config.parameterisation)._replace(
+        return predict(value, x, level, kind=self.config.parameterisation).replace(
             fraction=fraction
         )
 

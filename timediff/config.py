@@ -130,7 +130,7 @@ class TrainConfig(NamedTuple):
 
 
 #: Diffusion steps that cost no score against 100, on three data sets (evaluation/few_steps.py).
-FEW_STEPS = 10
+FEW_STEPS = 16
 
 
 class SamplingConfig(NamedTuple):
@@ -160,7 +160,7 @@ class SamplingConfig(NamedTuple):
         "ancestral", "ddim", "dpm++", "sde-dpm++", "heun", "langevin", "predictor-corrector"
     ] = "ancestral"
     steps: int | None = None
-    spacing: Literal["uniform", "quadratic", "log-snr"] = "quadratic"
+    spacing: Literal["uniform", "quadratic", "log-snr"] = "uniform"
     eta: float = 0.0
     order: int = 2
     churn: float = 0.0
@@ -223,7 +223,7 @@ PAPER = Preset(
         variance="small",
     ),
     TrainConfig(steps=2000, learning_rate=1e-2, gradient_clip=0.0, ema_decay=0.0),
-    SamplingConfig(steps=100, spacing="uniform"),
+    SamplingConfig(steps=100),
 )
 PRESETS = {"default": Preset(ModelConfig(), TrainConfig(), SamplingConfig()), "paper": PAPER}
 

@@ -243,7 +243,6 @@ class TimeGrad(nn.Module):
         streams = [(window, block) for window in range(len(seeds)) for block in range(blocks)]
         per_chunk = max(1, int(memory // (self.bytes_per_path(sampling) * PATHS_PER_STREAM)))
         like = self.training_scale
-        finished: list[Tensor] = []
         with noise_workers(like.device) as workers:
             for first in range(0, len(streams), per_chunk):
                 chunk = streams[first : first + per_chunk]
@@ -252,11 +251,14 @@ class TimeGrad(nn.Module):
                 keys = [(seeds[w], block) for w, block in chunk]
                 noise = NoiseStreams(keys, like=like, kind=sampling.noise, workers=workers)
                 paths = self._paths(past, rows, chains, noise, on_step)
-                finished += paths.split(PATHS_PER_STREAM)
-                del noise, paths
-                while len(finished) >= blocks:
-                    yield torch.cat(finished[:blocks])[:num_samples]
-                    finished = finished[blocks:]
+                del noise
+                for (_, block), own in zip(chunk, paths.split(PATHS_PER_STREAM), strict=True):
+                    if block == 0:
+                        window = own.new_empty(blocks * PATHS_PER_STREAM, *own.shape[1:])
+                    window[block * PATHS_PER_STREAM : (block + 1) * PATHS_PER_STREAM] = own
+                    if block == blocks - 1:
+                        yield window[:num_samples]
+                del paths, own
 
     def _paths(
         self,
@@ -277,7 +279,7 @@ class TimeGrad(nn.Module):
         drawn.mul_(past.scale[rows, 0]).add_(past.loc[rows, 0])
         if past.start is not None:
             integrate(drawn, past.start, rows)
-        return drawn.transpose(0, 1).contiguous().cpu()
+        return drawn.transpose(0, 1).cpu()
 
     def bytes_per_path(self, sampling: SamplingConfig = SamplingConfig()) -> int:  # noqa: B008
         """Memory that one path takes while it is sampled: itself twice, its noise, and the network's own."""

@@ -11,7 +11,7 @@ Salimans & Ho (2022), arXiv:2202.00512, section 4 (v); Song & Ermon (2019), arXi
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -19,19 +19,33 @@ from torch import Tensor
 from timediff.schedule import Level
 
 
-class Prediction(NamedTuple):
+@final
+class Prediction:
     """What a denoiser says about its input.
 
-    Attributes:
+    Args:
         x0: Estimate of the clean data, ``[..., D]``.
-        eps: The noise that goes with it, ``[..., D]``.
+        eps: The noise that goes with it, ``[..., D]``, or what makes it when it is asked for: many samplers
+            never do.
         fraction: Where between the two bounds the logarithm of the reverse step's variance lies, 1 for the
             upper, ``[..., D]``; only from networks that learn it.
     """
 
-    x0: Tensor
-    eps: Tensor
-    fraction: Tensor | None = None
+    def __init__(
+        self, x0: Tensor, eps: Tensor | Callable[[], Tensor], fraction: Tensor | None = None
+    ) -> None:
+        self.x0, self.fraction, self._eps = x0, fraction, eps
+
+    @property
+    def eps(self) -> Tensor:
+        if not isinstance(self._eps, Tensor):
+            self._eps = self._eps()
+        return self._eps
+
+    def replace(self, *, x0: Tensor | None = None, fraction: Tensor | None = None) -> "Prediction":
+        """The same with another estimate or fraction, where one is given."""
+        x0 = self.x0 if x0 is None else x0
+        return Prediction(x0, self._eps, self.fraction if fraction is None else fraction)
 
 
 class Parameterisation(NamedTuple):
@@ -39,11 +53,13 @@ class Parameterisation(NamedTuple):
 
     Attributes:
         of: ``of(x0, eps, level)``, the quantity itself, ``[..., D]``.
-        solve: ``solve(value, x, level)``, the clean data and noise it stands for at ``x``, ``[..., D]`` each.
+        x0: ``x0(value, x, level)``, the clean data it stands for at ``x``, ``[..., D]``.
+        eps: ``eps(value, x, level)``, the noise it stands for at ``x``, ``[..., D]``.
     """
 
     of: Callable[[Tensor, Tensor, Level], Tensor]
-    solve: Callable[[Tensor, Tensor, Level], tuple[Tensor, Tensor]]
+    x0: Callable[[Tensor, Tensor, Level], Tensor]
+    eps: Callable[[Tensor, Tensor, Level], Tensor]
 
 
 def factors(level: Level) -> tuple[Any, Any]:
@@ -58,24 +74,28 @@ def mix(a: Any, x: Tensor, b: Any, y: Tensor) -> Tensor:
     return a * x + b * y if isinstance(b, Tensor) else torch.add(a * x, y, alpha=b)
 
 
+def _itself(value: Tensor, x: Tensor, level: Level) -> Tensor:
+    return value
+
+
 def _noise(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
     return eps
 
 
-def _from_noise(value: Tensor, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+def _x0_of_noise(value: Tensor, x: Tensor, level: Level) -> Tensor:
     r""":math:`x_0 = (x - \sigma\epsilon) / \alpha` (Ho et al. 2020, eq. 15)."""
     alpha, sigma = factors(level)
-    return mix(1 / alpha, x, -sigma / alpha, value), value
+    return mix(1 / alpha, x, -sigma / alpha, value)
 
 
 def _x0(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
     return x0
 
 
-def _from_x0(value: Tensor, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+def _eps_of_x0(value: Tensor, x: Tensor, level: Level) -> Tensor:
     r""":math:`\epsilon = (x - \alpha x_0) / \sigma`."""
     alpha, sigma = factors(level)
-    return value, mix(1 / sigma, x, -alpha / sigma, value)
+    return mix(1 / sigma, x, -alpha / sigma, value)
 
 
 def _v(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
@@ -84,13 +104,23 @@ def _v(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
     return mix(alpha, eps, -sigma, x0)
 
 
-def _from_v(value: Tensor, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
-    r""":math:`x_0 = (\alpha x - \sigma v) / r` and :math:`\epsilon = (\sigma x + \alpha v) / r`."""
+def _rotation(level: Level) -> tuple[Any, Any]:
+    """``alpha`` and ``sigma`` over ``alpha^2 + sigma^2``, which is 1 where the process preserves variance."""
     alpha, sigma = factors(level)
-    # r = 1, and this is a rotation, where the process preserves variance.
     r = alpha**2 + sigma**2
-    alpha, sigma = alpha / r, sigma / r
-    return mix(alpha, x, -sigma, value), mix(sigma, x, alpha, value)
+    return alpha / r, sigma / r
+
+
+def _x0_of_v(value: Tensor, x: Tensor, level: Level) -> Tensor:
+    r""":math:`x_0 = (\alpha x - \sigma v) / r`."""
+    alpha, sigma = _rotation(level)
+    return mix(alpha, x, -sigma, value)
+
+
+def _eps_of_v(value: Tensor, x: Tensor, level: Level) -> Tensor:
+    r""":math:`\epsilon = (\sigma x + \alpha v) / r`."""
+    alpha, sigma = _rotation(level)
+    return mix(sigma, x, alpha, value)
 
 
 def _score(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
@@ -98,24 +128,29 @@ def _score(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
     return -eps / factors(level)[1]
 
 
-def _from_score(value: Tensor, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
-    return _from_noise(-factors(level)[1] * value, x, level)
+def _x0_of_score(value: Tensor, x: Tensor, level: Level) -> Tensor:
+    return _x0_of_noise(_eps_of_score(value, x, level), x, level)
+
+
+def _eps_of_score(value: Tensor, x: Tensor, level: Level) -> Tensor:
+    return -factors(level)[1] * value
 
 
 PARAMETERISATIONS = {
-    "noise": Parameterisation(_noise, _from_noise),
-    "x0": Parameterisation(_x0, _from_x0),
-    "v": Parameterisation(_v, _from_v),
-    "score": Parameterisation(_score, _from_score),
+    "noise": Parameterisation(_noise, _x0_of_noise, _itself),
+    "x0": Parameterisation(_x0, _itself, _eps_of_x0),
+    "v": Parameterisation(_v, _x0_of_v, _eps_of_v),
+    "score": Parameterisation(_score, _x0_of_score, _eps_of_score),
 }
 
 
 def predict(value: Tensor, x: Tensor, level: Level, *, kind: str) -> Prediction:
     """The prediction that an output of this kind of `PARAMETERISATIONS` stands for."""
-    return Prediction(*PARAMETERISATIONS[kind].solve(value, x, level))
+    one = PARAMETERISATIONS[kind]
+    return Prediction(one.x0(value, x, level), lambda: one.eps(value, x, level))
 
 
 def convert(value: Tensor, x: Tensor, level: Level, *, source: str, target: str) -> Tensor:
     """One quantity from another at the same ``x``, ``[..., D]``."""
-    x0, eps = PARAMETERISATIONS[source].solve(value, x, level)
-    return PARAMETERISATIONS[target].of(x0, eps, level)
+    found = predict(value, x, level, kind=source)
+    return PARAMETERISATIONS[target].of(found.x0, found.eps, level)

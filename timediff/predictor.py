@@ -293,8 +293,8 @@ class TimeGradPredictor(PyTorchPredictor):
 
     def _knows_too_little(self, wish: str) -> InputError:
         return InputError(
-            f"the predictor was distilled to {self.distilled} steps of ddim, evenly spaced; it cannot {wish}: "
-            "its network knows no other noise levels; use the predictor it was distilled from"
+            f"the predictor was distilled to {self.distilled} steps of ddim, evenly spaced; it cannot "
+            f"{wish}: its network knows no other noise levels; use the predictor it was distilled from"
         )
 
     def _with_future(self, dataset: Iterable[Mapping[str, Any]]) -> tuple[WindowData, list[Series]]:
