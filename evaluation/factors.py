@@ -29,13 +29,13 @@ from studies import (
 )
 
 DEFAULT = "default"
-#: Each factor's levels beside the default's own (v, weighted as noise; small; linear).
+#: Each factor's levels beside the default's own (v, weighted as noise; learned; linear).
 FACTORS: dict[str, dict[str, dict[str, Any]]] = {
     "parameterisation": {
         "noise": {"parameterisation": "noise"},
         "x0": {"parameterisation": "x0"},
     },
-    "variance": {"large": {"variance": "large"}, "learned": {"variance": "learned"}},
+    "variance": {"small": {"variance": "small"}, "large": {"variance": "large"}},
     "schedule": {"cosine": {"schedule": "cosine"}},
 }
 VARIANTS = {name: options for levels in FACTORS.values() for name, options in levels.items()}

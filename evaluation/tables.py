@@ -1,6 +1,6 @@
-"""Writes the tables of README.md and evaluation/README.md from the records in evaluation/results.
+"""Writes the tables of README.md, evaluation/README.md and docs/speed.md from evaluation/results.
 
-python evaluation/tables.py           rewrite both files
+python evaluation/tables.py           rewrite the files
 python evaluation/tables.py --check   exit with status 1 if they are not what the records say
 """
 
@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 FACTOR_SCORES = ("mean_wquantile_loss_sum", "energy_score", "nd", "coverage_90")
 STUDIES = ("width", "denoiser", "positions")
 README, DETAILS = HERE.parent / "README.md", HERE / "README.md"
+SPEED = HERE.parent / "docs" / "speed.md"
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
@@ -217,6 +218,111 @@ def study(name: str) -> str | None:
     return "\n\n".join(parts)
 
 
+def read(name: str) -> dict[str, Any] | None:
+    """A record of its own; None before it is made."""
+    path = HERE / "results" / f"{name}.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def few_steps() -> str | None:
+    """Ratios of every candidate to 100 steps where the choice was made, and of the chosen one elsewhere."""
+    record = read("few_steps")
+    if record is None:
+        return None
+    scores, parts = ("mean_wquantile_loss_sum", "energy_score", "nd"), []
+    for part in ("choice", "confirmation"):
+        for dataset, found in record[part].items():
+            heads = [f"{TITLES[name]}: ratio [95 %]" for name in scores]
+            rows = [["", "CRPS_sum", "with 100", *heads, "90 % coverage", "with 100"]]
+            for name, row in found.items():
+                own = row[scores[0]]
+                cells = [
+                    f"{row[s]['ratio']:.3f} [{row[s]['low']:.3f}, {row[s]['high']:.3f}]"
+                    for s in scores
+                ]
+                covered = [f"{row[key]:.3f}" for key in ("coverage_90", "coverage_90_of_100")]
+                rows.append([name, number(own["score"]), number(own["of_100"]), *cells, *covered])
+            parts.append(f"{dataset}, {part}:\n\n{table(rows)}")
+    sampling = record["chosen"]
+    parts.append(f"Chosen: {sampling['steps']} steps, {sampling.get('spacing', 'uniform')}.")
+    return "\n\n".join(parts)
+
+
+def monte_carlo() -> str | None:
+    """Monte-Carlo error of every score by paths and kind of noise."""
+    record = read("monte_carlo")
+    if record is None:
+        return None
+    parts = []
+    for dataset, found in record["results"].items():
+        names = list(found[0]["mean"])
+        rows = [["noise", "paths", *(TITLES[name] for name in names)]]
+        for row in found:
+            cells = [f"{row['mean'][name]:.4f} ± {row['error'][name]:.5f}" for name in names]
+            rows.append([row["noise"], str(row["paths"]), *cells])
+        parts.append(f"{dataset}:\n\n{table(rows)}")
+    return "\n\n".join(parts)
+
+
+def distilled() -> str | None:
+    """Scores of teachers and students by their network calls."""
+    record = read("distilled")
+    if record is None:
+        return None
+    parts = []
+    for dataset, found in record["results"].items():
+        rows = [["", "calls", *(TITLES[name] for name in FACTOR_SCORES), "sampling s"]]
+        for name, row in found["rows"].items():
+            cells = [f"{row[s]['mean']:.4f} ± {row[s]['se']:.4f}" for s in FACTOR_SCORES]
+            rows.append([name, str(row["calls"]), *cells, f"{row['seconds']['mean']:.1f}"])
+        parts.append(f"{dataset}, test windows, {len(record['seeds'])} seeds:\n\n{table(rows)}")
+    return "\n\n".join(parts)
+
+
+def speed() -> str | None:
+    """Every value of the speed record with its target."""
+    record = read("speed")
+    if record is None:
+        return None
+    dims = [str(result["dim"]) for result in record["results"]]
+    names = dict.fromkeys(row["what"] for row in record["rows"])
+    rows = [["", *(f"D = {dim}" for dim in dims), "target"]]
+    for name in names:
+        own = {str(row["dim"]): row for row in record["rows"] if row["what"] == name}
+        cells, targets = [], []
+        for dim in dims:
+            row = own.get(dim)
+            missed = row is not None and row.get("met") is False
+            cells.append(
+                "not run"
+                if row is None
+                else f"{row['value']:.3g}" + (" (missed)" if missed else "")
+            )
+            if row is not None and row.get("target"):
+                targets.append(f"{row['target']} (D = {dim})")
+        target = targets[0].split(" (")[0] if len(targets) == len(dims) else ", ".join(targets)
+        rows.append([name, *cells, target or "-"])
+    hardware = record["hardware"]
+    return (
+        f"{hardware['cpu']}, {hardware['threads']} threads, {record['sizes']['paths']} paths, "
+        f"{record['sizes']['horizon']} steps.\n\n{table(rows)}"
+    )
+
+
+def profile() -> str | None:
+    """Shares of the time of a forecast by group of operators."""
+    record = read("speed")
+    if record is None:
+        return None
+    shares = record["profile"]["shares"]
+    groups = list(next(iter(shares.values())))
+    rows = [["share of the time", *shares]]
+    rows += [[group, *(f"{100 * own[group]:.0f} %" for own in shares.values())] for group in groups]
+    calls = record["reference_operators_per_call"]
+    dim = record["profile"]["dim"]
+    return f"{table(rows)}\n\nD = {dim}; the reference calls {calls} operators for each call of its network."
+
+
 def filled(text: str, name: str, content: str) -> str:
     """The text with everything between the two markers replaced."""
     pattern = rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- end of {name} -->)"
@@ -237,7 +343,11 @@ def main() -> int:
             "factors": factors(),
             "solvers": solvers(),
             **{name: study(name) for name in STUDIES},
+            "few_steps": few_steps(),
+            "monte_carlo": monte_carlo(),
+            "distilled": distilled(),
         },
+        SPEED: {"speed": speed(), "profile": profile()},
     }
     stale = []
     for path, parts in wanted.items():

@@ -69,12 +69,19 @@ def flops_by_hand(
     if model.config.denoiser != "mlp":
         return None
     denoiser, shape = model.denoiser, model.shape
-    encoder, prepared = _weights(model.encoder.rnn), _weights(denoiser.condition)
+    rnn, prepared = model.encoder.rnn, _weights(denoiser.condition)
+    encoder, first = _weights(rnn), rnn.weight_ih_l0.numel()
+    # Of the first layer's inputs a path itself has only the lags that reach into it.
+    of_lag = shape.target_dim * len(rnn.bias_ih_l0)
+    reached = sum(max(0, shape.horizon - lag) for lag in shape.lags)
     called = _weights(denoiser) - prepared - _weights(denoiser.level)
     calls = model.network_calls(sampling) // shape.horizon
     rows = windows * -(-paths // PATHS_PER_STREAM) * PATHS_PER_STREAM
-    per_path = shape.horizon * (encoder + _weights(model.condition) + prepared + calls * called)
-    return 2 * (rows * per_path + windows * shape.context_length * encoder)
+    per_step = encoder - first + _weights(model.condition) + prepared + calls * called
+    per_window = shape.context_length * encoder
+    per_window += shape.horizon * shape.num_features * len(rnn.bias_ih_l0)
+    per_window += sum(min(shape.horizon, lag) for lag in shape.lags) * of_lag
+    return 2 * (rows * (shape.horizon * per_step + reached * of_lag) + windows * per_window)
 
 
 def _weights(module: nn.Module) -> int:
