@@ -151,9 +151,9 @@ class SamplingConfig(NamedTuple):
         noise: Random numbers of a window's paths: "independent", in pairs of opposite sign ("antithetic"), or
             spread evenly over the paths in every coordinate ("stratified").
         precision: Of the network's matrix products: float32, "tf32" (on a GPU only), or "bf16", which is
-            faster where the hardware has it, and changes a path by some thousandths of its size.
-        compile: Compile the reverse chain, on a GPU into a CUDA graph. The first forecast then takes up to a
-            minute longer, later ones with as many paths are faster.
+            faster where the hardware has it, and changes paths a little.
+        compile: Compile the reverse chain, on a GPU into a CUDA graph. The first forecast then takes
+            longer, later ones with as many paths less.
     """
 
     sampler: Literal[
