@@ -37,6 +37,7 @@ METHOD = [
     "config",
     "batch",
     "noise",
+    "workers",
     "conditional",
     "chains",
     "model",
