@@ -147,6 +147,23 @@ def test_the_interval_of_normal_differences_is_students(windows):
 
 
 @oracles
+@pytest.mark.parametrize(("windows", "overlap", "block"), [(30, 1, 6), (60, 2, 12)])
+def test_blocks_cost_degrees_of_freedom_and_no_width(windows, overlap, block):
+    # Of independent differences with variance 1, half the width of an interval is on average, in the square,
+    # t^2 / W, with t of Student's distribution with 3 W / 2 l degrees of freedom.
+    rng, runs = np.random.default_rng(windows), 300
+    widths = []
+    for k in range(runs):
+        d = rng.normal(size=windows)
+        low, high = bootstrap_intervals(d, np.zeros(windows), overlap=overlap, seed=k)[0]
+        widths.append(((high - low) / 2) ** 2)
+    expected = stats.t.ppf(0.975, 1.5 * windows / block) ** 2 / windows
+    error = np.std(widths) / math.sqrt(runs)
+    assert abs(np.mean(widths) - expected) < 5 * error
+    assert 5 * error < 0.2 * expected
+
+
+@oracles
 def test_the_interval_of_a_ratio_that_is_the_same_everywhere_is_a_point():
     b = 1 + np.random.default_rng(0).random(50)
     found = compare(0.75 * b, b)

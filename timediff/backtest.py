@@ -205,7 +205,7 @@ def _seeded(seed: int, job: int) -> Iterator[None]:
     mixed = int(np.random.SeedSequence([seed, job]).generate_state(1)[0])
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             random.seed(mixed)
             np.random.seed(mixed)  # noqa: NPY002
             torch.manual_seed(mixed)
