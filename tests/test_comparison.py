@@ -87,6 +87,16 @@ def test_equal_models_are_told_apart_in_five_per_cent_of_cases(windows, overlap)
 
 
 @oracles
+@pytest.mark.parametrize("overlap", [1, 5, 11])
+def test_as_many_windows_as_are_asked_for_keep_the_test_near_its_size(overlap):
+    runs, windows = 1000, needed(overlap)
+    series = moving_sums(np.random.default_rng(overlap), runs, windows, overlap)
+    assert rejections(series, overlap=overlap) < 0.08 + 5 * math.sqrt(0.08 * 0.92 / runs)
+    too_few = series[:, : 3 * (overlap + 1)]
+    assert overlap == 1 or rejections(too_few, overlap=overlap) > 0.15
+
+
+@oracles
 def test_overlap_that_is_not_told_makes_the_test_reject_too_often():
     runs = 2000
     series = moving_sums(np.random.default_rng(1), runs, 200, 2)
@@ -177,7 +187,7 @@ def test_the_interval_of_a_ratio_that_is_the_same_everywhere_is_a_point():
 @identities
 @pytest.mark.parametrize("overlap", [0, 2])
 def test_exchanging_the_models_turns_the_result_round(overlap):
-    a, b = losses()
+    a, b = losses(60)
     one, other = compare(a, b, overlap=overlap), compare(b, a, overlap=overlap)
     assert other.difference == -one.difference
     assert other.statistic == pytest.approx(-one.statistic, rel=1e-12)
@@ -213,7 +223,7 @@ def test_what_is_hard_for_both_does_not_matter_to_the_difference():
 
 @invariances
 def test_the_order_of_windows_matters_only_where_they_overlap():
-    a, b = losses()
+    a, b = losses(60)
     order = np.random.default_rng(1).permutation(len(a))
     one, other = compare(a, b), compare(a[order], b[order])
     assert other.p_value == pytest.approx(one.p_value, rel=1e-9)
@@ -241,10 +251,11 @@ def test_below_thirty_windows_there_are_only_differences():
 @contracts
 def test_windows_that_overlap_much_must_be_more():
     overlap = overlapping(prediction_length=24, stride=1)
-    assert overlap == 23 and needed(overlap) == 72
+    assert needed(0) == 30 and needed(1) == 40
+    assert overlap == 23 and needed(overlap) == 480
     assert [overlapping(prediction_length=24, stride=s) for s in (24, 23, 12, 30)] == [0, 1, 1, 0]
-    assert compare(*losses(71), overlap=overlap).too_few
-    assert compare(*losses(72), overlap=overlap).p_value is not None
+    assert compare(*losses(479), overlap=overlap).too_few
+    assert compare(*losses(480), overlap=overlap).p_value is not None
 
 
 @contracts
