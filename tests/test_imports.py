@@ -47,8 +47,9 @@ METHOD = [
 LAYERS = [
     *METHOD,
     *("progress", "windows", "budget", "lightning", "predictor", "estimator", "student"),
-    *("specs", "folders", "download", "tables", "lookup", "audit", "datasets"),
-    *("metrics", "baselines", "plots", "record", "outputs", "experiment", "evaluate", "distill"),
+    *("specs", "folders", "frames", "download", "tables", "lookup", "audit", "datasets", "rolling"),
+    *("metrics", "protocols", "comparison", "backtest"),
+    *("baselines", "plots", "record", "outputs", "experiment", "evaluate", "distill"),
 ]
 
 
