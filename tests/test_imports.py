@@ -52,9 +52,11 @@ METHOD = [
 LAYERS = [
     *METHOD,
     *("progress", "windows", "budget", "lightning", "predictor", "estimator", "student"),
-    *("specs", "folders", "frames", "download", "tables", "lookup", "audit", "datasets", "rolling"),
-    *("metrics", "protocols", "comparison", "backtest"),
-    *("baselines", "plots", "record", "outputs", "experiment", "evaluate", "distill"),
+    *("specs", "folders", "switching", "oracle", "frames"),
+    *("download", "tables", "lookup", "audit", "datasets", "rolling"),
+    *("metrics", "protocols", "comparison", "backtest", "reordering", "recalibration"),
+    *("baselines", "plots", "record", "summary", "outputs", "scoring", "rivals", "seeds"),
+    *("report", "experiment", "evaluate", "distill", "compare", "cli", "__main__"),
 ]
 
 
