@@ -47,7 +47,8 @@ LAYERS = [
     *METHOD,
     *("progress", "windows", "budget", "lightning", "predictor", "estimator", "student"),
     *("specs", "folders", "download", "tables", "lookup", "audit", "datasets"),
-    *("metrics", "baselines", "plots", "record", "outputs", "experiment", "evaluate", "distill"),
+    *("metrics", "comparison", "baselines", "plots", "record", "outputs", "report", "experiment"),
+    *("evaluate", "distill", "compare", "cli", "__main__"),
 ]
 
 

@@ -219,8 +219,7 @@ def draw_forecast(
     # A line shows nothing of a value whose neighbours are both missing.
     gaps = np.pad(np.isnan(observed), 1, constant_values=True)
     alone = gaps[:-2] & gaps[2:]
-    style = {"color": theme.ink, "marker": "o", "ms": 3, "ls": "none", "zorder": 4}
-    axes.plot(times[alone], observed[alone], **style)
+    axes.plot(times[alone], observed[alone], color=theme.ink, marker="o", ms=3, ls="none", zorder=4)
     axes.axvline(ahead[0], color=theme.ink, lw=0.8, ls=":", zorder=0)
 
 
@@ -235,7 +234,7 @@ def style_axes(axes: "Axes", name: str, *, stamped: bool = False, theme: Theme =
     axes.grid(axis="y", color=theme.grid, lw=0.6)
     axes.set_axisbelow(True)
     axes.margins(x=0.01)
-    axes.tick_params(labelsize=10, color=theme.muted, labelcolor=theme.ink)
+    axes.tick_params(which="both", labelsize=10, color=theme.muted, labelcolor=theme.ink)
     if stamped:
         locator = AutoDateLocator(minticks=3, maxticks=6)
         axes.xaxis.set_major_locator(locator)

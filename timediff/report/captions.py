@@ -45,8 +45,9 @@ def reliability(found: dict[str, Any], part: str, name: str) -> str:
     outside = int(((share < low) | (share > high)).sum())
     far = int(np.abs(share - level).argmax())
     return (
-        f"Share of truths below the forecast's quantile, less the quantile's level. Calibrated: on the dashed "
-        f"line. Above it: quantiles too high; below: too low. Grey: where 95 % of the points of {name} would "
+        "Share of truths below the forecast's quantile, less the quantile's level. Calibrated: on the dashed "
+        "line, but for ties such as zeros at night, which lift curve and band. Above the line: quantiles too "
+        f"high; below: too low. Grey: where 95 % of the points of {name} would "
         f"be if it were right; {outside} of {len(level)} lie outside, the farthest off is "
         f"{share[far]:.2f} at {level[far]:.2f}."
     )
@@ -54,15 +55,14 @@ def reliability(found: dict[str, Any], part: str, name: str) -> str:
 
 def correlation(found: dict[str, Any]) -> str:
     """Caption of true against forecast correlations."""
-    error = found["mean_absolute_error"]
-    chance = 2 / max(found["entries"], 1) ** 0.5
+    error = found["error"]
+    chance = 1 / max(found["steps"], 1) ** 0.5
     return (
         "Correlations of the truth's deviations from the forecast mean against those of the paths, over all "
         "windows and steps, for each pair of the listed series. Right: on the dashed line; dots above it: "
         "the forecast has too little dependence. "
-        + ("" if error is None else f"Mean distance {error:.3f}; ")
-        + f"chance alone scatters the true ones by ± {chance:.2f} or more, as {found['entries']} "
-        "steps are not independent."
+        + ("" if error is None else f"Root mean square distance {error:.3f}; ")
+        + f"even a right forecast is about {chance:.2f} off, and more where steps depend on each other."
     )
 
 

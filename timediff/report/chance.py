@@ -1,95 +1,84 @@
 r"""How far the diagnosis of a calibrated forecast strays by chance.
 
-One idea: a path of the forecast is a truth for which the forecast is right. The rank of each path among the
-others gives a histogram as the truth does; the spread of these histograms over the paths is the band of
-chance. Steps and series are as dependent in it as they are in the forecast, which a binomial band would
-ignore: with strong dependence it is many times wider. Windows count as independent of each other, so for
-windows that overlap the band is too narrow.
+One idea: a path of the forecast is a truth for which the forecast is right. The place of each path among all
+gives a histogram as the truth does; the spread of these histograms over the paths is the band of chance.
+Steps and series are as dependent in it as they are in the forecast, and ties are as frequent, both of which a
+binomial band would ignore: with strong dependence it is many times wider. Windows count as independent of
+each other, so for windows that overlap the band is too narrow.
 
 Axes: ``R`` paths in the role of the truth, ``S`` paths, ``T`` steps, ``D`` series.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-GRID = 200
-"""Bins in which ranks are counted: edges at every level of coverage and reliability."""
 MOST = 100
+"""R at most."""
 LEVEL = 0.95
 
 
 def counts(
-    paths: Array, sums: Array, observed: NDArray[np.bool_], *, rng: np.random.Generator
+    paths: Array,
+    sums: Array,
+    observed: NDArray[np.bool_],
+    *,
+    bins: int,
+    levels: ArrayLike,
+    coverages: ArrayLike,
+    rng: np.random.Generator,
 ) -> dict[str, Array]:
-    """Ranks of the first paths in `GRID` bins, over the observed entries.
+    """What the first paths would count for as the truth, at the observed entries.
 
     Args:
         paths: Sample paths, ``[S, T, D]``.
         sums: Their sums over the observed series, ``[S, T, 1]``.
         observed: Whether the truth is there, ``[T, D]``.
-        rng: Spreads each rank over its bin.
+        bins: Of the histograms.
+        levels: Of the reliability curve.
+        coverages: Of the central intervals.
+        rng: Spreads a place over its share of 0 .. 1, and over ties.
 
     Returns:
-        ``[R, GRID]`` of ``each`` series, the ``sum``, ``average_rank`` and ``band_depth``.
+        Of ``each`` series, the ``sum``, ``average_rank`` and ``band_depth`` histograms ``[R, bins]``; of the
+        first two also ``below_*`` ``[R, len(levels)]`` and ``inside_*`` ``[R, len(coverages)]``.
     """
     some = observed.any(axis=-1)  # [T]
+    members = len(paths)
     below, upto = _places(paths)  # [S, T, D]
     middle = (below + upto - 1) / 2
     average = np.where(observed, middle, 0).sum(axis=-1)  # [S, T]
-    depth = np.where(observed, middle * (len(paths) - 1 - middle), 0).sum(axis=-1)
-    found = {
-        "each": ((below, upto), observed),
-        "sum": (_places(sums[..., 0]), some),
-        "average_rank": (_places(average), some),
-        "band_depth": (_places(depth), some),
+    depth = np.where(observed, middle * (members - 1 - middle), 0).sum(axis=-1)
+    places = {
+        "each": (below[:MOST, observed], upto[:MOST, observed]),
+        "sum": tuple(place[:MOST, some] for place in _places(sums[..., 0])),
+        "average_rank": tuple(place[:MOST, some] for place in _places(average)),
+        "band_depth": tuple(place[:MOST, some] for place in _places(depth)),
     }
-    return {part: _counted(places, seen, rng) for part, (places, seen) in found.items()}
+    found = {}
+    for part, (low, high) in places.items():
+        share = rng.random(low.shape)
+        found[part] = _histograms((low + share * (high - low)) / members, bins)
+        if part in ("each", "sum"):
+            # Among the others, of which the outermost are the ends of the widest interval.
+            first, last = low + share, high - 1 + share
+            ends = [np.clip(p * members, 1, members - 1) for p in np.asarray(levels)]
+            found[f"below_{part}"] = np.stack([(first <= end).sum(1) for end in ends], axis=1)
+            tails = [max((1 - c) / 2 * members, 1) for c in np.asarray(coverages)]
+            inside = [(last >= tail) & (first <= members - tail) for tail in tails]
+            found[f"inside_{part}"] = np.stack([each.sum(1) for each in inside], axis=1)
+    return found
 
 
-def inside(paths: Array, observed: NDArray[np.bool_], *, levels: Sequence[float]) -> Array:
-    """How many entries of each of the first paths lie in the central intervals, ends included.
+def band(counted: Array, total: float) -> tuple[Array, Array]:
+    """Ends between which the share of `LEVEL` of the paths lies, for each column of counts.
 
     Args:
-        paths: Sample paths, ``[S, T, D]``.
-        observed: Which entries count, ``[T, D]``.
-        levels: Nominal coverages.
-
-    Returns:
-        ``[R, len(levels)]``.
+        counted: ``[R, n]``.
+        total: Observed entries of one path.
     """
-    below, upto = (place[:MOST, observed] / len(paths) for place in _places(paths))  # [R, n]
-    within = [(upto > (1 - level) / 2) & (below < (1 + level) / 2) for level in levels]
-    return np.stack([each.sum(axis=1) for each in within], axis=1).astype(float)
-
-
-def histogram_band(counted: Array, *, bins: int) -> tuple[Array, Array]:
-    """Lower and upper end of each bin's share, ``[bins]``, for `LEVEL` of calibrated forecasts."""
-    coarse = counted.reshape(len(counted), bins, -1).sum(axis=-1)  # [R, bins]
-    return _ends(coarse / coarse.sum(axis=1, keepdims=True))
-
-
-def share_band(counted: Array, levels: ArrayLike) -> tuple[Array, Array]:
-    """The same for the share of truths below the quantile at each level."""
-    return _ends(_below(counted, levels))
-
-
-def inside_band(counted: Array, total: int) -> tuple[Array, Array]:
-    """The same for the share of truths inside intervals, of `inside` over ``total`` entries."""
-    return _ends(counted / total)
-
-
-def _below(counted: Array, levels: ArrayLike) -> Array:
-    cumulative = np.pad(counted.cumsum(axis=1), ((0, 0), (1, 0)))  # [R, GRID + 1]
-    edges = np.round(np.asarray(levels) * GRID).astype(int)
-    return cumulative[:, edges] / cumulative[:, -1:]
-
-
-def _ends(shares: Array) -> tuple[Array, Array]:
-    low, high = np.quantile(shares, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    low, high = np.quantile(counted / total, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high
 
 
@@ -109,11 +98,8 @@ def _places(values: Array) -> tuple[NDArray, NDArray]:
     return below, upto
 
 
-def _counted(
-    places: tuple[NDArray, NDArray], observed: NDArray[np.bool_], rng: np.random.Generator
-) -> Array:
-    below, upto = (place[:MOST, observed] for place in places)  # [R, n]
-    uniform = (below + rng.random(below.shape) * (upto - below)) / len(places[0])
-    bins = np.minimum((uniform * GRID).astype(int), GRID - 1)
-    rows = np.arange(len(below))[:, None] * GRID
-    return np.bincount((bins + rows).ravel(), minlength=len(below) * GRID).reshape(-1, GRID)
+def _histograms(uniform: Array, bins: int) -> NDArray:
+    """Counts of each row of ``[R, n]``."""
+    chosen = np.minimum((uniform * bins).astype(int), bins - 1)
+    rows = np.arange(len(uniform))[:, None] * bins
+    return np.bincount((chosen + rows).ravel(), minlength=len(uniform) * bins).reshape(-1, bins)

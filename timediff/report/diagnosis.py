@@ -42,9 +42,9 @@ def diagnose(
 ) -> dict[str, Any]:
     r"""Scores by horizon, series, hour and window, calibration, and correlations.
 
-    Scores are `timediff.metrics.crps_ensemble` as in ``crps`` and ``crps_sum`` of the record. By horizon, hour
-    and window: the mean loss of that part over the mean :math:`|y|` of all, so that the mean over the parts
-    (weighted by their observed entries) is the record's score. By series: over the series' own mean
+    Scores are `timediff.metrics.crps_ensemble` as in ``crps`` and ``crps_sum`` of the record. By horizon,
+    hour and window: the mean loss of that part over the mean :math:`|y|` of all, so that the mean over the
+    parts, weighted by their observed entries, is the record's score. By series: over the series' own mean
     :math:`|y|`. None where nothing but zeros was observed.
 
     Args:
@@ -78,8 +78,8 @@ def diagnose(
                 totals = metrics.sum_over_dimensions(ahead, happened)
                 losses.add(window, steps, ahead, happened, totals)
                 calibration.add(ahead, happened, totals, rng)
-                correlated.add(ahead, happened)
             calibration.add_whole(paths[window], truth[window])
+            correlated.add(paths[window], truth[window])
             bar.update()
     by_window = losses.over("window")
     order = [int(w) for w in np.argsort(by_window["crps_sum"]) if by_window["crps_sum"][w] >= 0]
@@ -148,7 +148,6 @@ class _Calibration:
         parts = ("each", "sum", "average_rank", "band_depth")
         self.histogram = {part: np.zeros(BINS) for part in parts}
         self.chance: dict[str, Array] = {}
-        self.chance_inside: dict[str, Array] = {}
         self.below = {"each": np.zeros(len(LEVELS)), "sum": np.zeros(len(LEVELS))}
         self.inside = {"each": np.zeros(len(COVERAGES)), "sum": np.zeros(len(COVERAGES))}
         self.count = {"each": 0, "sum": 0}
@@ -161,7 +160,6 @@ class _Calibration:
         totals: tuple[Array, Array],
         rng: np.random.Generator,
     ) -> None:
-        observed = np.isfinite(truth)
         for part, (unsorted, happened) in {"each": (paths, truth), "sum": totals}.items():
             seen = int(np.isfinite(happened).sum())
             if seen == 0:
@@ -171,8 +169,6 @@ class _Calibration:
             self.count[part] += seen
             self.histogram[part] += _histogram(metrics.pit(ahead, happened, rng=rng))
             self.below[part] += seen * metrics.reliability(ahead, happened, levels=LEVELS)
-            counted = chance.inside(unsorted, np.isfinite(happened), levels=COVERAGES)
-            self.chance_inside[part] = self.chance_inside.get(part, 0) + counted
             for i, level in enumerate(COVERAGES):
                 self.inside[part][i] += np.nansum(metrics.covered(ahead, happened, level=level))
         if truth.shape[-1] > 1:
@@ -181,8 +177,12 @@ class _Calibration:
                 ("band_depth", metrics.band_depth_rank),
             ):
                 self.histogram[part] += _histogram(rank(paths, truth, rng=rng))
-        for part, counts in chance.counts(paths, totals[0], observed, rng=rng).items():
-            self.chance[part] = self.chance.get(part, 0) + counts
+        counted = chance.counts(
+            paths, totals[0], np.isfinite(truth), bins=BINS, levels=LEVELS, coverages=COVERAGES,
+            rng=rng,
+        )  # fmt: skip
+        for name, counts in counted.items():
+            self.chance[name] = self.chance.get(name, 0) + counts
 
     def add_whole(self, paths: Array, truth: Array) -> None:
         """One window as a whole, ``[S, T, D]``."""
@@ -192,37 +192,33 @@ class _Calibration:
                 self.joint[i] += float(metrics.covered_jointly(paths, truth, level=level))
 
     def result(self) -> dict[str, Any]:
-        def histogram(part: str) -> dict[str, Any]:
-            counts = self.histogram[part]
-            band = chance.histogram_band(self.chance[part], bins=BINS)
-            return {"share": _list(counts / counts.sum()), "chance": [_list(e) for e in band]}
-
         both = ("each", "sum")
         ranks = [part for part in ("average_rank", "band_depth") if self.histogram[part].any()]
+
+        def shares(counts: dict[str, Array], name: str) -> dict[str, Any]:
+            bands = {
+                part: chance.band(self.chance[f"{name}_{part}"], self.count[part]) for part in both
+            }
+            return {
+                **{part: _list(counts[part] / self.count[part]) for part in both},
+                "chance": {part: [_list(end) for end in band] for part, band in bands.items()},
+            }
+
         return {
-            "pit": {part: histogram(part) for part in both},
-            "ranks": {part: histogram(part) for part in ranks},
-            "reliability": {
-                "levels": _list(LEVELS),
-                **{part: _list(self.below[part] / self.count[part]) for part in both},
-                "chance": {
-                    part: [_list(e) for e in chance.share_band(self.chance[part], LEVELS)]
-                    for part in both
-                },
-            },
+            "pit": {part: self._histogram(part) for part in both},
+            "ranks": {part: self._histogram(part) for part in ranks},
+            "reliability": {"levels": _list(LEVELS), **shares(self.below, "below")},
             "coverage": {
                 "levels": list(COVERAGES),
-                **{part: _list(self.inside[part] / self.count[part]) for part in both},
+                **shares(self.inside, "inside"),
                 "joint": _list(self.joint / self.windows),
-                "chance": {
-                    part: [
-                        _list(e)
-                        for e in chance.inside_band(self.chance_inside[part], self.count[part])
-                    ]
-                    for part in both
-                },
             },
         }
+
+    def _histogram(self, part: str) -> dict[str, Any]:
+        counts = self.histogram[part]
+        band = chance.band(self.chance[part], counts.sum())
+        return {"share": _list(counts / counts.sum()), "chance": [_list(end) for end in band]}
 
 
 def _checked(
@@ -306,5 +302,6 @@ def _lists(arrays: dict[str, Array]) -> dict[str, list[float | None]]:
 def _list(values: ArrayLike) -> list[float | None]:
     """Five significant digits of each; None for what is not finite."""
     return [
-        float(f"{value:.5g}") if np.isfinite(value) else None for value in np.asarray(values).ravel()
+        float(f"{value:.5g}") if np.isfinite(value) else None
+        for value in np.asarray(values).ravel()
     ]

@@ -74,7 +74,9 @@ def fan_figure(
     return figure
 
 
-def horizon_figure(diagnoses: Mapping[str, dict[str, Any]], *, score: str, theme: Theme) -> "Figure":
+def horizon_figure(
+    diagnoses: Mapping[str, dict[str, Any]], *, score: str, theme: Theme
+) -> "Figure":
     """A score by step of the forecast, a line for each entrant."""
     figure, axes = panel(f"{SCORES[score]} by step of the forecast", theme)
     for i, (name, found) in enumerate(_few(diagnoses).items()):
@@ -110,13 +112,17 @@ def series_figure(diagnoses: Mapping[str, dict[str, Any]], *, theme: Theme) -> "
     """CRPS of the series of which ours is worst, a row for each, and of the other entrants."""
     shown = list(_few(diagnoses).items())
     names = shown[0][1]["by_series"]["names"][:30]
-    figure, axes = panel("CRPS by series, our worst first", theme, size=(SIZE[0], 1.4 + 0.17 * len(names)))
+    figure, axes = panel(
+        "CRPS by series, our worst first", theme, size=(SIZE[0], 1.4 + 0.17 * len(names))
+    )
     rows = np.arange(len(names))
     for i, (name, found) in reversed(list(enumerate(shown))):
         listed = dict(zip(found["by_series"]["names"], found["by_series"]["crps"], strict=True))
         values = _numbers([listed.get(series) for series in names])
         size = 6 if i == 0 else 4
-        axes.plot(values, rows, MARKERS[i], ms=size, color=theme.series[i], label=name, zorder=9 - i)
+        axes.plot(
+            values, rows, MARKERS[i], ms=size, color=theme.series[i], label=name, zorder=9 - i
+        )
     axes.grid(axis="x", color=theme.grid, lw=0.6)
     axes.set_yticks(rows, [_short(name) for name in names], fontsize=8)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -136,7 +142,9 @@ def histogram_figure(found: dict[str, Any], *, title: str, xlabel: str, theme: T
         edges[:-1], share, width=1 / len(share), align="edge", color=theme.series[0], alpha=0.7,
         edgecolor=theme.paper, lw=0.6, label="forecast",
     )  # fmt: skip
-    axes.stairs(high, edges, baseline=low, fill=True, color=theme.muted, alpha=0.25, zorder=0, label=CHANCE)
+    axes.stairs(
+        high, edges, baseline=low, fill=True, color=theme.muted, alpha=0.25, zorder=0, label=CHANCE
+    )
     for end in (low, high):
         axes.stairs(end, edges, baseline=None, color=theme.muted, lw=1.2)
     axes.axhline(1, color=theme.ink, lw=1, ls="--", label="calibrated")
@@ -168,7 +176,16 @@ def correlation_figure(found: dict[str, Any], *, theme: Theme) -> "Figure":
     figure, axes = panel("Correlations: true against forecast", theme, size=(5.2, 4.6))
     forecast, truth = _numbers(found["forecast"]), _numbers(found["truth"])
     axes.axline((0, 0), slope=1, color=theme.ink, lw=1, ls="--", label="equal")
-    axes.plot(forecast, truth, "o", ms=3.5, alpha=0.6, color=theme.series[0], mew=0, label="a pair of series")
+    axes.plot(
+        forecast,
+        truth,
+        "o",
+        ms=3.5,
+        alpha=0.6,
+        color=theme.series[0],
+        mew=0,
+        label="a pair of series",
+    )
     known = np.concatenate([forecast, truth])[np.isfinite(np.concatenate([forecast, truth]))]
     low = min(-0.1, known.min() - 0.05) if known.size else -1
     axes.set(xlim=(low, 1.02), ylim=(low, 1.02), aspect="equal")
@@ -188,7 +205,9 @@ def correlation_map(found: dict[str, Any], *, theme: Theme) -> "Figure":
     # See-through at 0, so that one picture serves on light and on dark paper.
     negative, positive = to_rgba(theme.series[1]), to_rgba(theme.series[0])
     ends = [negative, (*negative[:3], 0.0), (*positive[:3], 0.0), positive]
-    colours = LinearSegmentedColormap.from_list("sign", list(zip((0, 0.5, 0.5, 1), ends, strict=True)))
+    colours = LinearSegmentedColormap.from_list(
+        "sign", list(zip((0, 0.5, 0.5, 1), ends, strict=True))
+    )
     figure, axes = panel("Correlations: true below, forecast above", theme, size=(5.2, 4.6))
     image = axes.imshow(matrix, cmap=colours, vmin=-1, vmax=1, interpolation="nearest")
     axes.grid(False)
@@ -199,32 +218,26 @@ def correlation_map(found: dict[str, Any], *, theme: Theme) -> "Figure":
     axes.set_yticks(range(size), labels, fontsize=7)
     bar = figure.colorbar(image, ax=axes, shrink=0.8)
     bar.ax.tick_params(color=theme.muted, labelcolor=theme.ink, labelsize=9)
+    bar.ax.set_facecolor(theme.paper)
     bar.outline.set_edgecolor(theme.muted)
     return figure
 
 
-def cost_figure(
-    rows: Sequence[tuple[str, float, float]], *, score: str, theme: Theme
-) -> "Figure":
-    """Score against seconds, a labelled dot for each entrant ``(name, seconds, score)``."""
+def cost_figure(rows: Sequence[tuple[str, float, float]], *, score: str, theme: Theme) -> "Figure":
+    """Score against seconds, a mark for each entrant ``(name, seconds, score)``."""
     figure, axes = panel("Score against seconds of training and sampling", theme)
-    ours = rows[0]
-    # Neighbours have their names on different sides.
-    for i, (name, seconds, value) in enumerate(sorted(rows, key=lambda row: row[1])):
-        mine = (name, seconds, value) == ours
-        axes.plot([seconds], [value], "o", color=theme.series[0 if mine else 5], ms=8 if mine else 6)
-        side, place = (8, "bottom") if i % 2 else (-8, "top")
-        axes.annotate(
-            name, (seconds, value), xytext=(0, side), textcoords="offset points", ha="center",
-            va=place, fontsize=9, color=theme.ink,
-        )  # fmt: skip
+    for i, (name, seconds, value) in enumerate(rows):
+        colour = theme.series[i % len(theme.series)]
+        # The second round of colours has its markers shifted, so that no two entrants look alike.
+        marker = MARKERS[(i + i // len(theme.series)) % len(MARKERS)]
+        axes.plot([seconds], [value], marker, color=colour, ms=9 if i == 0 else 7, label=name)
     axes.set_xscale("log")
     values = [row[2] for row in rows]
     if 0 < 4 * min(values) < max(values):
         axes.set_yscale("log")
-    axes.margins(x=0.25, y=0.3)
+    axes.margins(x=0.1, y=0.15)
     axes.grid(axis="x", color=theme.grid, lw=0.6)
-    _finish(axes, theme, "seconds, all windows", score, legend=False, zero=False)
+    _finish(axes, theme, "seconds, all windows", score, zero=False)
     return figure
 
 
@@ -232,21 +245,22 @@ def _few(diagnoses: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return dict(list(diagnoses.items())[:MOST_LINES])
 
 
-def _line(axes: "Axes", x: Array, y: Array, place: int, name: str, theme: Theme) -> None:
+def _line(axes: "Axes", x: NDArray, y: Array, place: int, name: str, theme: Theme) -> None:
     dot = "o" if len(x) == 1 else None
-    style = {"color": theme.series[place], "ls": STYLES[place], "lw": 2 if place == 0 else 1.4}
+    style: dict[str, Any] = {
+        "color": theme.series[place],
+        "ls": STYLES[place],
+        "lw": 2 if place == 0 else 1.4,
+    }
     axes.plot(x, y, label=name, zorder=9 - place, marker=dot, **style)
 
 
-def _finish(
-    axes: "Axes", theme: Theme, xlabel: str, ylabel: str, *, legend: bool = True, zero: bool = True
-) -> None:
+def _finish(axes: "Axes", theme: Theme, xlabel: str, ylabel: str, *, zero: bool = True) -> None:
     axes.set_xlabel(xlabel, color=theme.ink)
     axes.set_ylabel(ylabel, color=theme.ink)
     if zero:
         axes.set_ylim(bottom=0)
-    if legend:
-        _legend(axes, theme)
+    _legend(axes, theme)
 
 
 def _legend(axes: "Axes", theme: Theme, *, ncols: int = 3) -> None:

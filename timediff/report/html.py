@@ -6,6 +6,7 @@ its colours become those of the page, which follow the reader's light or dark.
 
 import html
 import io
+import math
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -16,8 +17,6 @@ from timediff.plots import DARK, LIGHT, Theme
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SVG_OPTIONS: dict[str, Any] = {"svg.fonttype": "none", "font.family": "DejaVu Sans"}
-
 
 def escape(text: object) -> str:
     """Text that is shown as it is."""
@@ -25,14 +24,27 @@ def escape(text: object) -> str:
 
 
 def number(value: object, digits: int = 4) -> str:
-    """A value for a table; what is missing is a dash."""
-    if value is None or value != value:  # noqa: PLR0124 (NaN)
+    """A value for a table, with at least three of its digits; what is missing or undefined is a dash."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    if isinstance(value, int):
-        return f"{value}"
-    return f"{value:.{digits}f}" if 1e-4 <= abs(value) < 1e4 or value == 0 else f"{value:.{digits}g}"
+    if isinstance(value, int) or not math.isfinite(value):
+        return str(value)
+    if not 1e-6 <= abs(value) < 1e6:
+        return f"{value:.{digits}g}"
+    return f"{value:.{_decimals(value, digits)}f}"
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """A value and its standard error to the same digit, where that is known."""
+    if value is None or error is None or not math.isfinite(value):
+        return number(value)
+    return f"{number(value)} ± {error:.{_decimals(value, 4)}f}"
+
+
+def _decimals(value: float, least: int) -> int:
+    return max(least, 2 - math.floor(math.log10(abs(value)))) if value else least
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "") -> str:
@@ -56,7 +68,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = 
 def figure_block(figure: "Figure", *, name: str, alt: str, caption: str) -> str:
     """A figure drawn with `LIGHT`, with a description for those who do not see it and a caption."""
     return (
-        f'<figure id="{escape(name)}">{svg(figure, name=name, alt=alt)}'
+        f'<figure id="figure-{escape(name)}">{svg(figure, name=name, alt=alt)}'
         f"<figcaption>{escape(caption)}</figcaption></figure>\n"
     )
 
@@ -67,7 +79,8 @@ def svg(figure: "Figure", *, name: str, alt: str) -> str:
 
     text = io.StringIO()
     nothing = {"Creator": None, "Date": None, "Format": None, "Type": None}
-    with matplotlib.rc_context({**_SVG_OPTIONS, "svg.hashsalt": name}):
+    options: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "DejaVu Sans"}
+    with matplotlib.rc_context(options):
         figure.savefig(text, format="svg", metadata=nothing)
     found = text.getvalue()
     found = found[found.index("<svg") :]
@@ -80,7 +93,7 @@ def svg(figure: "Figure", *, name: str, alt: str) -> str:
     found = found.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
     found = re.sub(r' xmlns(:xlink)?="[^"]*"', "", found)
     found = re.sub(r"<metadata>.*?</metadata>", "", found, flags=re.DOTALL)
-    found = re.sub(r' width="[^"]*pt" height="[^"]*pt"| height="[^"]*pt"| width="[^"]*pt"', "", found, count=2)
+    found = re.sub(r' (width|height)="[^"]*pt"', "", found, count=2)
     found = re.sub(r"\n\s*", "\n", found)
     return found.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1)
 

@@ -54,7 +54,9 @@ def forecast_pictures(
         for place, window in enumerate(found[kind][:SHOWN]):
             title = f"{kind.capitalize()} window {place + 1}"
             picture = make("extremes", f"{kind}-{place + 1}", window, None, title)
-            said = f" Window {window + 1} of {len(truth)}; CRPS of the sum / |y| {scores[window]:.3f}."
+            said = (
+                f" Window {window + 1} of {len(truth)}; CRPS of the sum / |y| {scores[window]:.3f}."
+            )
             pictures.append(picture._replace(caption=picture.caption + said))
     return pictures
 
@@ -87,7 +89,7 @@ def _fan(
         d = series or 0
         before, drawn, total = known[:, d], ahead[..., d], happened[:, d]
         other = None if other is None else other[..., d]
-        what = data.columns[d]
+        what = f"series {data.columns[d]}"
     observed = np.concatenate([before, total]).astype(float)
     low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
     inside = int(((total >= low) & (total <= high)).sum())
@@ -97,7 +99,7 @@ def _fan(
         name,
         f"Forecast of the {what}: the truth lies inside the 90 % interval at {inside} of "
         f"{seen_steps} steps.",
-        f"{title}: {what}. In a calibrated forecast the black line leaves the pale band at one step in ten.",
+        f"{title}: {what}. In a calibrated forecast the observed line leaves the pale band at one step in ten.",
         partial(
             _draw_fan,
             observed,
@@ -130,7 +132,7 @@ def error_pictures(found: dict[str, dict[str, Any]]) -> list[Picture]:
     ours = next(iter(found.values()))
     near = {name: one for name, one in found.items() if _mean(one) <= FAR * _mean(ours)}
     far = [name for name in found if name not in near]
-    left_out = f" Left out, as its error is over {FAR} times ours: {', '.join(far)}." if far else ""
+    left_out = f" Left out, with more than {FAR} times our error: {', '.join(far)}." if far else ""
     found = near or found
     kinds = {"horizon": ("step of the forecast", figures.horizon_figure)}
     if ours["by_hour"] is not None:

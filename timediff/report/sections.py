@@ -3,11 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from timediff.record import TITLES
+from timediff.metrics import TITLES
 from timediff.report.captions import COVERAGE
 from timediff.report.entrants import FLOOR, Entrant
-from timediff.report.html import escape, number, table
+from timediff.report.html import escape, number, table, with_error
 
+MAIN_SCORES = (
+    *("mean_wquantile_loss_sum", "mean_wquantile_loss", "crps_sum", "crps", "energy_score"),
+    *("variogram_score", "dawid_sebastiani", "nd", "nrmse", "mase", "msis"),
+    *("coverage_50", "coverage_90", "coverage_50_sum", "coverage_90_sum", "coverage_90_joint"),
+    *("reliability_error_sum", "sharpness_90_sum", "correlation_error"),
+)
+"""Scores shown at once; the others are behind a fold."""
+_NO_RATIO = (
+    "coverage",
+    "sharpness",
+    "dawid_sebastiani",
+)  # not better for being smaller, or below 0
 
 
 def facts(record: dict[str, Any]) -> str:
@@ -15,7 +27,11 @@ def facts(record: dict[str, Any]) -> str:
     data, seeds = record["dataset"], record["seeds"]
     share = record.get("observed_share")
     observed = "" if share is None else f"{share:.1%} of the truth was observed. "
-    own = "the known values of this name" if data.get("verified") else "not compared with known values"
+    own = (
+        "the known values of this name"
+        if data.get("verified")
+        else "not compared with known values"
+    )
     return (
         f"<p>{data['series']} series, frequency {escape(data['freq'])}, horizon "
         f"{data['prediction_length']} steps, {data['windows']} windows, {record['num_samples']} paths, "
@@ -28,13 +44,15 @@ def facts(record: dict[str, Any]) -> str:
 def scores(record: dict[str, Any], entrants: Sequence[Entrant]) -> str:
     """Every score of every entrant: the main ones at once, the others behind a fold."""
     names = list(record["metrics"])
-    main = [name for name in TITLES if name in names]
-    more = [name for name in names if name not in TITLES]
+    defined = {name for e in entrants for name in names if e.metrics.get(name) is not None}
+    main = [name for name in MAIN_SCORES if name in defined]
+    more = [name for name in names if name not in main]
     seeds = len(record["seeds"])
     spread = f" ± standard error over {seeds} seeds" if seeds > 1 else " (one seed)"
     text = table(
         *_score_table(record, entrants, main, published=True),
-        caption=f"Scores, lower is better but for coverages; {entrants[0].title} as mean{spread}",
+        caption=f"Lower is better, but coverages should be their level, and widths say how sharp; "
+        f"{entrants[0].title} as mean{spread}",
     )
     text += (
         "<p>CRPS_sum is <code>mean_wquantile_loss_sum</code>, the published definition. The "
@@ -62,7 +80,8 @@ def _score_table(
         head.append("published")
     rows = []
     for name in names:
-        row = [TITLES.get(name, name), *(_with_error(entrant, name) for entrant in entrants)]
+        cells = [with_error(e.metrics.get(name), e.errors.get(name)) for e in entrants]
+        row = [TITLES.get(name, name), *cells]
         if monte_carlo:
             error = monte_carlo.get(name)
             row.append("–" if error is None else f"{error:.2g}")
@@ -73,12 +92,6 @@ def _score_table(
     return head, rows
 
 
-def _with_error(entrant: Entrant, name: str) -> str:
-    error = entrant.errors.get(name)
-    value = number(entrant.metrics.get(name))
-    return value if error is None else f"{value} ± {number(error)}"
-
-
 def _floor(record: dict[str, Any], entrants: Sequence[Entrant], names: Sequence[str]) -> str:
     """Scores as ratios to those of the entrant that knows the process, where there is one."""
     floor = next((entrant for entrant in entrants if entrant.name == FLOOR), None)
@@ -87,14 +100,14 @@ def _floor(record: dict[str, Any], entrants: Sequence[Entrant], names: Sequence[
     rows = []
     for name in names:
         least = floor.metrics.get(name)
-        if name.startswith("coverage") or not least or least <= 0:
+        if name.startswith(_NO_RATIO) or not least or least <= 0:
             continue
         values = [entrant.metrics.get(name) for entrant in entrants]
         ratios = [number(None if value is None else value / least, 3) for value in values]
         rows.append([TITLES.get(name, name), *ratios])
     return (
-        f"<h3>Ratio to the floor</h3><p>{escape(floor.title)} draws from the process itself given the observed "
-        "past: 1 is the best that can be done but for chance.</p>"
+        f"<h3>Ratio to the floor</h3><p>{escape(floor.title)} draws from the process itself given the "
+        "observed past: 1 is the best that can be done but for chance.</p>"
         + table(["", *(entrant.title for entrant in entrants)], rows, caption="Score / floor")
     )
 
@@ -121,7 +134,9 @@ def aggregates(record: dict[str, Any], entrants: Sequence[Entrant]) -> str:
     if not rows:
         return ""
     head = ["", *(entrant.title for entrant in entrants)]
-    return "<h3>Weighted sums</h3>" + table(head, rows, caption="Scores of weighted sums of the series")
+    return "<h3>Weighted sums</h3>" + table(
+        head, rows, caption="Scores of weighted sums of the series"
+    )
 
 
 def density(record: dict[str, Any]) -> str:
@@ -141,25 +156,35 @@ def comparisons(record: dict[str, Any], titles: Mapping[str, str]) -> str:
     found = record.get("comparisons") or {}
     if not found:
         return "<p>The record has no paired comparisons.</p>\n"
-    found = {name: found[name] for name in sorted(found, key=list(titles).index)}
+    ordered = {name: found[name] for name in titles if name in found}
+    return comparison_table(ordered, titles, ours=next(iter(titles.values())))
+
+
+def comparison_table(
+    found: Mapping[str, dict[str, Any]], titles: Mapping[str, str], *, ours: str
+) -> str:
+    """Comparisons of one run with others; the differences per window where these are too few."""
     rows = [[titles[name], *comparison_cells(one)] for name, one in found.items()]
-    text = table(["against", *COMPARISON_HEAD], rows, caption="CRPS_sum per window, ours against")
-    if any(one.get("too_few") for one in found.values()):
-        windows = max(one["windows"] for one in found.values())
-        text = (
-            f"<p><strong>Too few windows</strong> ({windows} &lt; 30) to tell a difference from chance: no "
-            "p-values, only the differences per window.</p>\n" + text
-        )
-        inner = table(
-            ["window", *(titles[name] for name in found)],
-            [
-                [str(w + 1), *(number(one["differences"][w]) for one in found.values())]
-                for w in range(min(len(one["differences"]) for one in found.values()))
-            ],
-            caption="Loss of ours less theirs in each window, in data units: negative where ours is better",
-        )
-        text += f"<details><summary>Differences per window</summary>{inner}</details>\n"
-    return text
+    text = table(
+        ["against", *COMPARISON_HEAD], rows, caption=f"CRPS_sum window by window: {ours} against"
+    )
+    few = {name: one for name, one in found.items() if one.get("too_few")}
+    if not few:
+        return text
+    windows = max(one["windows"] for one in few.values())
+    text = (
+        f"<p><strong>Too few windows</strong> ({windows} &lt; 30) to tell a difference from chance: no "
+        "p-values, only the differences per window.</p>\n" + text
+    )
+    inner = table(
+        ["window", *(titles[name] for name in few)],
+        [
+            [str(w + 1), *(number(one["differences"][w]) for one in few.values())]
+            for w in range(min(len(one["differences"]) for one in few.values()))
+        ],
+        caption=f"Loss of {ours} less theirs in each window, in data units: negative where {ours} is better",
+    )
+    return text + f"<details><summary>Differences per window</summary>{inner}</details>\n"
 
 
 COMPARISON_HEAD = ("ratio of losses", "95 % interval", "Diebold-Mariano", "p-value", "better in")
@@ -256,7 +281,9 @@ def setup(record: dict[str, Any]) -> str:
     text = ""
     for title, values in parts.items():
         shown = {key: value for key, value in values.items() if value is not None}
-        items = "".join(f"<dt>{escape(k)}</dt><dd>{escape(number(v))}</dd>" for k, v in shown.items())
+        items = "".join(
+            f"<dt>{escape(k)}</dt><dd>{escape(number(v))}</dd>" for k, v in shown.items()
+        )
         text += f"<details><summary>{title}</summary><dl>{items}</dl></details>\n"
     return text + _citations(data.get("published", ()))
 

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from timediff.datasets import Dataset
 from timediff.errors import InputError
-from timediff.outputs import stamps, write_text
+from timediff.outputs import stamps
 from timediff.plots import DARK, LIGHT, save_figure
 from timediff.progress import progress_bar
+from timediff.record import plain
 from timediff.report import pictures, sections
 from timediff.report.diagnosis import diagnose
 from timediff.report.entrants import FLOOR, Entrant, entrants_of
+from timediff.report.files import write_whole
 from timediff.report.html import escape, figure_block, page
 from timediff.report.pictures import Picture
 
@@ -51,6 +53,7 @@ def write_report(
     """
     if not entrants:
         raise InputError("A report needs the paths of at least one entrant, ours first.")
+    record = plain(record)
     known = entrants_of(record)
     titles = {entrant.name: entrant.title for entrant in known}
     ours = next(iter(entrants))
@@ -66,15 +69,17 @@ def write_report(
     blocks: dict[str, list[str]] = {}
     with progress_bar("pictures", total=len(shown)) as bar:
         for picture in shown:
-            save_figure(picture.draw(LIGHT), plots / f"{picture.name}.png")
             save_figure(picture.draw(DARK), plots / f"{picture.name}-dark.png")
-            block = figure_block(
-                picture.draw(LIGHT), name=picture.name, alt=picture.alt, caption=picture.caption
-            )
+            light = picture.draw(LIGHT)
+            save_figure(light, plots / f"{picture.name}.png")
+            light.set_layout_engine("none")  # it has its places now
+            block = figure_block(light, name=picture.name, alt=picture.alt, caption=picture.caption)
             blocks.setdefault(picture.section, []).append(block)
             bar.update()
     body = _body(record, known, titles, found, blocks)
-    write_text(Path(out) / "report.html", page(f"{record['dataset']['name']}: forecast report", body))
+    write_whole(
+        Path(out) / "report.html", page(f"{record['dataset']['name']}: forecast report", body)
+    )
 
 
 def _diagnoses(
@@ -90,7 +95,10 @@ def _diagnoses(
     times = np.stack([stamps(entry, horizon) for entry in data.test[-len(truth) :]])
     stored = record.get("diagnosis") or {}
     first, *rest = entrants
-    ranked = [first, *sorted(rest, key=lambda name: order.index(name) if name in order else len(order))]
+    ranked = [
+        first,
+        *sorted(rest, key=lambda name: order.index(name) if name in order else len(order)),
+    ]
     return {
         name: stored.get(name)
         or diagnose(entrants[name], truth, columns=data.columns, stamps=times, progress=True)
@@ -150,5 +158,7 @@ def _body(
 def _navigation(blocks: Mapping[str, Any], tables: Mapping[str, str]) -> str:
     shown = {key: title for key, title in HEADINGS.items() if key in blocks or key in tables}
     shown["setup"] = "Configuration and data"
-    items = "".join(f'<li><a href="#{key}">{escape(title)}</a></li>' for key, title in shown.items())
+    items = "".join(
+        f'<li><a href="#{key}">{escape(title)}</a></li>' for key, title in shown.items()
+    )
     return f'<nav aria-label="Sections"><ul>{items}</ul></nav>\n'
