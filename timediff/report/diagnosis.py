@@ -186,7 +186,7 @@ class _Calibration:
 
     def add_whole(self, paths: Array, truth: Array) -> None:
         """One window as a whole, ``[S, T, D]``."""
-        if np.isfinite(truth).any():
+        if np.isfinite(truth).any() and len(paths) >= 3:  # fewer make no simultaneous band
             self.windows += 1
             for i, level in enumerate(COVERAGES):
                 self.joint[i] += float(metrics.covered_jointly(paths, truth, level=level))
@@ -211,7 +211,7 @@ class _Calibration:
             "coverage": {
                 "levels": list(COVERAGES),
                 **shares(self.inside, "inside"),
-                "joint": _list(self.joint / self.windows),
+                "joint": _list(self.joint / self.windows if self.windows else self.joint * np.nan),
             },
         }
 

@@ -12,7 +12,7 @@ from timediff.metrics import sum_over_dimensions
 from timediff.outputs import stamps
 from timediff.plots import Theme, typical_series
 from timediff.report import captions, figures
-from timediff.report.entrants import MAIN, Entrant
+from timediff.report.entrants import MAIN, RECALIBRATED, Entrant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,7 +99,8 @@ def _fan(
         name,
         f"Forecast of the {what}: the truth lies inside the 90 % interval at {inside} of "
         f"{seen_steps} steps.",
-        f"{title}: {what}. In a calibrated forecast the observed line leaves the pale band at one step in ten.",
+        f"{title}: {what}. In a calibrated forecast the observed line leaves the pale band at one step in "
+        "ten.",
         partial(
             _draw_fan,
             observed,
@@ -162,27 +163,40 @@ def error_pictures(found: dict[str, dict[str, Any]]) -> list[Picture]:
     return pictures
 
 
-def calibration_pictures(found: dict[str, dict[str, Any]], titles: Sequence[str]) -> list[Picture]:
-    """PIT, reliability and ranks."""
-    ours = next(iter(found.values()))
-    words = {"each": "all series", "sum": "the sum"}
-    if ours["size"]["series"] == 1:
-        del words["sum"]
+def pit_pictures(
+    found: dict[str, Any], *, section: str, name: str, whose: str = ""
+) -> list[Picture]:
+    """PIT histograms of one entrant, of all series and of the sum."""
     pictures = []
-    for part, said in words.items():
+    for part, said in _parts(found).items():
         caption = captions.histogram(
-            ours["pit"][part],
-            f"Where the truth falls among the paths (PIT), {said}.",
+            found["pit"][part],
+            f"Where the truth falls among the paths (PIT), {said}{whose}.",
             captions.PIT_SHAPES,
         )
-        title = f"PIT of {said}"
         draw = partial(
-            _themed, figures.histogram_figure, ours["pit"][part], title=title,
+            _themed, figures.histogram_figure, found["pit"][part], title=f"PIT of {said}{whose}",
             xlabel="share of paths below the truth",
         )  # fmt: skip
-        pictures.append(Picture("calibration", f"pit-{part}", caption, caption, draw))
-    for part, said in words.items():
-        caption = captions.reliability(ours["reliability"], part, titles[0])
+        pictures.append(Picture(section, f"{name}-{part}", caption, caption, draw))
+    return pictures
+
+
+def _parts(found: dict[str, Any]) -> dict[str, str]:
+    """What calibration is shown of, in words: a single series is its own sum."""
+    return (
+        {"each": "all series", "sum": "the sum"}
+        if found["size"]["series"] > 1
+        else {"each": "the series"}
+    )
+
+
+def calibration_pictures(found: dict[str, dict[str, Any]]) -> list[Picture]:
+    """PIT and ranks of ours, reliability of all."""
+    name, ours = next(iter(found.items()))
+    pictures = pit_pictures(ours, section="calibration", name="pit")
+    for part, said in _parts(ours).items():
+        caption = captions.reliability(ours["reliability"], part, name)
         title = f"Reliability of {said}"
         draw = partial(_themed, figures.reliability_figure, found, part=part, title=title)
         pictures.append(Picture("calibration", f"reliability-{part}", caption, caption, draw))
@@ -220,11 +234,11 @@ def correlation_pictures(found: dict[str, Any], series: int) -> list[Picture]:
 
 
 def cost_pictures(entrants: Sequence[Entrant]) -> list[Picture]:
-    """Score against seconds, of the entrants of which both are known."""
+    """Score against seconds, of the entrants of which both are known and which have been trained anew."""
     rows = []
     for entrant in entrants:
         value = entrant.metrics.get(MAIN)
-        if entrant.seconds and value is not None:
+        if entrant.seconds and value is not None and entrant.name != RECALIBRATED:
             rows.append((entrant.title, entrant.seconds, value))
     if not rows:
         return []

@@ -5,7 +5,7 @@ from typing import Any
 
 from timediff.metrics import TITLES
 from timediff.report.captions import COVERAGE
-from timediff.report.entrants import FLOOR, Entrant
+from timediff.report.entrants import FLOOR, RECALIBRATED, Entrant
 from timediff.report.html import escape, number, table, with_error
 
 MAIN_SCORES = (
@@ -218,8 +218,8 @@ def protocols(record: dict[str, Any], titles: Mapping[str, str]) -> str:
     head = ["protocol", *(titles[entrant] for entrant in shown)]
     items = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in described.items())
     return (
-        '<h2 id="protocols">How much the protocol matters</h2>\n<p>The same paths scored as different papers '
-        "do. Compare down a column: what the definition alone changes is no gain.</p>\n"
+        "<p>The same paths scored as different papers do. Compare down a column: what the definition alone "
+        "changes is no gain.</p>\n"
         + table(head, rows, caption="Protocol variants")
         + (f"<details><summary>Definitions</summary><dl>{items}</dl></details>\n" if items else "")
     )
@@ -247,19 +247,21 @@ def coverage(found: Mapping[str, dict[str, Any]], titles: Mapping[str, str]) -> 
 
 def recalibration(record: dict[str, Any]) -> str:
     """Scores before and after recalibration, where the record has both."""
-    found = record.get("recalibration")
-    if not found:
+    after = record.get("baselines", {}).get(RECALIBRATED)
+    if after is None:
         return ""
-    names = [name for name in record["metrics"] if name in found["before"]]
+    errors = record.get("metrics_se", {}), after.get("metrics_se", {})
     rows = [
-        [TITLES.get(name, name), number(found["before"][name]), number(found["after"].get(name))]
-        for name in names
+        [
+            TITLES.get(name, name),
+            with_error(value, errors[0].get(name)),
+            with_error(after["metrics"].get(name), errors[1].get(name)),
+        ]
+        for name, value in record["metrics"].items()
+        if value is not None
     ]
-    note = f"<p>{escape(found['note'])}</p>" if found.get("note") else ""
-    return (
-        '<h2 id="recalibration">Recalibration</h2>\n'
-        + note
-        + table(["", "before", "after"], rows, caption="Scores before and after recalibration")
+    return f"<p>{escape(after.get('note') or '')}</p>\n" + table(
+        ["", "before", "after"], rows, caption="Scores before and after recalibration"
     )
 
 

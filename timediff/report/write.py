@@ -15,7 +15,7 @@ from timediff.progress import progress_bar
 from timediff.record import plain
 from timediff.report import pictures, sections
 from timediff.report.diagnosis import diagnose
-from timediff.report.entrants import FLOOR, Entrant, entrants_of
+from timediff.report.entrants import FLOOR, RECALIBRATED, Entrant, entrants_of
 from timediff.report.files import write_whole
 from timediff.report.html import escape, figure_block, page
 from timediff.report.pictures import Picture
@@ -23,10 +23,12 @@ from timediff.report.pictures import Picture
 HEADINGS = {
     "scores": "Scores",
     "comparisons": "Paired comparisons",
+    "protocols": "How much the protocol matters",
     "forecast": "Forecasts",
     "extremes": "Worst and best windows",
     "errors": "Where the error is",
     "calibration": "Calibration",
+    "recalibration": "Recalibration",
     "correlation": "Dependence between series",
     "cost": "Score and seconds",
 }
@@ -115,13 +117,21 @@ def _pictures(
     named: dict[str, dict[str, Any]],
 ) -> list[Picture]:
     ours, *others = found
-    rival = next((name for name in others if not name.startswith(FLOOR)), None)
+    rival = next((name for name in others if not name.startswith((FLOOR, RECALIBRATED))), None)
     titles = {entrant.name: entrant.title for entrant in known}
+    mapped = (
+        pictures.pit_pictures(
+            found[RECALIBRATED], section="recalibration", name="pit-after", whose=", recalibrated"
+        )
+        if RECALIBRATED in found
+        else []
+    )
     baseline = None if rival is None else (titles.get(rival, rival), entrants[rival])
     return [
         *pictures.forecast_pictures(data, truth, entrants[ours], found[ours], baseline=baseline),
         *pictures.error_pictures(named),
-        *pictures.calibration_pictures(named, list(named)),
+        *pictures.calibration_pictures(named),
+        *mapped,
         *pictures.correlation_pictures(found[ours]["correlation"], truth.shape[2]),
         *pictures.cost_pictures(known),
     ]
@@ -139,18 +149,17 @@ def _body(
         + sections.aggregates(record, known)
         + sections.density(record),
         "comparisons": sections.comparisons(record, titles),
+        "protocols": sections.protocols(record, titles),
         "calibration": sections.coverage(found, titles),
+        "recalibration": sections.recalibration(record),
     }
-    after = {"comparisons": sections.protocols(record, titles) + sections.recalibration(record)}
+    tables = {section: text for section, text in tables.items() if text}
     parts = [sections.facts(record), _navigation(blocks, tables)]
     for section, heading in HEADINGS.items():
         figures = "".join(blocks.get(section, ()))
-        if not figures and section not in tables:
-            continue
-        grid = f'<div class="figures">\n{figures}</div>\n' if figures else ""
-        parts.append(
-            f'<h2 id="{section}">{heading}</h2>\n{tables.get(section, "")}{grid}{after.get(section, "")}'
-        )
+        if figures or section in tables:
+            grid = f'<div class="figures">\n{figures}</div>\n' if figures else ""
+            parts.append(f'<h2 id="{section}">{heading}</h2>\n{tables.get(section, "")}{grid}')
     parts.append(f'<h2 id="setup">Configuration and data</h2>\n{sections.setup(record)}')
     return "".join(parts)
 
