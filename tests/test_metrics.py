@@ -392,7 +392,7 @@ def test_weighted_sum_that_is_never_complete_is_refused():
 
 @contracts
 def test_memory_stays_a_few_times_one_window_for_2000_dimensions():
-    windows, members, steps, dimensions = 4, 40, 4, 2000
+    windows, members, steps, dimensions = 2, 40, 3, 2000
     rng = np.random.default_rng(21)
     paths = rng.normal(size=(windows, members, steps, dimensions)).astype(np.float32)
     truth = rng.normal(size=(windows, steps, dimensions))

@@ -1,5 +1,9 @@
 """The table of all scores: each is what the functions of single scores say, and how sure it is."""
 
+import importlib.util
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -181,16 +185,16 @@ def test_losses_of_windows_are_in_the_unit_of_the_data():
 def test_monte_carlo_error_is_the_spread_over_sets_of_paths():
     rng = np.random.default_rng(8)
     truth = rng.normal(2.0, 1.0, size=(6, 2, 2))
-    draws = rng.normal(2.0, 1.0, size=(48, 6, 100, 2, 2))
+    draws = rng.normal(2.0, 1.0, size=(32, 6, 100, 2, 2))
     scores = [metrics.score(paths, truth, seasonal_error=[1.0, 1.0]) for paths in draws]
     errors = [
-        metrics.monte_carlo_error(paths, truth, seasonal_error=[1.0, 1.0]) for paths in draws[:8]
+        metrics.monte_carlo_error(paths, truth, seasonal_error=[1.0, 1.0]) for paths in draws[:5]
     ]
     for name in ("crps", "crps_sum", "energy_score", "nrmse", "nd", "msis", "mean_wquantile_loss"):
         spread = np.std([row[name] for row in scores], ddof=1)
         mean = np.sqrt(np.mean([row[name] ** 2 for row in errors]))
-        # Standard errors of both, relative: 48 and 8 x 9 degrees of freedom.
-        assert abs(np.log(mean / spread)) < 5 * np.hypot(1 / np.sqrt(2 * 47), 1 / np.sqrt(2 * 72))
+        # Standard errors of both, relative: 31 and 5 x 9 degrees of freedom.
+        assert abs(np.log(mean / spread)) < 5 * np.hypot(1 / np.sqrt(2 * 31), 1 / np.sqrt(2 * 45))
 
 
 @contracts
@@ -218,3 +222,40 @@ def test_wrong_input_is_refused_in_one_sentence(bad):
     with pytest.raises(InputError) as caught:
         bad(*forecasts(10))
     assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
+# --- the benchmark ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """evaluation/benchmarks/crps.py as a module."""
+    folder = Path(__file__).resolve().parents[1] / "evaluation" / "benchmarks"
+    monkeypatch.syspath_prepend(folder)
+    spec = importlib.util.spec_from_file_location("crps", folder / "crps.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@contracts
+def test_the_benchmark_runs_every_score(benchmark):
+    functions = benchmark.scores(*benchmark.forecast((6, 2, 7)))
+    others = {"METRICS", "TITLES", "LEVELS", "rank_histogram", "seasonal_error"}
+    assert functions.keys() == set(metrics.__all__) - others
+    for function in functions.values():
+        function()
+    found = benchmark.against_properscoring((6, 2, 7))
+    assert found["largest_relative_difference"] < 1e-6
+
+
+@contracts
+def test_the_record_of_the_benchmark_meets_its_targets():
+    path = Path(__file__).resolve().parents[1] / "evaluation" / "results" / "crps.json"
+    if not path.is_file():
+        pytest.skip("there is no record of the benchmark yet")
+    record = json.loads(path.read_text())
+    speed, peaks = record["crps_ensemble"], record["peak_mib"]["of"]
+    assert speed["times_faster"] >= 50 and speed["peak_mib"]["ours"] < 100
+    assert speed["shape"] == [100, 24, 370] and record["peak_mib"]["shape"] == [1000, 24, 2000]
+    assert max(peaks.values()) <= 2048 and all(record["met"].values())
