@@ -85,7 +85,7 @@ def test_variogram_by_hand():
 
 
 def ledoit_wolf(z):
-    """Lemma 3.3 of Ledoit and Wolf (2004) in plain loops, of standardised paths ``[S, D]``."""
+    """Ledoit and Wolf's (2004) weight in plain loops, of standardised paths ``[S, D]``."""
     members, dims = z.shape
     z = z * math.sqrt(members / (members - 1))  # so that z'z / S has a unit diagonal
     sample = z.T @ z / members

@@ -23,8 +23,8 @@ def dawid_sebastiani(paths: ArrayLike, truth: ArrayLike) -> Array:
     I`, with the weight :math:`\delta` of Ledoit and Wolf, which `covariance_shrinkage` tells. A dimension
     in which all paths agree is left out where they are right, and makes the score infinite where not.
 
-    Source: Dawid and Sebastiani (1999), eq. 17; Ledoit and Wolf (2004), Journal of Multivariate Analysis
-    88, lemma 3.3, on standardised paths, so that no unit matters.
+    Source: Dawid and Sebastiani (1999), Annals of Statistics 27; Ledoit and Wolf (2004), Journal of
+    Multivariate Analysis 88, section 3, on standardised paths, so that no unit matters.
 
     Args:
         paths: Sample paths, ``[..., S, T, D]``.

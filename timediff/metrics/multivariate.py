@@ -47,7 +47,7 @@ def variogram_score(
     spread distances in the order of the dimensions have a weight, the same for all, so that the weights
     add up as before: proper as well, and at D = 2000 the difference between seconds and minutes.
 
-    Source: Scheuerer and Hamill (2015), eq. 11.
+    Source: Scheuerer and Hamill (2015), Monthly Weather Review 143.
 
     Args:
         paths: Sample paths, ``[..., S, T, D]``.
