@@ -54,8 +54,8 @@ def covered_jointly(paths: ArrayLike, truth: ArrayLike, *, level: float) -> Arra
     with mean m and standard deviation s of the paths, in c those of the others: a path counts in its own
     mean, the truth does not. The quantile is that of `central_interval`.
 
-    Source: Montiel Olea and Plagborg-Moller (2019), algorithm 2 (the sup-t band), with paths left out one
-    at a time.
+    Source: Montiel Olea and Plagborg-Møller (2019), Journal of Applied Econometrics 34 (the sup-t band);
+    here paths are left out one at a time.
 
     Args:
         paths: Sample paths, ``[..., S, T, D]``.
@@ -83,7 +83,7 @@ def pit(paths: ArrayLike, truth: ArrayLike, *, rng: np.random.Generator) -> Arra
 
     .. math:: \frac{\#\{x_i < y\} + U\, (1 + \#\{x_i = y\})}{S + 1}, \qquad U \sim \mathrm U(0, 1)
 
-    Source: Czado, Gneiting and Held (2009), eq. 1, for the random share.
+    Source: Czado, Gneiting and Held (2009), Biometrics 65, for the random share.
 
     Args:
         paths: Sample paths, ``[..., S, T, D]``.

@@ -21,7 +21,7 @@ def crps_ensemble(paths: ArrayLike, truth: ArrayLike, *, fair: bool = False) -> 
     distribution that the paths are drawn from, whatever S.
 
     Source: Gneiting and Raftery (2007), eq. 21; Jordan et al. (2019), arXiv:1709.04743, for the sort;
-    Ferro (2014), eq. 8, for the fair estimator.
+    Ferro (2014), Quarterly Journal of the Royal Meteorological Society 140, for the fair estimator.
 
     Args:
         paths: Sample paths, ``[..., S, T, D]``.
@@ -49,7 +49,8 @@ def threshold_weighted_crps(
 
     for the upper tail; the lower one integrates up to r, with minima. Both add up to `crps_ensemble`.
 
-    Source: Gneiting and Ranjan (2011), eq. 5; Allen et al. (2023), arXiv:2202.12732, for the maxima.
+    Source: Gneiting and Ranjan (2011), Journal of Business & Economic Statistics 29;
+    Allen, Ginsbourger and Ziegel (2023), arXiv:2202.12732, for the maxima.
 
     Args:
         paths: Sample paths, ``[..., S, T, D]``.
@@ -89,10 +90,8 @@ def brier_score(paths: ArrayLike, truth: ArrayLike, *, threshold: ArrayLike) -> 
 
 
 def crps_of(ordered: Array, truth: Array, *, fair: bool = False) -> Array:
-    """`crps_ensemble` of ordered paths ``[..., S]``; the fair one of a single path is NaN."""
+    """`crps_ensemble` of ordered paths ``[..., S]``."""
     members = ordered.shape[-1]
-    if fair and members == 1:
-        return np.full_like(truth, np.nan)
     errors = ordered - truth[..., None]
     weights = 2.0 * np.arange(1, members + 1) - members - 1
     spread = errors @ (weights / (members * (members - 1 if fair else members)))

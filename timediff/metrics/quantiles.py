@@ -134,7 +134,8 @@ def newsvendor_cost(paths: ArrayLike, truth: ArrayLike, *, under: float, over: f
     A reserve of power that costs 1 per unit held in vain and 9 per unit that lacks has the quantile
     at 0.9.
 
-    Source: Arrow, Harris and Marschak (1951); as a score, Gneiting (2011), eq. 24.
+    Source: Arrow, Harris and Marschak (1951), Econometrica 19; as a score, Gneiting (2011), Journal of the
+    American Statistical Association 106.
 
     Args:
         paths: Sample paths, ``[..., S, T, D]``.
