@@ -1,0 +1,69 @@
+"""Conditional climatology: what past days of this hour, weekday and time of year were like.
+
+A path is a block of consecutive past steps, the same for all series, that began at the same position in the
+longest season the data has (the hour of the week) and within `NEAR` days of the same day of some year. So it
+knows the calendar and the dependence between series, and nothing of the present.
+
+Axes: ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value.
+"""
+
+import numpy as np
+import pandas as pd
+
+from timediff.baselines.task import Array, Fitted, Task, Window, resized
+from timediff.frequency import quiet_business_days
+
+#: Days on either side of the same day of the year.
+NEAR = 45
+#: Blocks below which a condition is dropped: first the time of year, then the longest season.
+FEWEST = 20
+
+
+def fit_climatology(task: Task, *, seed: int, progress: bool) -> Fitted:
+    """Blocks of a window's own history, see the module."""
+
+    def sample(window: Window, num_samples: int, rng: np.random.Generator) -> Array:
+        starts = block_starts(window, seasons=task.seasons, horizon=task.horizon)
+        steps = resized(rng, starts, num_samples)[:, None] + np.arange(task.horizon)  # [S, T]
+        return filled(window.history[steps], rng)
+
+    return Fitted(sample, {"days_around": NEAR, "fewest_blocks": FEWEST})
+
+
+def block_starts(window: Window, *, seasons: list[int], horizon: int) -> Array:
+    """Steps of the history at which a block like the window begins, ``[B]``."""
+    length = len(window.history)
+    every = np.arange(max(length - horizon, 0) + 1)
+    for season in sorted(seasons, reverse=True):
+        alike = every[(every - length) % season == 0]
+        near = alike[days_apart(window.start, alike - length) <= NEAR]
+        for chosen in (near, alike):
+            if len(chosen) >= FEWEST:
+                return chosen
+    return alike if len(alike) else every
+
+
+def days_apart(start: pd.Period, steps: Array) -> Array:
+    """Days of the year between a period and those so many steps from it, the shorter way round."""
+    with quiet_business_days():
+        first = start + int(steps[0]) if len(steps) else start
+        span = int(steps[-1] - steps[0]) + 1 if len(steps) else 0
+        days = np.asarray(pd.period_range(first, periods=span, freq=start.freq).dayofyear)
+    apart = np.abs(days[steps - steps[0]] - start.dayofyear) if len(steps) else np.zeros(0)
+    return np.minimum(apart, 365.25 - apart)
+
+
+def filled(paths: Array, rng: np.random.Generator) -> Array:
+    """Paths ``[S, T, D]`` in which a missing value is what another path has there, else a series' mean, or 0."""
+    missing = np.isnan(paths)
+    if not missing.any():
+        return paths
+    paths = paths.copy()
+    for t, d in zip(*np.nonzero(missing.any(axis=0)), strict=True):
+        gone = missing[:, t, d]
+        seen = paths[~gone, t, d]
+        if not len(seen):
+            known = paths[..., d][~missing[..., d]]
+            seen = np.array([known.mean() if len(known) else 0.0])
+        paths[gone, t, d] = rng.choice(seen, size=int(gone.sum()))
+    return paths
