@@ -19,21 +19,8 @@ import numpy as np
 from timediff import __version__
 from timediff.config import Options
 from timediff.datasets import Dataset
-from timediff.metrics import METRICS
+from timediff.metrics import METRICS, TITLES
 
-TITLES = {
-    "mean_wquantile_loss_sum": "CRPS_sum",
-    "mean_wquantile_loss": "CRPS (quantiles)",
-    "crps": "CRPS (ensemble)",
-    "crps_sum": "CRPS_sum (ensemble)",
-    "energy_score": "energy score",
-    "nd": "ND",
-    "nrmse": "NRMSE",
-    "coverage_50": "50 % coverage",
-    "coverage_90": "90 % coverage",
-    "coverage_50_sum": "50 % coverage of the sum",
-    "coverage_90_sum": "90 % coverage of the sum",
-}
 NLL = {
     "bound": "variational bound on the negative log-likelihood of the test windows, nats per dimension: "
     "mean over windows, steps and series, on the data's own scale",
