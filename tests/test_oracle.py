@@ -13,6 +13,7 @@ from timediff.metrics import crps_ensemble, energy_score, sum_over_dimensions
 from timediff.oracle import START, is_oracle, make_oracle, true_paths
 from timediff.switching import (
     WEEK,
+    State,
     beginning,
     filter_regimes,
     log_emission,
@@ -126,14 +127,18 @@ def test_regimes_stay_in_their_stationary_distribution():
 
 
 @pytest.mark.oracles
-def test_noise_has_the_moments_of_a_scale_mixture():
-    """Variance that of the regime, kurtosis 3 E[s^2] / E[s]^2: heavy tails."""
-    process, values, regimes = many_paths(2, 1, count=40_000, seed=8)
-    deviation = values[:, 0] - process.seasonal[0]
+def test_a_step_has_the_moments_of_its_equation():
+    """Its mean, the covariance of its regime, and the kurtosis 3 E[s^2] / E[s]^2: heavy tails."""
+    process, rng, count = make_process(2), np.random.default_rng(8), 40_000
+    before = np.array([4.0, -2.0])
+    state = State(5, np.tile(before, (count, 1)), rng.integers(3, size=count))
+    values, regimes = simulate(process, state, steps=1, rng=rng)
     expected = 3 * (process.scale_weights @ process.scales**2)
     assert expected > 9
     for k in range(3):
-        noise = (deviation - process.offset[k])[regimes[:, 0] == k]
+        mean = process.seasonal[5] + process.persistence @ before + process.offset[k]
+        noise = values[regimes[:, 0] == k, 0] - mean
+        assert standard_errors(noise, 0).max() < 5
         products = noise[:, :, None] * noise[:, None, :]
         covariance = process.factor[k] @ process.factor[k].T
         assert standard_errors(products.reshape(-1, 4), covariance.ravel()).max() < 5
