@@ -46,7 +46,8 @@ METHOD = [
 LAYERS = [
     *METHOD,
     *("progress", "windows", "budget", "lightning", "predictor", "estimator", "student"),
-    *("specs", "folders", "download", "tables", "lookup", "audit", "datasets"),
+    *("specs", "folders", "switching", "oracle"),
+    *("download", "tables", "lookup", "audit", "datasets"),
     *("metrics", "baselines", "plots", "record", "outputs", "experiment", "evaluate", "distill"),
 ]
 
