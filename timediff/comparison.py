@@ -245,7 +245,9 @@ def _checked(a: ArrayLike, b: ArrayLike, overlap: int) -> tuple[Array, Array, ND
     if unknown.all():
         raise InputError("no window has a loss, so there is nothing to compare")
     if isinstance(overlap, bool) or not isinstance(overlap, int | np.integer) or overlap < 0:
-        raise InputError(f"overlap is {overlap!r}; it must be a whole number of windows, at least 0")
+        raise InputError(
+            f"overlap is {overlap!r}; it must be a whole number of windows, at least 0"
+        )
     return a, b, ~unknown
 
 

@@ -9,6 +9,7 @@ Axes: ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from timediff.baselines.task import Array, Fitted, Task, Window, resized
 from timediff.frequency import quiet_business_days
@@ -30,7 +31,7 @@ def fit_climatology(task: Task, *, seed: int, progress: bool) -> Fitted:
     return Fitted(sample, {"days_around": NEAR, "fewest_blocks": FEWEST})
 
 
-def block_starts(window: Window, *, seasons: list[int], horizon: int) -> Array:
+def block_starts(window: Window, *, seasons: list[int], horizon: int) -> NDArray[np.intp]:
     """Steps of the history at which a block like the window begins, ``[B]``."""
     length = len(window.history)
     every = np.arange(max(length - horizon, 0) + 1)
@@ -54,7 +55,7 @@ def days_apart(start: pd.Period, steps: Array) -> Array:
 
 
 def filled(paths: Array, rng: np.random.Generator) -> Array:
-    """Paths ``[S, T, D]`` in which a missing value is what another path has there, else a series' mean, or 0."""
+    """Paths ``[S, T, D]``, a missing value as another path has it there, else a series' mean, or 0."""
     missing = np.isnan(paths)
     if not missing.any():
         return paths

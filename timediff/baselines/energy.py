@@ -1,7 +1,8 @@
 r"""A joint network that is not diffusion: our encoder with a head that turns noise into the next vector.
 
 .. math:: \hat x_t = g_\theta(h_t, z), \quad z \sim N(0, I), \qquad
-    \mathrm{loss} = \frac1m \sum_i \|\hat x^i - x\| - \frac{1}{2 m (m - 1)} \sum_{i \ne j} \|\hat x^i - \hat x^j\|
+    \mathrm{loss} = \frac1m \sum_i \|\hat x^i - x\|
+    - \frac{1}{2 m (m - 1)} \sum_{i \ne j} \|\hat x^i - \hat x^j\|
 
 per time step, over the dimensions that were observed, in scaled units: the energy score, unbiased for m draws
 and least in the mean for the true distribution. Encoder, lags, scaling and differences are those of
@@ -96,7 +97,7 @@ def _norm(x: Tensor) -> Tensor:
 
 
 def fit_energy(task: Task, *, seed: int, progress: bool) -> Fitted:
-    """Trains an `EnergyNet` as ours is trained: Adam, one cycle of the learning rate, an average of weights."""
+    """Trains an `EnergyNet` as ours is trained: Adam, one cycle of learning rates, averaged weights."""
     begin = task.starts[0] - task.gaps[0] - len(task.train)
     series = [read_entry({"start": begin, "target": task.train.T})]
     with seeded(seed):
@@ -148,4 +149,6 @@ def _trained(
             rate.step()
             average.update_parameters(net)
             bar.update(1)
-    return average.module.eval()
+    found = average.module.eval()
+    assert isinstance(found, EnergyNet)
+    return found

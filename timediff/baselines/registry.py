@@ -92,7 +92,8 @@ def _energy(task: Task, *, seed: int, progress: bool) -> Fitted:
 BASELINES: dict[str, Baseline] = {
     "random_walk": Baseline(
         "random walk",
-        "The last value plus a contiguous block of past one-step differences of all series, freed of their mean.",
+        "The last value plus a contiguous block of past one-step differences of all series, freed of "
+        "their mean.",
         True,
         fit_random_walk,
     ),
@@ -124,8 +125,8 @@ BASELINES: dict[str, Baseline] = {
     ),
     "var": Baseline(
         "ridge VAR",
-        "Every series on its own past, then by ridge regression on that of all; blocks of leave-one-out residual "
-        "vectors of all series. Form and penalty are the best on the end of the training data.",
+        "Every series on its own past, then by ridge regression on that of all; blocks of leave-one-out "
+        "residual vectors of all series. Form and penalty are the best on the end of the training data.",
         True,
         fit_var,
     ),
@@ -139,8 +140,8 @@ BASELINES: dict[str, Baseline] = {
     ),
     "auto_arima": Baseline(
         "AutoARIMA, copula",
-        "AutoARIMA of statsforecast, without season of its own, on the last 1000 steps of each series freed of "
-        f"its mean at each position in the shortest season, normal margins. {_COPULA}",
+        "AutoARIMA of statsforecast, without season of its own, on the last 1000 steps of each series "
+        f"freed of its mean at each position in the shortest season, normal margins. {_COPULA}",
         False,
         _arima,
         copula=True,

@@ -197,6 +197,8 @@ def bounds(train: Array) -> tuple[Array, Array]:
     return np.where(low >= 0, np.maximum(low - width, 0), low - width), high + width
 
 
-def resized(rng: np.random.Generator, choices: Sequence[int] | Array, count: int) -> Array:
+def resized(
+    rng: np.random.Generator, choices: Sequence[int] | NDArray[np.integer], count: int
+) -> NDArray[np.integer]:
     """Some of the choices in random order, none again before all were used, ``[count]``."""
     return np.resize(rng.permutation(choices), count)

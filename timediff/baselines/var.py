@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from timediff.baselines.naive import last_season
 from timediff.baselines.task import Array, Fitted, Task, Window, best, bounds, held_out, resized
@@ -65,7 +66,7 @@ class _Rows(NamedTuple):
     model: Var
     past: Array  # [N, L * D]
     target: Array  # what the series' own past leaves, [N, D]
-    known: Array  # [N, D]
+    known: NDArray[np.bool_]  # [N, D]
 
 
 def fit_var(task: Task, *, seed: int, progress: bool) -> Fitted:
@@ -134,8 +135,8 @@ def residual_blocks(
     length = len(model.residuals)
     starts = np.arange(max(length - horizon, 0) + 1)
     aligned = starts[(starts - length - gap) % cycle == 0]
-    starts = resized(rng, aligned if len(aligned) else starts, count)
-    steps = np.minimum(starts[:, None] + np.arange(horizon), length - 1)
+    first = resized(rng, aligned if len(aligned) else starts, count)
+    steps = np.minimum(first[:, None] + np.arange(horizon), length - 1)
     return model.residuals[steps]
 
 
@@ -175,7 +176,7 @@ def _rows(task: Task, form: Form) -> _Rows:
 
 
 def ridge(x: Array, y: Array, penalties: Sequence[float]) -> Iterator[tuple[Array, Array]]:
-    r"""Ridge regression for each penalty: coefficients ``[P, D]`` and residuals of leaving one out ``[N, D]``.
+    r"""Ridge regression for each penalty: coefficients ``[P, D]``, leave-one-out residuals ``[N, D]``.
 
     .. math:: W = (X^T X + \lambda I)^{-1} X^T Y, \qquad u_t = \frac{(Y - X W)_t}{1 - h_{tt}}, \qquad
         h = \mathrm{diag}\, X (X^T X + \lambda I)^{-1} X^T
@@ -250,7 +251,7 @@ def _sizes(values: Array) -> Array:
     return np.where(deviation > 1e-7 * level, deviation, 1.0)
 
 
-def _completed(residuals: Array, known: Array) -> Array:
+def _completed(residuals: Array, known: NDArray[np.bool_]) -> Array:
     """Centred residuals, what is missing replaced by others of the series in turn."""
     residuals = np.where(
         known, residuals - np.nan_to_num(_mean(np.where(known, residuals, np.nan))), 0.0
