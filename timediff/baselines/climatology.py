@@ -21,23 +21,37 @@ FEWEST = 20
 
 
 def fit_climatology(task: Task, *, seed: int, progress: bool) -> Fitted:
-    """Blocks of a window's own history, see the module."""
+    """Blocks of a window's own history, or of the training data where that is longer."""
 
     def sample(window: Window, num_samples: int, rng: np.random.Generator) -> Array:
-        starts = block_starts(window, seasons=task.seasons, horizon=task.horizon)
+        past, gap = window.history, 0
+        if len(past) < len(task.train) + min(window.gap, 0):
+            past, gap = task.train[: len(task.train) + min(window.gap, 0)], max(window.gap, 0)
+        starts = block_starts(
+            len(past), window.start, gap=gap, seasons=task.seasons, horizon=task.horizon
+        )
         steps = resized(rng, starts, num_samples)[:, None] + np.arange(task.horizon)  # [S, T]
-        return filled(window.history[steps], rng)
+        return filled(past[steps], rng)
 
     return Fitted(sample, {"days_around": NEAR, "fewest_blocks": FEWEST})
 
 
-def block_starts(window: Window, *, seasons: list[int], horizon: int) -> NDArray[np.intp]:
-    """Steps of the history at which a block like the window begins, ``[B]``."""
-    length = len(window.history)
+def block_starts(
+    length: int, start: pd.Period, *, gap: int, seasons: list[int], horizon: int
+) -> NDArray[np.intp]:
+    """Steps of the past at which a block like the window begins, ``[B]``.
+
+    Args:
+        length: Steps of the past.
+        start: First period of the window.
+        gap: Steps from the end of the past to it.
+        seasons: In steps.
+        horizon: Steps of a block.
+    """
     every = np.arange(max(length - horizon, 0) + 1)
     for season in sorted(seasons, reverse=True):
-        alike = every[(every - length) % season == 0]
-        near = alike[days_apart(window.start, alike - length) <= NEAR]
+        alike = every[(every - length - gap) % season == 0]
+        near = alike[days_apart(start, alike - length - gap) <= NEAR]
         for chosen in (near, alike):
             if len(chosen) >= FEWEST:
                 return chosen

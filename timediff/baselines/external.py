@@ -95,9 +95,8 @@ def multivariate(predictor: Predictor, columns: list[str]) -> _Sampler:
         if isinstance(predictor, TimeGradPredictor):
             seed = int(rng.integers(2**31))
             (found,) = predictor.predict([entry], num_samples, seed=seed, progress=False)
-        else:
-            (found,) = _predict(predictor, [entry], num_samples, rng)
-        paths = paths_of(found, num_samples, rng)
+            return np.asarray(found.samples)
+        (paths,) = _predict(predictor, [entry], num_samples, rng)
         return paths[..., None] if paths.ndim == 2 else paths
 
     return sample
@@ -109,8 +108,7 @@ def univariate(predictor: Predictor, columns: list[str]) -> _Sampler:
     def sample(window: Window, num_samples: int, rng: np.random.Generator) -> Array:
         begin = window.start - len(window.history)
         shown = entries(window.history, begin, columns)
-        found = _predict(predictor, shown, num_samples, rng)
-        return np.stack([paths_of(one, num_samples, rng) for one in found], axis=-1)
+        return np.stack(_predict(predictor, shown, num_samples, rng), axis=-1)
 
     return sample
 
@@ -146,14 +144,15 @@ def _as_many(samples: Array, num_samples: int, rng: np.random.Generator) -> Arra
 
 def _predict(
     predictor: Predictor, shown: list[dict[str, Any]], num_samples: int, rng: np.random.Generator
-) -> list[Any]:
+) -> list[Array]:
+    """Sample paths of each entry; the random numbers of the global generators follow from `rng`."""
     with seeded(int(rng.integers(2**31))), quiet_business_days(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found = predictor.predict(shown, num_samples=num_samples)
-            return list(found)
+            found = list(predictor.predict(shown, num_samples=num_samples))
         except TypeError:  # one that knows no number of paths
-            return list(predictor.predict(shown))
+            found = list(predictor.predict(shown))
+        return [paths_of(one, num_samples, rng) for one in found]
 
 
 @contextmanager
