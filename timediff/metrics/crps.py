@@ -89,10 +89,8 @@ def brier_score(paths: ArrayLike, truth: ArrayLike, *, threshold: ArrayLike) -> 
 
 
 def crps_of(ordered: Array, truth: Array, *, fair: bool = False) -> Array:
-    """`crps_ensemble` of ordered paths ``[..., S]``; the fair one of a single path is NaN."""
+    """`crps_ensemble` of ordered paths ``[..., S]``."""
     members = ordered.shape[-1]
-    if fair and members == 1:
-        return np.full_like(truth, np.nan)
     errors = ordered - truth[..., None]
     weights = 2.0 * np.arange(1, members + 1) - members - 1
     spread = errors @ (weights / (members * (members - 1 if fair else members)))

@@ -59,7 +59,8 @@ def correlation_error(paths: ArrayLike, truth: ArrayLike) -> float:
 
     Correlations are those of what the mean of the paths leaves: of :math:`y - m`, about 0, over all
     windows and steps, against those of :math:`x_s - m` over all windows, steps and paths. So a common
-    rhythm of the series, which any forecast has, does not count. A pair counts where both are observed.
+    rhythm of the series, which any forecast has, does not count. The part of :math:`y - m` that is luck
+    of the S paths in m, of covariance C / S, is subtracted. A pair counts where both are observed.
     Even a right forecast is about :math:`1 / \sqrt{W T}` off: the truth has only that many steps.
 
     Args:
@@ -110,7 +111,8 @@ def dawid_sebastiani_of(x: Array, y: Array) -> Gaussian:
 def residual_moments(paths: Floats, truth: Array) -> dict[str, Array]:
     r"""Sums of products and squares over one window, ``[D, D]`` each, that make correlations.
 
-    Squares are :math:`\sum r_i^2` over the entries at which j was observed as well.
+    Squares are :math:`\sum r_i^2` over the entries at which j was observed as well; the truth's are freed
+    of what the mean of the paths adds to them.
 
     Args:
         paths: ``[S, T, D]``.
@@ -129,11 +131,13 @@ def residual_moments(paths: Floats, truth: Array) -> dict[str, Array]:
         products += x.T @ x
         squares[step] = np.einsum("sd,sd->d", x, x)
         errors[step] = np.where(observed[step], truth[step] - mean, 0.0)
+    path_squares = squares.T @ seen
+    luck = 1 / (len(paths) * (len(paths) - 1))  # covariance of the mean of the paths
     return {
         "paths_products": products,
-        "paths_squares": squares.T @ seen,
-        "truth_products": errors.T @ errors,
-        "truth_squares": np.square(errors).T @ seen,
+        "paths_squares": path_squares,
+        "truth_products": errors.T @ errors - luck * products,
+        "truth_squares": np.square(errors).T @ seen - luck * path_squares,
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from timediff.errors import InputError
-from timediff.metrics.arrays import Array, by_step, check_members, checked, flat, floats
+from timediff.metrics.arrays import Array, by_step, check_members, checked, floats
 
 
 def energy_score(paths: ArrayLike, truth: ArrayLike, *, fair: bool = False) -> Array:
@@ -85,12 +85,8 @@ def sum_over_dimensions(paths: ArrayLike, truth: ArrayLike) -> tuple[Array, Arra
     paths, truth = checked(paths, truth)
     observed = ~np.isnan(truth)
     total = np.where(observed.any(axis=-1), np.nansum(truth, axis=-1), np.nan)
-    flat_paths, flat_observed = flat(paths, observed)
-    sums = np.empty(flat_paths.shape[:3])
-    for window, some in enumerate(flat_paths):
-        # One window at a time: einsum turns what it is given into float64.
-        np.einsum("std,td->st", some, flat_observed[window].astype(np.float64), out=sums[window])
-    return sums.reshape(paths.shape[:-1])[..., None], total[..., None]
+    sums = np.einsum("...std,...td->...st", paths, observed.astype(np.float64))
+    return sums[..., None], total[..., None]
 
 
 def energy_of(x: Array, y: Array, *, fair: bool = False) -> float:
