@@ -51,9 +51,10 @@ METHOD = [
 LAYERS = [
     *METHOD,
     *("progress", "windows", "budget", "lightning", "predictor", "estimator", "student"),
-    *("specs", "folders", "switching", "oracle"),
-    *("download", "tables", "lookup", "audit", "datasets"),
-    *("metrics", "baselines", "plots", "record", "outputs", "experiment", "evaluate", "distill"),
+    *("specs", "folders", "switching", "oracle", "frames"),
+    *("download", "tables", "lookup", "audit", "datasets", "rolling"),
+    *("metrics", "protocols", "comparison", "backtest"),
+    *("baselines", "plots", "record", "outputs", "experiment", "evaluate", "distill"),
 ]
 
 

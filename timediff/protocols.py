@@ -6,9 +6,9 @@ the form
 .. math:: \frac{\sum_{w,t} \ell_{wt}}{\sum_{w,t} |y_{wt}|} \quad\text{(ratio of sums)}, \qquad
     \ell_{wt} = \frac1K \sum_{k=1}^K 2\, \bigl| (q_{p_k} - y)\, (\mathbf 1[y \le q_{p_k}] - p_k) \bigr|
 
-They differ in the levels :math:`p_k`, in what a quantile of S paths is, and in whether ratios are taken before
-or after averaging. Numbers of two protocols do not compare: `protocol_table` shows how far apart they are for
-one and the same forecast, which is how much of a claimed gain the protocol alone can make.
+They differ in the levels :math:`p_k`, in what a quantile of S paths is, and in whether ratios are taken
+before or after averaging. Numbers of two protocols do not compare: `protocol_table` shows how far apart they
+are for one and the same forecast, which is how much of a claimed gain the protocol alone can make.
 
 Axes: ``W`` windows, ``S`` sample paths, ``T`` time steps, ``D`` dimensions; NaN is a missing value.
 """
@@ -87,20 +87,21 @@ def _summed(paths: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
     return np.stack([one for one, _ in sums]), np.stack([one for _, one in sums])
 
 
-def _quantile_loss(levels: int, *, method: str) -> _Loss:
-    """Mean over a grid of `LEVELS`; ``method`` as in `numpy.quantile`, or "order".
+def _quantile_loss(levels: int, *, interpolated: bool = False) -> _Loss:
+    """Mean over a grid of `LEVELS`.
 
-    "order" takes the order statistic at ``1 + round((S - 1) p)``, halves to even, as GluonTS does.
+    The quantile of level p is the path at position (S - 1) p in order, counted from 0: between two paths
+    it is ``interpolated``, or the position is rounded, halves to even, as GluonTS does.
     """
 
     def loss(paths: Array, truth: Array) -> Array:
         ordered = np.sort(paths, axis=1)
         total = np.zeros_like(truth)
         for p in LEVELS[levels]:
-            if method == "order":
-                q = ordered[:, int(np.round((paths.shape[1] - 1) * p))]
+            if interpolated:
+                q = np.quantile(ordered, p, axis=1)
             else:
-                q = np.quantile(ordered, p, axis=1, method=method)
+                q = ordered[:, int(np.round((paths.shape[1] - 1) * p))]
             total += 2 * np.abs((q - truth) * ((truth <= q) - p))
         return total / len(LEVELS[levels])
 
@@ -148,47 +149,47 @@ PROTOCOLS: dict[str, Protocol] = {
     "ratio_of_sums_19": Protocol(
         "Quantile loss at the 19 levels .05 .. .95 over the size of the truth, each summed over all windows "
         "and steps; a quantile is the nearest order statistic.",
-        "GluonTS's MultivariateEvaluator as Salinas et al. (2019), arXiv:1910.03002, and Rasul et al. (2021), "
-        "arXiv:2101.12072, call it",
-        _quantile_loss(19, method="order"),
+        "GluonTS's MultivariateEvaluator as the code of Rasul et al. (2021), arXiv:2101.12072, calls it: "
+        "https://github.com/zalandoresearch/pytorch-ts",
+        _quantile_loss(19),
         _ratio_of_sums,
     ),
     "ratio_of_sums_10": Protocol(
         "The same at 10 levels, the mid-points .05, .15 .. .95.",
         "no paper known to us; ProbTS's quantiles_num=10 is the grid of 9",
-        _quantile_loss(10, method="order"),
+        _quantile_loss(10),
         _ratio_of_sums,
     ),
     "ratio_of_sums_9": Protocol(
         "The same at the 9 levels .1 .. .9.",
         "GluonTS's default quantiles",
-        _quantile_loss(9, method="order"),
+        _quantile_loss(9),
         _ratio_of_sums,
     ),
     "interpolated_19": Protocol(
         "ratio_of_sums_19 with quantiles interpolated between the order statistics.",
         "Tashiro et al. (2021), https://github.com/ermongroup/CSDI (torch.quantile)",
-        _quantile_loss(19, method="linear"),
+        _quantile_loss(19, interpolated=True),
         _ratio_of_sums,
     ),
     "mean_of_window_ratios_19": Protocol(
         "The interpolated quantile loss at 19 levels over the size of the truth in each window, then the "
         "mean over windows: quiet windows count like loud ones.",
         f"{_PROBTS}, which takes a ratio for each batch",
-        _quantile_loss(19, method="linear"),
+        _quantile_loss(19, interpolated=True),
         _mean_of_window_ratios,
     ),
     "mean_of_window_ratios_9": Protocol(
         "The same at the 9 levels .1 .. .9.",
         f"{_PROBTS}, with its default quantiles_num=10",
-        _quantile_loss(9, method="linear"),
+        _quantile_loss(9, interpolated=True),
         _mean_of_window_ratios,
     ),
     "mean_of_step_ratios_19": Protocol(
         "The loss of ratio_of_sums_19 over the size of the truth at each step of the horizon, summed over "
         "windows, then the mean over steps: quiet hours count like loud ones.",
         "no paper known to us; the mean of a table of scores by horizon",
-        _quantile_loss(19, method="order"),
+        _quantile_loss(19),
         _mean_of_step_ratios,
     ),
     "crps_v": Protocol(
