@@ -48,7 +48,18 @@ LAYERS = [
     *("progress", "windows", "budget", "lightning", "predictor", "estimator", "student"),
     *("specs", "folders", "switching", "oracle"),
     *("download", "tables", "lookup", "audit", "datasets"),
-    *("metrics", "baselines", "plots", "record", "outputs", "experiment", "evaluate", "distill"),
+    *(
+        "metrics",
+        "reordering",
+        "recalibration",
+        "baselines",
+        "plots",
+        "record",
+        "outputs",
+        "experiment",
+        "evaluate",
+        "distill",
+    ),
 ]
 
 
