@@ -53,7 +53,7 @@ LAYERS = [
     *("progress", "windows", "budget", "lightning", "predictor", "estimator", "student"),
     *("specs", "folders", "switching", "oracle", "frames"),
     *("download", "tables", "lookup", "audit", "datasets", "rolling"),
-    *("metrics", "protocols", "comparison", "backtest"),
+    *("metrics", "protocols", "comparison", "backtest", "reordering", "recalibration"),
     *("baselines", "plots", "record", "outputs", "experiment", "evaluate", "distill"),
 ]
 

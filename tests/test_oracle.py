@@ -326,7 +326,8 @@ def test_mistakes():
     for name, match in [
         ("oracle-0", "oracle of 0 series"),
         ("oracle-9999", "give 1 to"),
-        ("oracle-3x20", "oracle of 20 training steps is too short"),
+        ("oracle-3x20", "oracle of 20 training steps cannot be made"),
+        ("oracle-3x2000000", "give 48 to 1000000"),
         ("oracle-x", "did you mean oracle"),
     ]:
         with pytest.raises(InputError, match=match):

@@ -35,6 +35,7 @@ Array = NDArray[np.float64]
 Entries = Sequence[dict[str, Any]]
 
 DIM, LENGTH, HORIZON, WINDOWS = 8, 24 * WEEK, 24, 35
+MAX_LENGTH = 10**6
 START = pd.Period("2018-01-01 00:00", freq="h")  # a Monday, so that step 0 opens a week
 
 
@@ -68,23 +69,18 @@ def true_paths(
             f"and {num_samples}"
         )
     observed = [_observed(entry) for entry in known]
-    processes = {
-        (dim, of): make_process(dim, seed=of) for dim, of in (_identity(entry) for entry in known)
-    }
+    identities = [_identity(entry) for entry in known]
+    processes = {(dim, of): make_process(dim, seed=of) for dim, of in identities}
     paths = []
-    for window, (entry, values) in enumerate(zip(known, observed, strict=True)):
-        dim, of = _identity(entry)
-        process, rng = processes[dim, of], np.random.default_rng([seed, window])
+    for window, (values, identity) in enumerate(zip(observed, identities, strict=True)):
+        process, rng = processes[identity], np.random.default_rng([seed, window])
         if knows_regime:
-            belief = np.eye(len(process.stationary))[_true_regime(process, values, of)]
+            belief = np.eye(len(process.stationary))[_true_regime(process, values, identity[1])]
         else:
             belief = filter_regimes(process, values)[0][-1]
-        last = len(values) - 1
-        state = State(
-            time=len(values),
-            deviation=np.tile(values[last] - process.seasonal[last % WEEK], (num_samples, 1)),
-            regimes=draw(np.tile(belief, (num_samples, 1)), rng),
-        )
+        deviation = values[-1] - process.seasonal[(len(values) - 1) % WEEK]
+        regimes = draw(np.tile(belief, (num_samples, 1)), rng)
+        state = State(len(values), np.tile(deviation, (num_samples, 1)), regimes)
         paths.append(simulate(process, state, steps=horizon, rng=rng)[0])
     return np.stack(paths).astype(np.float32)
 
@@ -99,11 +95,11 @@ def make_oracle(dim: int = DIM, length: int = LENGTH, *, seed: int = 0) -> Conte
     """One path of the process as a dataset of `length` hours to train on and 35 test days after them.
 
     Raises:
-        InputError: It would be too short to hold one window.
+        InputError: It would be too short to hold one window, or too long to be made.
     """
-    if length < 2 * HORIZON:
+    if not 2 * HORIZON <= length <= MAX_LENGTH:
         raise InputError(
-            f"an oracle of {length} training steps is too short: give at least {2 * HORIZON}"
+            f"an oracle of {length} training steps cannot be made: give {2 * HORIZON} to {MAX_LENGTH}"
         )
     process = make_process(dim, seed=seed)
     values = _values(process, length + WINDOWS * HORIZON, seed)[0].astype(np.float32)  # [T, D]
