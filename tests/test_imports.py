@@ -54,7 +54,8 @@ LAYERS = [
     *("specs", "folders", "switching", "oracle", "frames"),
     *("download", "tables", "lookup", "audit", "datasets", "rolling"),
     *("metrics", "protocols", "comparison", "backtest", "reordering", "recalibration"),
-    *("baselines", "plots", "record", "outputs", "experiment", "evaluate", "distill"),
+    *("baselines", "plots", "record", "summary", "outputs", "scoring", "rivals", "seeds"),
+    *("report", "experiment", "evaluate", "distill", "compare", "cli", "__main__"),
 ]
 
 
