@@ -21,10 +21,10 @@ import yaml
 from tiny import HORIZON, QUIET, TINY, entry, wide_folder
 
 import timediff
+from timediff.baselines import BASELINES
 from timediff.config import PRESETS, ModelConfig, SamplingConfig, TrainConfig
 from timediff.evaluate import main, make_parser, parse
 from timediff.metrics import METRICS, score
-from timediff.baselines import BASELINES
 from timediff.record import TITLES, as_json, mean, standard_error
 from timediff.specs import SPECS
 
@@ -1026,11 +1026,33 @@ def test_a_deepar_that_is_not_ours_is_scored_series_by_series(folder, tmp_path, 
     assert "forecasts 4 steps, the windows have 3" in stderr.getvalue()
 
 
-def test_recalibrated_paths_are_an_entrant(folder, tmp_path):
+def test_scores_before_and_after_recalibration_are_in_the_record(folder, tmp_path):
     options = ["--validation-windows", "6", "--recalibrate", "--seed", "1", "2", "--json"]
     status, stdout, _ = run(folder, tmp_path, *options)
     record = json.loads(stdout)
     assert status == 0
-    own = record["baselines"]["recalibrated"]
-    assert set(own["metrics"]) == set(own["metrics_se"]) == set(METRICS)
-    assert (tmp_path / "baselines" / "recalibrated.npy").is_file()
+    found = record["recalibration"]
+    assert found["before"] == record["metrics"] and set(found["after"]) == set(METRICS)
+    # Six windows of noise: what is changed is what those windows said, and they are not the test windows.
+    for seed in (1, 2):
+        assert (
+            json.loads((tmp_path / f"seed-{seed}" / "recalibration.json").read_text())["windows"]
+            == 6
+        )
+    assert "timediff, recalibrated" in (tmp_path / "table.txt").read_text()
+    again = run(folder, tmp_path, *options, "--resume")
+    assert again[0] == 0 and values(json.loads(again[1])) == values(record)
+
+
+def test_report_and_diagnosis_are_written_unless_told_otherwise(folder, finished, tmp_path):
+    assert "diagnosis" not in record_of(finished[0]) and not (finished[0] / "report.html").exists()
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    options = [one for one in command(folder, out, "--seed", "1", "2") if one != "--no-report"]
+    with contextlib.redirect_stdout(io.StringIO()) as stdout:
+        assert main([*options, "--resume"]) == 0
+    record = record_of(out)
+    assert set(record["diagnosis"]) == set(record["windows"])
+    assert set(record["metrics_mc_error"]) == set(METRICS)
+    assert "ridge VAR" in (out / "report.html").read_text()
+    assert str(out / "report.html") in stdout.getvalue()

@@ -253,6 +253,7 @@ class Options(NamedTuple):
         stride: Steps between them; the horizon when left out.
         history: Steps that precede a window; all when left out.
         recalibrate: Score paths recalibrated on the validation windows too.
+        report: Diagnose the forecasts, and write the report and its plots.
     """
 
     dataset: str
@@ -275,6 +276,7 @@ class Options(NamedTuple):
     stride: int | None = None
     history: int | None = None
     recalibrate: bool = False
+    report: bool = True
 
 
 def check_options(

@@ -153,6 +153,9 @@ def _add_run(parser: ArgumentParser, preset: str) -> None:
         action="store_true",
         help="score the paths recalibrated on the --validation-windows too",
     )
+    parser.add_argument(
+        "--no-report", action="store_true", help="leave out report.html, plots and the diagnosis"
+    )
     parser.add_argument("--json", action="store_true", help="print only the record, as JSON")
 
 
@@ -259,6 +262,7 @@ def _options(parsed: Namespace, *, length: tuple[int, float | None]) -> Options:
         stride=parsed.stride,
         history=parsed.history,
         recalibrate=bool(parsed.recalibrate),
+        report=not parsed.no_report,
     )
 
 

@@ -15,9 +15,11 @@ from timediff.config import Options
 from timediff.datasets import Dataset, load_dataset
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
+from timediff.metrics import monte_carlo_error
 from timediff.outputs import locked, paths_file, prepare, stamps, write_forecasts, write_text
 from timediff.plots import bound_figure, forecast_figure, save_figure
 from timediff.record import as_json, make_record
+from timediff.report import diagnose, write_report
 from timediff.rivals import run_baselines
 from timediff.scoring import Exam, make_exam, make_task, split, stride_of
 from timediff.seeds import device_of, hold_out, make_estimator, recalibrated, run_seed, seed_folder
@@ -45,8 +47,6 @@ def run(options: Options) -> dict[str, Any]:
             prepare(options, data)
             results = [run_seed(options, exam, task, seed, device) for seed in options.seeds]
             baselines = run_baselines(options, exam, task)
-            if options.recalibrate:
-                baselines = {"recalibrated": recalibrated(options, exam, device), **baselines}
             record = make_record(
                 options,
                 data,
@@ -57,10 +57,14 @@ def run(options: Options) -> dict[str, Any]:
                 device=device,
             )
             paths = _paths(options, record)
-            # What reads the paths of all entrants, such as a report, has its place here.
+            if options.recalibrate:
+                record["recalibration"] = recalibrated(options, exam, device)
+            record |= _examined(options, exam, paths)
             write_text(out / "record.json", as_json(record) + "\n")
             write_text(out / "table.txt", as_text(record, out) + "\n")
             _write_pictures(options, exam, results, paths)
+            if options.report:
+                write_report(out, record, data, exam.truth, paths)
     return record
 
 
@@ -110,6 +114,22 @@ def _paths(options: Options, record: dict[str, Any]) -> dict[str, np.ndarray]:
     files = {"timediff": seed_folder(options, options.seeds[0]) / "paths.npy"}
     files |= {name: paths_file(options, name) for name in record["baselines"]}
     return {name: np.load(file, mmap_mode="r") for name, file in files.items()}
+
+
+def _examined(options: Options, exam: Exam, paths: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What a record has beside the scores: what chance the number of paths leaves, and where entrants err."""
+    if not options.report:
+        return {}
+    times = np.stack([stamps(entry, exam.data.prediction_length) for entry in exam.data.test])
+    return {
+        "metrics_mc_error": monte_carlo_error(
+            paths["timediff"], exam.truth, seasonal_error=exam.seasonal
+        ),
+        "diagnosis": {
+            name: diagnose(own, exam.truth, columns=exam.data.columns, stamps=times, progress=True)
+            for name, own in paths.items()
+        },
+    }
 
 
 def _write_pictures(

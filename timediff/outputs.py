@@ -29,6 +29,13 @@ BASELINE_FOLDER = "baselines"
 """Where the paths of baselines are kept, ``NAME.npy`` and ``NAME.json``."""
 
 
+#: What is made of seeds and baselines, anew each time.
+RESULTS = (
+    *("record.json", "table.txt", "forecasts.parquet"),
+    *("forecast.png", "nll.png", "report.html"),
+)
+
+
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
     """Makes the output folder and holds it for one run alone, where the system has such locks."""
@@ -84,7 +91,7 @@ def prepare(options: Options, data: Dataset) -> None:
     stale = options.out / BASELINE_FOLDER
     for file in [*stale.glob("*.npy"), *stale.glob("*.json")]:
         file.unlink()
-    for name in ("record.json", "table.txt", "forecasts.parquet", "forecast.png", "nll.png"):
+    for name in RESULTS:
         (options.out / name).unlink(missing_ok=True)
     write_text(file, json.dumps(settings, indent=1) + "\n")
 

@@ -35,6 +35,10 @@ def _entrants(record: dict[str, Any]) -> list[tuple[str, ...]]:
     """Head, ours, and the others by the first score; what was published last."""
     head = ("", *MAIN.values(), "seconds", *(["x floor"] if FLOOR in record["baselines"] else []))
     rows = [head, _entrant(record, record, len(record["seeds"]))]
+    if "recalibration" in record:
+        found = record["recalibration"]
+        cells = [_number(found["after"][name], found["after_se"][name]) for name in MAIN]
+        rows.append((found["title"], *cells))
     order = sorted(record["baselines"].values(), key=lambda one: _merit(one["metrics"]))
     rows += [_entrant(one, record, 1) for one in order]
     for entry in record["dataset"]["published"]:
@@ -126,6 +130,7 @@ def _tail(record: dict[str, Any], out: Path) -> list[str]:
         f"table    {out / 'table.txt'}",
         f"record   {out / 'record.json'}",
         f"picture  {out / 'forecast.png'}",
+        *([f"report   {out / 'report.html'}"] if "diagnosis" in record else []),
         f"paths    {out / 'forecasts.parquet'}",
         *density,
     ]
