@@ -51,9 +51,11 @@ METHOD = [
 LAYERS = [
     *METHOD,
     *("progress", "windows", "budget", "lightning", "predictor", "estimator", "student"),
-    *("specs", "folders", "download", "tables", "lookup", "audit", "datasets"),
-    *("metrics", "comparison", "baselines", "plots", "record", "outputs", "report", "experiment"),
-    *("evaluate", "distill", "compare", "cli", "__main__"),
+    *("specs", "folders", "switching", "oracle", "frames"),
+    *("download", "tables", "lookup", "audit", "datasets", "rolling"),
+    *("metrics", "protocols", "comparison", "backtest", "reordering", "recalibration"),
+    *("baselines", "plots", "record", "summary", "outputs", "scoring", "rivals", "seeds"),
+    *("report", "experiment", "evaluate", "distill", "compare", "cli", "__main__"),
 ]
 
 
