@@ -263,14 +263,14 @@ def a_record(data, truth, paths, naive):
                 "title": "naive <one>", "note": "a note", "metrics": metrics.score(naive, truth),
                 "aggregates": {}, "seconds": {"training": 0.0, "sampling": 0.5},
             },
-            "recalibrated": {
-                "title": "ours, mapped", "note": "mapped", "metrics": metrics.score(paths + 0.1, truth),
-                "aggregates": {}, "seconds": {"training": None, "sampling": 0.5},
-            },
             "oracle": {
                 "title": "the process", "note": "", "metrics": metrics.score(paths[:, ::2], truth),
                 "aggregates": {}, "seconds": {"training": 0.0, "sampling": 0.5},
             },
+        },
+        "recalibration": {
+            "note": "mapped", "before": {"crps": 0.111}, "after": {"crps": 0.099},
+            "after_se": {"crps": 0.004}, "diagnosis": diagnose(paths + 0.1, truth),
         },
         "comparisons": {"naive": comparison}, "seconds": seconds, "network_calls": 96,
         "protocols": {"timediff": {"nine levels": 0.1234}, "naive": {"nine levels": 0.4321}},
@@ -286,8 +286,7 @@ def report(tmp_path_factory):
     naive = paths + 1
     data, out = dataset(truth), tmp_path_factory.mktemp("report")
     record = a_record(data, truth, paths, naive)
-    entrants = {"timediff": paths, "naive": naive, "recalibrated": paths + 0.1}
-    write_report(out, record, data, truth, entrants)
+    write_report(out, record, data, truth, {"timediff": paths, "naive": naive})
     text = (out / "report.html").read_text(encoding="utf-8")
     return out, record, text, Page(text)
 
@@ -332,7 +331,8 @@ def test_page_holds_every_score_and_where_it_comes_from(report):
                 assert f"{value:.4f}"[:5] in shown
     for said in (
         "98.7%", "made <up>", "naive <one>", "TimeGrad", "arXiv:2101.12072", "9.8.7", "0123abc", "slow",
-        "gru", "Too few windows", "0.876", "0.75", "0.1234", "0.4321", "Recalibration", "ours, mapped",
+        "gru", "Too few windows", "0.876", "0.75", "0.1234", "0.4321", "Recalibration", "mapped",
+        "0.1110 ± 0.0123", "0.0990 ± 0.0040",
         "0.0032", "how it is defined", "± 0.0123", "Ratio to the floor", "nine levels",
     ):  # fmt: skip
         assert said in shown, said
@@ -360,7 +360,7 @@ def test_small_forecasts_have_a_report_as_well(tmp_path, windows, dimensions, mo
     paths, truth = normal_forecast(windows, dimensions=dimensions, members=windows)
     data = dataset(truth)
     record = a_record(data, truth, paths, paths)
-    for part in ("comparisons", "protocols", "metrics_mc_error", "versions"):
+    for part in ("comparisons", "protocols", "recalibration", "metrics_mc_error", "versions"):
         del record[part]
     record["baselines"] = {}
     write_report(tmp_path, record, data, truth, {"timediff": paths})

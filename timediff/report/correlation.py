@@ -38,7 +38,9 @@ class CorrelationSums:
         self.steps = 0
 
     def add(self, paths: NDArray, truth: NDArray) -> None:
-        """One window: paths ``[S, T, D]``, truth ``[T, D]``."""
+        """One window: paths ``[S, T, D]``, truth ``[T, D]``; a single path has no deviations."""
+        if len(paths) < 2:
+            return
         happened = truth[:, self.series].astype(np.float64)
         self.steps += int(np.isfinite(happened).any(axis=-1).sum())
         for name, value in residual_moments(paths[..., self.series], happened).items():
@@ -59,6 +61,8 @@ class CorrelationSums:
         }
 
     def _correlations(self, side: str) -> Array:
+        if not self.sums:
+            return np.full((len(self.series),) * 2, np.nan)
         products, squares = self.sums[f"{side}_products"], self.sums[f"{side}_squares"]
         with np.errstate(invalid="ignore", divide="ignore"):
             return products / np.sqrt(squares * squares.T)

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 OURS = "timediff"
 FLOOR = "oracle"
 """Baseline that knows the process: what no forecast can beat but by chance."""
-RECALIBRATED = "recalibrated"
-"""Ours after recalibration on held-out windows."""
 MAIN = "mean_wquantile_loss_sum"
 
 

@@ -31,7 +31,7 @@ def number(value: object, digits: int = 4) -> str:
         return str(value)
     if isinstance(value, int) or not math.isfinite(value):
         return str(value)
-    if not 1e-6 <= abs(value) < 1e6:
+    if value and not 1e-6 <= abs(value) < 1e6:
         return f"{value:.{digits}g}"
     return f"{value:.{_decimals(value, digits)}f}"
 

@@ -12,7 +12,7 @@ from timediff.metrics import sum_over_dimensions
 from timediff.outputs import stamps
 from timediff.plots import Theme, typical_series
 from timediff.report import captions, figures
-from timediff.report.entrants import MAIN, RECALIBRATED, Entrant
+from timediff.report.entrants import MAIN, Entrant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -234,11 +234,11 @@ def correlation_pictures(found: dict[str, Any], series: int) -> list[Picture]:
 
 
 def cost_pictures(entrants: Sequence[Entrant]) -> list[Picture]:
-    """Score against seconds, of the entrants of which both are known and which have been trained anew."""
+    """Score against seconds, of the entrants of which both are known."""
     rows = []
     for entrant in entrants:
         value = entrant.metrics.get(MAIN)
-        if entrant.seconds and value is not None and entrant.name != RECALIBRATED:
+        if entrant.seconds and value is not None:
             rows.append((entrant.title, entrant.seconds, value))
     if not rows:
         return []

@@ -5,7 +5,7 @@ from typing import Any
 
 from timediff.metrics import TITLES
 from timediff.report.captions import COVERAGE
-from timediff.report.entrants import FLOOR, RECALIBRATED, Entrant
+from timediff.report.entrants import FLOOR, Entrant
 from timediff.report.html import escape, number, table, with_error
 
 MAIN_SCORES = (
@@ -247,20 +247,20 @@ def coverage(found: Mapping[str, dict[str, Any]], titles: Mapping[str, str]) -> 
 
 def recalibration(record: dict[str, Any]) -> str:
     """Scores before and after recalibration, where the record has both."""
-    after = record.get("baselines", {}).get(RECALIBRATED)
-    if after is None:
+    found = record.get("recalibration")
+    if not found:
         return ""
-    errors = record.get("metrics_se", {}), after.get("metrics_se", {})
+    before, after = record.get("metrics_se", {}), found.get("after_se", {})
     rows = [
         [
             TITLES.get(name, name),
-            with_error(value, errors[0].get(name)),
-            with_error(after["metrics"].get(name), errors[1].get(name)),
+            with_error(value, before.get(name)),
+            with_error(found["after"].get(name), after.get(name)),
         ]
-        for name, value in record["metrics"].items()
+        for name, value in found["before"].items()
         if value is not None
     ]
-    return f"<p>{escape(after.get('note') or '')}</p>\n" + table(
+    return f"<p>{escape(found.get('note', ''))}</p>\n" + table(
         ["", "before", "after"], rows, caption="Scores before and after recalibration"
     )
 

@@ -15,7 +15,7 @@ from timediff.progress import progress_bar
 from timediff.record import plain
 from timediff.report import pictures, sections
 from timediff.report.diagnosis import diagnose
-from timediff.report.entrants import FLOOR, RECALIBRATED, Entrant, entrants_of
+from timediff.report.entrants import FLOOR, Entrant, entrants_of
 from timediff.report.files import write_whole
 from timediff.report.html import escape, figure_block, page
 from timediff.report.pictures import Picture
@@ -63,6 +63,11 @@ def write_report(
     found = _diagnoses(record, data, truth, entrants, order=list(titles))
     named = {titles.get(name, name): one for name, one in found.items()}
     shown = _pictures(known, data, truth, entrants, found, named)
+    mapped = (record.get("recalibration") or {}).get("diagnosis")
+    if mapped:
+        shown += pictures.pit_pictures(
+            mapped, section="recalibration", name="pit-after", whose=", recalibrated"
+        )
     plots = Path(out) / "plots"
     try:
         plots.mkdir(exist_ok=True)
@@ -117,21 +122,13 @@ def _pictures(
     named: dict[str, dict[str, Any]],
 ) -> list[Picture]:
     ours, *others = found
-    rival = next((name for name in others if not name.startswith((FLOOR, RECALIBRATED))), None)
+    rival = next((name for name in others if not name.startswith(FLOOR)), None)
     titles = {entrant.name: entrant.title for entrant in known}
-    mapped = (
-        pictures.pit_pictures(
-            found[RECALIBRATED], section="recalibration", name="pit-after", whose=", recalibrated"
-        )
-        if RECALIBRATED in found
-        else []
-    )
     baseline = None if rival is None else (titles.get(rival, rival), entrants[rival])
     return [
         *pictures.forecast_pictures(data, truth, entrants[ours], found[ours], baseline=baseline),
         *pictures.error_pictures(named),
         *pictures.calibration_pictures(named),
-        *mapped,
         *pictures.correlation_pictures(found[ours]["correlation"], truth.shape[2]),
         *pictures.cost_pictures(known),
     ]
