@@ -15,6 +15,8 @@ MAIN = {
     "nd": "ND",
     "coverage_90": "90 % cov.",
 }
+#: How scores begin of which a ratio to the floor says nothing: they can be negative, or are no losses.
+UNLIKE_A_LOSS = ("coverage", "dawid_sebastiani", "reliability", "sharpness", "correlation")
 #: Entrant whose scores are the floor, where the process of the data is known.
 FLOOR = "oracle"
 
@@ -92,7 +94,8 @@ def _scores(record: dict[str, Any]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("", record["title"], *(["x floor"] if floor else []))]
     for name, title in TITLES.items():
         value = _number(record["metrics"][name], record["metrics_se"][name])
-        ratio = [_ratio(record["metrics"][name], floor[name])] if floor else []
+        compares = not name.startswith(UNLIKE_A_LOSS)
+        ratio = [_ratio(record["metrics"][name], floor[name]) if compares else ""] if floor else []
         rows.append((title, value, *ratio))
     blank = ("",) if floor else ()
     for name, ours in record["aggregates"].items():
