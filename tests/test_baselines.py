@@ -1,4 +1,4 @@
-"""The seasonal naive baseline: what a path is made of, what it may see, and what it scores."""
+"""Random walk and seasonal naive: what a path is made of, what they may see, and what they score."""
 
 from pathlib import Path
 
@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from timediff.baselines import best_seasonal_naive, seasonal_naive
+from timediff.baselines import BASELINES, Task, draw, seasonal_naive
+from timediff.baselines.task import held_out
 from timediff.errors import InputError
-from timediff.metrics import mean_wquantile_loss, score, sum_over_dimensions
+from timediff.metrics import score
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -138,75 +139,82 @@ def seasonal(steps, season, *, seed=5, noise=0.1):
     return shape[np.arange(steps) % season] + noise * rng.normal(size=(steps, 2))
 
 
-def choose(train, histories, truth=None, *, seasons=(4, 7), seed=0):
-    truth = np.ones((len(histories), 5, train.shape[1])) if truth is None else truth
-    gaps = [len(history) - len(train) for history in histories]
-    return best_seasonal_naive(
-        train, histories, truth, gaps=gaps, seasons=seasons, num_samples=30, seed=seed
+def task_of(full, *, ends, train=None, horizon=5, seasons=(4, 7), first="2020-01-01"):
+    """A task whose windows begin at the steps ``ends`` of hourly data."""
+    start = pd.Period(first, freq="h")
+    train = min(ends) if train is None else train
+    return Task(
+        train=full[:train],
+        histories=[full[:end] for end in ends],
+        gaps=[end - train for end in ends],
+        horizon=horizon,
+        freq="h",
+        starts=[start + end for end in ends],
+        seasons=list(seasons),
+        columns=[f"series {d}" for d in range(full.shape[1])],
     )
 
 
-def test_the_season_that_fits_the_test_windows_is_chosen_and_all_are_scored():
-    periodic = seasonal(305, 6)
-    train, truth = periodic[:300], periodic[None, 300:]
-    paths, scores = choose(train, [train], truth, seasons=(1, 6))
-    assert list(scores) == [6, 1] and scores[6] < scores[1]
-    assert scores[6] == mean_wquantile_loss(*sum_over_dimensions(paths, truth))
-    wandering = walk(305)
-    train, truth = wandering[:300], wandering[None, 300:]
-    assert next(iter(choose(train, [train], truth, seasons=(1, 150))[1])) == 1
+def forecast(name, task, *, num_samples=30, seed=0):
+    return BASELINES[name].forecast(task, num_samples=num_samples, seed=seed, progress=False)
 
 
-def test_the_differences_see_training_data_only():
-    full = seasonal(300, 4)
-    first, _ = choose(full[:280], [full[:280]], seasons=(4,))
-    spoiled = full.copy()
-    spoiled[280:] = seasonal(20, 7, noise=5)
-    second, _ = choose(spoiled[:280], [spoiled[:280], spoiled[:285]], seasons=(4,))
-    np.testing.assert_array_equal(first[0], second[0])
+def test_the_season_that_fits_the_end_of_the_training_data_is_chosen():
+    fitted = BASELINES["seasonal_naive"].prepare(
+        task_of(seasonal(305, 6), ends=[300], seasons=(1, 6)), seed=0, progress=False
+    )
+    scores = fitted.details["mean_wquantile_loss_sum_by_season"]
+    assert fitted.details["season"] == 6 and scores["6"] < scores["1"]
+    wandering = task_of(walk(305), ends=[300], seasons=(1, 100))
+    fitted = BASELINES["seasonal_naive"].prepare(wandering, seed=0, progress=False)
+    assert fitted.details["season"] == 1
 
 
 @pytest.mark.parametrize("ends", [[300, 318, 336], [307, 325], [336, 300], [288]])
-def test_windows_keep_their_position_in_the_cycle(ends):
+@pytest.mark.parametrize("name", ["seasonal_naive", "climatology"])
+def test_windows_keep_their_position_in_the_cycle(name, ends):
     # As above, nights are 0; the horizon of 18 is no multiple of the cycle of 12.
     day = np.tile(np.arange(12) >= 6, 40)[:, None]
     full = day * np.random.default_rng(6).gamma(2.0, size=(len(day), 2))
-    paths, _ = best_seasonal_naive(
-        full[:300],
-        [full[:end] for end in ends],
-        np.ones((len(ends), 18, 2)),
-        gaps=[end - 300 for end in ends],
-        seasons=(12,),
-        num_samples=20,
-        seed=0,
+    task = task_of(
+        full, ends=ends, train=300 if max(ends) > 300 else 288, horizon=18, seasons=(12,)
     )
-    for end, window in zip(ends, paths, strict=True):
+    for end, window in zip(ends, forecast(name, task), strict=True):
         assert (window[:, ~day[end : end + 18, 0]] == 0).all()
+        assert window[:, day[end : end + 18, 0]].std() > 0.1
 
 
 def test_windows_draw_their_own_blocks():
     full = seasonal(300, 4)
-    paths, _ = choose(full, [full, full], seasons=(1,))
+    paths = forecast("random_walk", task_of(full, ends=[300, 300]))
     assert (np.sort(paths[0, :, -1], axis=0) != np.sort(paths[1, :, -1], axis=0)).any()
 
 
-def test_same_seed_same_paths_other_seed_other_paths():
-    full = seasonal(300, 4)
-    first, again, other = (choose(full, [full], seed=seed)[0] for seed in (3, 3, 4))
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
+def test_the_last_blocks_are_the_last():
+    full = np.concatenate([np.random.default_rng(0).normal(size=(300, 2)), np.zeros((200, 2))])
+    paths = forecast("random_walk_recent", task_of(full, ends=[500], seasons=(1,)))
+    assert np.abs(paths).max() < 0.1  # the mean of all differences, over the horizon
+    assert forecast("random_walk", task_of(full, ends=[500], seasons=(1,))).std() > 0.1
 
 
 def test_a_short_training_series_falls_back_to_the_random_walk():
-    train = seasonal(9, 4)
-    paths, scores = choose(train, [train], seasons=(24, 168))
-    assert list(scores) == [1] and np.isfinite(paths).all()
+    task = task_of(seasonal(9, 4), ends=[9], horizon=5, seasons=(24, 168))
+    fitted = BASELINES["seasonal_naive"].prepare(task, seed=0, progress=False)
+    assert fitted.details["season"] == 1
+    assert np.isfinite(draw(fitted, task, num_samples=20, seed=0, progress=False)).all()
 
 
-def test_a_choice_without_any_truth_is_the_first_season():
-    train = np.full((100, 2), np.nan)
-    paths, scores = choose(train, [train], np.full((1, 5, 2), np.nan))
-    assert list(scores) == [4, 7] and (paths == 0).all()
+def test_choices_are_made_within_the_training_data():
+    full = seasonal(300, 4)
+    task = task_of(full, ends=[250, 255], horizon=5)
+    inner, truth = held_out(task)
+    for history, gap, start, one in zip(*inner[1:3], inner.starts, truth, strict=True):
+        end = len(history)
+        assert end + 5 <= 250 and gap == end - len(inner.train)
+        np.testing.assert_array_equal(history, full[:end])
+        np.testing.assert_array_equal(one, full[end : end + 5])
+        assert start == pd.Period("2020-01-01", freq="h") + end
+    assert len(inner.train) >= 125
 
 
 def test_wrong_input_is_refused():
@@ -217,11 +225,12 @@ def test_wrong_input_is_refused():
         lambda: paths_of(train, train[:, :2], season=1, horizon=2),
         lambda: paths_of(train, train, season=0, horizon=2),
         lambda: paths_of(train, train, season=2, horizon=2, num_samples=0),
-        lambda: choose(train[:5], [train]),
-        lambda: choose(train, [train], seasons=()),
-        lambda: choose(train, [train], seasons=(0, 4)),
-        lambda: choose(train, [train, train], np.ones((1, 2, 3))),
-        lambda: choose(train, [train], np.ones((2, 3))),
+        lambda: forecast("random_walk", task_of(train[:6], ends=[6])),
+        lambda: forecast("random_walk", task_of(train, ends=[20], seasons=())),
+        lambda: forecast("random_walk", task_of(train, ends=[20], seasons=(0, 4))),
+        lambda: forecast("random_walk", task_of(train, ends=[20], horizon=0)),
+        lambda: forecast("random_walk", task_of(train, ends=[20])._replace(gaps=[])),
+        lambda: forecast("random_walk", task_of(train, ends=[20])._replace(histories=[train[:0]])),
     ):
         with pytest.raises(InputError) as caught:
             bad()
@@ -243,15 +252,19 @@ def test_citylearn2022_baseline_is_as_strong_as_it_should_be():
     horizon, windows = 24, 7
     ends = len(full) - horizon * np.arange(windows, 0, -1)
     truth = np.stack([full[end : end + horizon] for end in ends])
+    start = pd.Period("2020-01-01", freq="h")
+    task = Task(
+        train=full[: ends[0]],
+        histories=[full[:end] for end in ends],
+        gaps=list(ends - ends[0]),
+        horizon=horizon,
+        freq="h",
+        starts=[start + int(end) for end in ends],
+        seasons=[24, 168],
+        columns=[str(d) for d in range(full.shape[1])],
+    )
+    fitted = BASELINES["seasonal_naive"].prepare(task, seed=0, progress=False)
+    assert fitted.details["season"] == 24
     for seed in (0, 1, 2):
-        paths, scores = best_seasonal_naive(
-            full[: ends[0]],
-            [full[:end] for end in ends],
-            truth,
-            gaps=ends - ends[0],
-            seasons=(24, 168),
-            num_samples=100,
-            seed=seed,
-        )
-        assert list(scores) == [24, 168]
+        paths = draw(fitted, task, num_samples=100, seed=seed, progress=False)
         assert score(paths, truth)["mean_wquantile_loss_sum"] < 0.105

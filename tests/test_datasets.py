@@ -602,7 +602,7 @@ def test_list_shows_every_set_with_its_state(tmp_path, monkeypatch, capsys):
     (tmp_path / "traffic_nips").mkdir()
     (tmp_path / "unrelated").mkdir()
     rows = {row.name: row for row in list_datasets(tmp_path)}
-    assert set(rows) == {*SPECS, "mine", "broken"}
+    assert set(rows) == {*SPECS, "oracle", "mine", "broken"}
     assert rows["citylearn2022"].status == "verified"
     assert rows["solar"].status == "present, unverified"
     assert rows["taxi"].status == "absent"

@@ -15,6 +15,7 @@ CORE = [
     *("views", "particles", "step_sampling", "learned_schedule", "conditional", "density"),
     *("model_options", "distillation", "noise", "chains"),
     *("scaling", "encoder", "denoiser", "attention", "model", "metrics"),
+    *("metrics_scores", "metrics_vectors", "metrics_calibration", "metrics_table"),
 ]
 
 

@@ -10,7 +10,12 @@ import pytest
 import timediff
 
 PACKAGE = Path(timediff.__file__).parent
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+#: Modules, and packages as one module each, with the files they consist of.
+FILES = {path.stem: [path] for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
+FILES |= {
+    path.parent.name: sorted(path.parent.glob("*.py")) for path in PACKAGE.glob("*/__init__.py")
+}
+MODULES = sorted(FILES)
 
 # A module imports only from rows above its own: first the method, then data, scores and the commands.
 METHOD = [
@@ -47,16 +52,19 @@ METHOD = [
 LAYERS = [
     *METHOD,
     *("progress", "windows", "budget", "lightning", "predictor", "estimator", "student"),
-    *("specs", "folders", "frames", "download", "tables", "lookup", "audit", "datasets", "rolling"),
-    *("metrics", "protocols", "comparison", "backtest"),
-    *("baselines", "plots", "record", "outputs", "experiment", "evaluate", "distill"),
+    *("specs", "folders", "switching", "oracle", "frames"),
+    *("download", "tables", "lookup", "audit", "datasets", "rolling"),
+    *("metrics", "protocols", "comparison", "backtest", "reordering", "recalibration"),
+    *("baselines", "plots", "record", "summary", "outputs", "scoring", "rivals", "seeds"),
+    *("report", "experiment", "evaluate", "distill", "compare", "cli", "__main__"),
 ]
 
 
 def imported(module):
     """The timediff modules that a module imports anywhere in it, also inside functions."""
     found = set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+    trees = [ast.parse(file.read_text()) for file in FILES[module]]
+    for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -66,7 +74,7 @@ def imported(module):
             continue
         parts = [name.split(".") for name in names if name.startswith("timediff.")]
         found |= {part[1] for part in parts if part[1] in MODULES}
-    return found
+    return found - {module}
 
 
 @pytest.mark.parametrize("module", MODULES)

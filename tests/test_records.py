@@ -42,7 +42,7 @@ def test_details_show_every_score_under_its_title():
         "metrics_se": dict.fromkeys(METRICS),
         "aggregates": net,
         "per_seed": [{"seed": 1, "metrics": scores, "aggregates": net, "steps": 5}],
-        "baselines": {"seasonal_naive": {**scores, "season": 24, "aggregates": net}},
+        "baselines": {"seasonal_naive": {"metrics": scores, "season": 24, "aggregates": net}},
         "seconds": {"training": 1.0, "sampling": 1.0},
         **{"num_samples": 100, "parameters": 7, "network_calls": 400},
         "hardware": {"device": "cpu", "threads": 2, "cpu": "a processor"},

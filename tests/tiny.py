@@ -88,7 +88,7 @@ def wide_folder(path, *, length=120, dim=3, values=None, windows=2, **meta):
 
 #: Options of the command line that make a run as small as `MODEL` and `TRAIN`.
 TINY = [
-    *("--num-samples", "20", "--device", "cpu", "--model.num_layers", "1"),
+    *("--num-samples", "20", "--device", "cpu", "--no-report", "--model.num_layers", "1"),
     *(
         "--model.hidden_size",
         "6",

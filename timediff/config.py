@@ -247,6 +247,13 @@ class Options(NamedTuple):
         model: The network.
         train: Its training.
         sampling: How its paths are drawn.
+        baselines: Which to compare with: all, fast or none.
+        predictor: Folder of a serialized predictor to score in place of training.
+        windows: Test windows to cut anew from the whole data; those of the dataset when left out.
+        stride: Steps between them; the horizon when left out.
+        history: Steps that precede a window; all when left out.
+        recalibrate: Score paths recalibrated on the validation windows too.
+        report: Diagnose the forecasts, and write the report and its plots.
     """
 
     dataset: str
@@ -263,6 +270,13 @@ class Options(NamedTuple):
     model: ModelConfig
     train: TrainConfig
     sampling: SamplingConfig
+    baselines: Literal["all", "fast", "none"] = "fast"
+    predictor: Path | None = None
+    windows: int | None = None
+    stride: int | None = None
+    history: int | None = None
+    recalibrate: bool = False
+    report: bool = True
 
 
 def check_options(

@@ -3,7 +3,7 @@
 `python -m timediff.datasets` lists what is known and what is there. The facts about the named sets
 are in `timediff.specs`; a name is looked up by `timediff.lookup`, the two layouts are read by
 `timediff.folders` and `timediff.tables`, archives are fetched by `timediff.download`, and clocks are
-compared by `timediff.audit`.
+compared by `timediff.audit`. ``oracle`` is simulated by `timediff.oracle`.
 
 Axes: D series, T time steps.
 """
@@ -19,6 +19,7 @@ from timediff.audit import align, audit, describe
 from timediff.errors import InputError
 from timediff.folders import Aggregate, checksum, missing_part
 from timediff.lookup import candidates, data_directory, find_and_read, other_folders, read
+from timediff.oracle import DIM, HORIZON, LENGTH, WINDOWS
 from timediff.specs import SPECS, Published, Spec
 
 __all__ = [
@@ -74,7 +75,9 @@ def load_dataset(
     then downloaded into that cache. Any other name is a folder inside `data_dir`, or a path.
 
     Args:
-        name: One of `SPECS`, or a folder with a GluonTS dataset or a wide table.
+        name: One of `SPECS`, or a folder with a GluonTS dataset or a wide table, or ``oracle``,
+            ``oracle-16``, ``oracle-16x4000``: the process with a known answer, in its default size, of
+            16 series, of 16 series and 4000 training steps.
         data_dir: Folder of datasets; the environment variable ``TIMEDIFF_DATA`` when None.
         windows: Keep only the last so many test windows; training ends where it always does, so
             scores are those of a part of the whole.
@@ -136,7 +139,7 @@ class Row(NamedTuple):
 
 
 def list_datasets(data_dir: str | Path | None = None) -> list[Row]:
-    """All named datasets, then the folders in `data_dir`.
+    """All named datasets, the oracle, then the folders in `data_dir`.
 
     A set whose checksum we hold is read and compared; one without is only looked for.
     """
@@ -154,7 +157,20 @@ def list_datasets(data_dir: str | Path | None = None) -> list[Row]:
         )
         for spec in SPECS.values()
     ]
-    return rows + [_local_row(folder) for folder in (other_folders(root) if root else [])]
+    return [*rows, _oracle_row(), *map(_local_row, other_folders(root) if root else [])]
+
+
+def _oracle_row() -> Row:
+    return Row(
+        name="oracle",
+        shape=f"{DIM} x {LENGTH}",
+        freq="H",
+        horizon=HORIZON,
+        windows=WINDOWS,
+        source="simulated; other sizes: oracle-16, oracle-16x4000",
+        licence="Apache-2.0",
+        status="simulated",
+    )
 
 
 def _status(spec: Spec, root: Path | None) -> str:

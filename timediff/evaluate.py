@@ -56,7 +56,7 @@ def make_parser(preset: str) -> ArgumentParser:
         prog=PROGRAM,
         allow_abbrev=False,
         description="Trains a forecaster on a dataset, forecasts its test windows, and scores the sample "
-        "paths against what happened and against a seasonal-naive baseline.",
+        "paths against what happened and against baselines.",
     )
     _add_run(parser, preset)
     parser.add_class_arguments(ModelConfig, "model", help="the network")
@@ -124,6 +124,37 @@ def _add_run(parser: ArgumentParser, preset: str) -> None:
         "--nll",
         action="store_true",
         help="report the variational bound and the likelihood of the test windows too",
+    )
+    parser.add_argument(
+        "--baselines",
+        default="fast",
+        choices=("all", "fast", "none"),
+        help="what to compare with: those that take seconds, or everything installed, which takes minutes",
+    )
+    parser.add_argument(
+        "--predictor",
+        type=Path | None,
+        help="folder of a serialized GluonTS predictor to score in place of training, ours or any other; one "
+        "that is not ours runs what its files name, so give only folders that you trust",
+    )
+    parser.add_argument(
+        "--windows",
+        type=int | None,
+        help="test windows, cut anew from the whole data; those of the dataset when left out",
+    )
+    parser.add_argument(
+        "--stride", type=int | None, help="steps between these; the horizon when left out"
+    )
+    parser.add_argument(
+        "--history", type=int | None, help="steps before each of these; all when left out"
+    )
+    parser.add_argument(
+        "--recalibrate",
+        action="store_true",
+        help="score the paths recalibrated on the --validation-windows too",
+    )
+    parser.add_argument(
+        "--no-report", action="store_true", help="leave out report.html, plots and the diagnosis"
     )
     parser.add_argument("--json", action="store_true", help="print only the record, as JSON")
 
@@ -208,6 +239,7 @@ def _options(parsed: Namespace, *, length: tuple[int, float | None]) -> Options:
         fail(f"device {parsed.device!r} is not known; choose auto, cpu, cuda or cuda:N")
     if len(set(parsed.seed)) < len(parsed.seed) or not all(0 <= s < 2**63 for s in parsed.seed):
         fail(f"seeds {parsed.seed} must differ and lie in 0 .. 2**63 - 1")
+    _check_windows(parsed)
     out = parsed.out or Path("runs") / f"{Path(parsed.dataset).name}-{parsed.preset}"
     return Options(
         dataset=parsed.dataset,
@@ -224,7 +256,35 @@ def _options(parsed: Namespace, *, length: tuple[int, float | None]) -> Options:
         model=ModelConfig(**parsed.model.as_dict()),
         train=train,
         sampling=SamplingConfig(**parsed.sampling.as_dict()),
+        baselines=parsed.baselines,
+        predictor=parsed.predictor,
+        windows=parsed.windows,
+        stride=parsed.stride,
+        history=parsed.history,
+        recalibrate=bool(parsed.recalibrate),
+        report=not parsed.no_report,
     )
+
+
+def _check_windows(parsed: Namespace) -> None:
+    """What the options say of windows and of what is not trained has to make sense together."""
+    for name in ("windows", "stride", "history"):
+        value = getattr(parsed, name)
+        if value is not None and value < 1:
+            fail(f"--{name} is {value}; it must be at least 1")
+        if value is not None and parsed.windows is None:
+            fail(f"--{name} is about windows cut anew; give --windows too")
+    if parsed.recalibrate:
+        from timediff.recalibration import MIN_PATHS, MIN_WINDOWS
+
+        given = {"validation-windows": MIN_WINDOWS, "num-samples": MIN_PATHS}
+        for name, least in given.items():
+            value = getattr(parsed, name.replace("-", "_"))
+            if value < least:
+                fail(f"--recalibrate needs --{name} of at least {least}, and it is {value}")
+    for name in ("nll", "recalibrate"):
+        if parsed.predictor is not None and getattr(parsed, name):
+            fail(f"--{name} is for models that are trained here; leave it or --predictor out")
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -237,7 +297,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     options, as_json = parse(argv)
     try:
-        from timediff import experiment, record
+        from timediff import experiment, record, summary
 
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -259,7 +319,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    print(record.as_json(result) if as_json else record.as_text(result, options.out))
+    print(record.as_json(result) if as_json else summary.as_text(result, options.out))
     return 0
 
 

@@ -1,6 +1,7 @@
 """From the name of a dataset to its folder and what that holds.
 
-A name is looked for among the published sets, in the data directory, in GluonTS's cache, and as a path.
+A name is looked for among the published sets, in the data directory, in GluonTS's cache, and as a path;
+the oracle is made on the spot.
 """
 
 import difflib
@@ -13,6 +14,7 @@ import numpy as np
 from timediff.download import fetch
 from timediff.errors import InputError
 from timediff.folders import Contents, missing_part, read_gluonts
+from timediff.oracle import make_oracle, parse_name
 from timediff.specs import SPECS, Spec
 from timediff.tables import is_wide, read_wide
 
@@ -23,6 +25,8 @@ def find_and_read(
     name: str, data_dir: str | Path | None, *, download: bool
 ) -> tuple[Spec | None, Path, Contents]:
     """What is known of a name, its folder, and what that holds."""
+    if (size := parse_name(name)) is not None:
+        return None, Path(name), make_oracle(*size)
     try:
         spec = _spec(name)
         folder = _find(name, spec, data_dir=data_directory(data_dir), download=download)
@@ -100,7 +104,7 @@ def _find(name: str, spec: Spec | None, *, data_dir: Path | None, download: bool
 
 def _unknown(name: str, data_dir: Path | None) -> str:
     local = other_folders(data_dir) if data_dir else []
-    known = sorted({*SPECS, *(folder.name for folder in local)})
+    known = sorted({"oracle", *SPECS, *(folder.name for folder in local)})
     close = difflib.get_close_matches(name, known, n=2)
     guess = f"; did you mean {' or '.join(close)}?" if close else ""
     return (

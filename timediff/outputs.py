@@ -25,6 +25,15 @@ if sys.platform != "win32":
 
 KEYS = ("seed", "window", "sample", "time")
 """Columns of ``forecasts.parquet`` before those of the series."""
+BASELINE_FOLDER = "baselines"
+"""Where the paths of baselines are kept, ``NAME.npy`` and ``NAME.json``."""
+
+
+#: What is made of seeds and baselines, anew each time.
+RESULTS = (
+    *("record.json", "table.txt", "forecasts.parquet"),
+    *("forecast.png", "nll.png", "report.html"),
+)
 
 
 @contextmanager
@@ -79,7 +88,10 @@ def prepare(options: Options, data: Dataset) -> None:
         print(f"replacing the results of an earlier run in {options.out}", file=sys.stderr)
     for folder in folders:
         shutil.rmtree(folder)
-    for name in ("record.json", "table.txt", "forecasts.parquet", "forecast.png", "nll.png"):
+    stale = options.out / BASELINE_FOLDER
+    for file in [*stale.glob("*.npy"), *stale.glob("*.json")]:
+        file.unlink()
+    for name in RESULTS:
         (options.out / name).unlink(missing_ok=True)
     write_text(file, json.dumps(settings, indent=1) + "\n")
 
@@ -95,6 +107,11 @@ def _settings(options: Options, data: Dataset) -> dict[str, Any]:
         "model": options.model._asdict(),
         "train": options.train._asdict(),
         "sampling": options.sampling._asdict(),
+        # None unless asked for, as in the settings of runs that were older than these options.
+        "windows": options.windows,
+        "stride": options.stride,
+        "history": options.history,
+        "predictor": None if options.predictor is None else str(options.predictor),
     }
 
 
@@ -150,6 +167,18 @@ def stamps(entry: dict[str, Any], steps: int) -> np.ndarray:
     """Start times of the last steps of an entry."""
     first = entry["start"] + (entry["target"].shape[1] - steps)
     return pd.period_range(first, periods=steps).to_timestamp().to_numpy()
+
+
+def paths_file(options: Options, name: str) -> Path:
+    """Where the paths of a baseline are kept."""
+    return options.out / BASELINE_FOLDER / f"{name}.npy"
+
+
+def save_paths(file: Path, paths: np.ndarray) -> None:
+    """Writes paths ``[W, S, T, D]`` as float32, whole or not at all."""
+    partial = file.with_name(f"{file.stem}.partial.npy")
+    np.save(partial, np.asarray(paths, dtype=np.float32))
+    os.replace(partial, file)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ intervals drawn are those that the coverage scores count (`timediff.metrics.cent
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,8 +21,38 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.floating]
 
-# From the palette of Okabe and Ito: told apart by colour-blind readers and in grey print.
-BLUE, VERMILLION, INK = "#0072B2", "#D55E00", "#222222"
+STEPS = "steps from the start of the forecast"
+
+
+class Theme(NamedTuple):
+    """Colours of a picture; no two are the same, so that a page can replace each by its own.
+
+    The colours of `series` are of the palette of Okabe and Ito or near it: told apart by colour-blind
+    readers, and at least 3 : 1 against `paper`.
+    """
+
+    paper: str
+    ink: str
+    muted: str
+    grid: str
+    series: tuple[str, ...]
+
+
+LIGHT = Theme(
+    paper="#FFFFFF",
+    ink="#222222",
+    muted="#6B7076",
+    grid="#DDDDDD",
+    series=("#0072B2", "#D55E00", "#00875F", "#A8518A", "#96700A", "#56606B"),
+)
+DARK = Theme(
+    paper="#15181C",
+    ink="#E6E6E6",
+    muted="#9AA1A9",
+    grid="#363B42",
+    series=("#56B4E9", "#F58D46", "#2FC79B", "#DE8FC3", "#D9B13B", "#AAB4BF"),
+)
+BLUE, VERMILLION, INK = *LIGHT.series[:2], LIGHT.ink
 
 
 def forecast_figure(
@@ -72,7 +102,7 @@ def forecast_figure(
     tail = min(len(history), max(2 * horizon, 24))
     observed = np.concatenate([history[len(history) - tail :], truth])  # [tail + T, D]
     times = _times(stamps, len(history), horizon)[-len(observed) :]
-    shown = _typical(truth) if series is None else list(series)
+    shown = typical_series(truth) if series is None else list(series)
 
     layout = ConstrainedLayoutEngine(h_pad=0.08, hspace=0.04)
     figure = Figure(figsize=(12, 9 if dimensions > 1 else 5), dpi=100, layout=layout)
@@ -92,8 +122,10 @@ def forecast_figure(
 
     for place, name, values, forecasts in panels:
         axes = figure.add_subplot(place)
-        _draw(axes, times, values, forecasts, baseline_name)
-        _style(axes, name, stamped=stamps is not None)
+        draw_forecast(axes, times, values, forecasts, baseline_name=baseline_name)
+        style_axes(axes, name, stamped=stamps is not None)
+        if stamps is None:
+            axes.set_xlabel(STEPS)
     if unit:
         for axes in figure.axes[:2]:
             axes.set_ylabel(unit)
@@ -128,8 +160,8 @@ def bound_figure(terms: Array, *, log_scale: Array, title: str = "") -> "Figure"
         added.plot([0], [own.sum() + scale], color=VERMILLION, marker="o", ls="none", label=label)
     each.set_yscale("log")
     first, last = (f"{terms[:, i].mean():.3g}" for i in (0, -1))
-    _style(each, f"Terms L$_{{n-1}}$ of the bound (L$_0$ = {first}, L$_N$ = {last})", stamped=False)
-    _style(added, "Added up from step N", stamped=False)
+    style_axes(each, f"Terms L$_{{n-1}}$ of the bound (L$_0$ = {first}, L$_N$ = {last})")
+    style_axes(added, "Added up from step N")
     added.axhline(0, color=INK, lw=0.8, ls=":", zorder=0)
     added.legend(frameon=False)
     for axes in (each, added):
@@ -157,48 +189,57 @@ def save_figure(figure: "Figure", path: str | Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _draw(
-    axes: "Axes", times: NDArray, observed: Array, forecasts: list[Array], baseline_name: str
+def draw_forecast(
+    axes: "Axes",
+    times: NDArray,
+    observed: Array,
+    forecasts: list[Array],
+    *,
+    baseline_name: str = "baseline",
+    theme: Theme = LIGHT,
 ) -> None:
     """Draw the observed values ``[tail + T]`` and the paths ``[S, T]`` of one or two forecasts."""
     paths = forecasts[0][..., None]
     ahead = times[-paths.shape[1] :]
     dot = "o" if len(ahead) == 1 else None
-    axes.plot(times, observed, color=INK, lw=1.3, zorder=4, label="observed")
+    ours, other_colour = theme.series[:2]
+    axes.plot(times, observed, color=theme.ink, lw=1.3, zorder=4, label="observed")
     for level, alpha in ((0.9, 0.18), (0.5, 0.35)):
         low, high = (end[:, 0] for end in central_interval(paths, level=level))
         label = f"{100 * level:.0f} % interval"
         if len(ahead) > 1:
-            axes.fill_between(ahead, low, high, color=BLUE, alpha=alpha, lw=0, label=label)
+            axes.fill_between(ahead, low, high, color=ours, alpha=alpha, lw=0, label=label)
         else:
-            axes.vlines(ahead, low, high, color=BLUE, alpha=alpha, lw=10, label=label)
-    axes.plot(ahead, median(paths)[:, 0], color=BLUE, lw=1.8, marker=dot, label="forecast median")
+            axes.vlines(ahead, low, high, color=ours, alpha=alpha, lw=10, label=label)
+    axes.plot(ahead, median(paths)[:, 0], color=ours, lw=1.8, marker=dot, label="forecast median")
     for other in forecasts[1:]:
         middle = median(other[..., None])[:, 0]
         label = f"{baseline_name} median"
-        axes.plot(ahead, middle, color=VERMILLION, lw=1.3, ls="--", marker=dot, label=label)
+        axes.plot(ahead, middle, color=other_colour, lw=1.3, ls="--", marker=dot, label=label)
     # A line shows nothing of a value whose neighbours are both missing.
     gaps = np.pad(np.isnan(observed), 1, constant_values=True)
     alone = gaps[:-2] & gaps[2:]
-    axes.plot(times[alone], observed[alone], color=INK, marker="o", ms=3, ls="none", zorder=4)
-    axes.axvline(ahead[0], color=INK, lw=0.8, ls=":", zorder=0)
+    axes.plot(times[alone], observed[alone], color=theme.ink, marker="o", ms=3, ls="none", zorder=4)
+    axes.axvline(ahead[0], color=theme.ink, lw=0.8, ls=":", zorder=0)
 
 
-def _style(axes: "Axes", name: str, *, stamped: bool) -> None:
+def style_axes(axes: "Axes", name: str, *, stamped: bool = False, theme: Theme = LIGHT) -> None:
+    """Title, grid and colours of one panel; with stamps, dates below it."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    axes.set_title(name, loc="left", fontsize=12)
+    axes.set_title(name, loc="left", fontsize=12, color=theme.ink)
+    axes.set_facecolor(theme.paper)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#DDDDDD", lw=0.6)
+    axes.spines[:].set_color(theme.muted)
+    axes.grid(axis="y", color=theme.grid, lw=0.6)
     axes.set_axisbelow(True)
     axes.margins(x=0.01)
-    axes.tick_params(labelsize=10)
+    axes.tick_params(which="both", labelsize=10, color=theme.muted, labelcolor=theme.ink)
     if stamped:
         locator = AutoDateLocator(minticks=3, maxticks=6)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    else:
-        axes.set_xlabel("steps from the start of the forecast")
+        axes.xaxis.get_offset_text().set_color(theme.ink)
 
 
 def _times(stamps: ArrayLike | None, past: int, horizon: int) -> NDArray:
@@ -213,8 +254,12 @@ def _times(stamps: ArrayLike | None, past: int, horizon: int) -> NDArray:
     return times
 
 
-def _typical(truth: Array) -> list[int]:
-    """Series of the largest, the middle and the smallest mean size, those that never vary last."""
+def typical_series(truth: Array) -> list[int]:
+    """Series of the largest, the middle and the smallest mean size, those that never vary last.
+
+    Args:
+        truth: What happened, ``[T, D]``.
+    """
     size = np.nan_to_num(np.abs(truth)).mean(axis=0)
     varies = np.nan_to_num(truth).std(axis=0) > 0
     order = np.lexsort((-size, ~varies))[: max(int(varies.sum()), 1)]

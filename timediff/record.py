@@ -17,23 +17,13 @@ from typing import Any
 import numpy as np
 
 from timediff import __version__
+from timediff.comparison import compare, overlapping
 from timediff.config import Options
 from timediff.datasets import Dataset
 from timediff.metrics import METRICS
+from timediff.metrics import TITLES as TITLES
+from timediff.protocols import PROTOCOLS
 
-TITLES = {
-    "mean_wquantile_loss_sum": "CRPS_sum",
-    "mean_wquantile_loss": "CRPS (quantiles)",
-    "crps": "CRPS (ensemble)",
-    "crps_sum": "CRPS_sum (ensemble)",
-    "energy_score": "energy score",
-    "nd": "ND",
-    "nrmse": "NRMSE",
-    "coverage_50": "50 % coverage",
-    "coverage_90": "90 % coverage",
-    "coverage_50_sum": "50 % coverage of the sum",
-    "coverage_90_sum": "90 % coverage of the sum",
-}
 NLL = {
     "bound": "variational bound on the negative log-likelihood of the test windows, nats per dimension: "
     "mean over windows, steps and series, on the data's own scale",
@@ -53,6 +43,9 @@ NLL_TITLES = {
     "nll": "negative log-likelihood (ODE)",
     "nll_error": "standard error of its trace",
 }
+FORMAT = 2
+#: Our name among the entrants, and the score that they are compared by window by window.
+OURS, COMPARED = "timediff", "mean_wquantile_loss_sum"
 _PACKAGES = ("torch", "gluonts", "lightning", "numpy", "pandas")
 
 
@@ -61,12 +54,22 @@ def make_record(
     data: Dataset,
     results: list[dict[str, Any]],
     *,
-    baseline: dict[str, Any],
+    baselines: dict[str, dict[str, Any]],
     observed_share: float,
+    stride: int,
     device: str,
 ) -> dict[str, Any]:
-    """The record of one result per seed: means, standard errors, and all that led to them."""
-    metrics = [result["metrics"] for result in results]
+    """The record of one result per seed: means, standard errors, and all that led to them.
+
+    Args:
+        options: What was asked for.
+        data: What was forecast.
+        results: Of `timediff.seeds.run_seed`.
+        baselines: Of `timediff.rivals.run_baselines`.
+        observed_share: Share of the truth that is not missing.
+        stride: Steps between windows, the fewest.
+        device: What the network ran on.
+    """
     density = {}
     if options.nll:
         scores = [result["nll"]["scores"] for result in results]
@@ -75,28 +78,39 @@ def make_record(
             "nll_se": standard_error(scores),
             "nll_definitions": NLL | NLL_PARTS,
         }
+    apart = ("windows", "protocols")
+    ours = mean_entrant(results)
+    entrants = {OURS: ours, **baselines}
+    windows = {name: one["windows"] for name, one in entrants.items()}
+    first = results[0].get("predictor")
     return {
+        "format": FORMAT,
+        "title": OURS if first is None else first["class"],
         "dataset": _dataset(data),
         "observed_share": observed_share,
         "preset": options.preset,
         "config": _config(options),
         "seeds": options.seeds,
         "num_samples": options.num_samples,
-        "metrics": mean(metrics),
-        "metrics_se": standard_error(metrics),
+        "metrics": ours["metrics"],
+        "metrics_se": ours["metrics_se"],
         **density,
-        "aggregates": {
-            name: {"unit": aggregate.unit, **_mean_aggregate(results, name)}
-            for name, aggregate in data.aggregates.items()
-        },
-        "per_seed": results,
+        "aggregates": ours["aggregates"],
+        "per_seed": [{k: v for k, v in one.items() if k not in apart} for one in results],
         "network_calls": results[0]["network_calls"],
         "parameters": results[0]["parameters"],
         "seconds": {
-            part: sum(r["seconds"][part] for r in results) for part in ("training", "sampling")
+            part: _sum([r["seconds"][part] for r in results]) for part in ("training", "sampling")
         },
-        "baselines": {"seasonal_naive": baseline},
+        "baselines": {
+            name: {k: v for k, v in one.items() if k not in apart}
+            for name, one in baselines.items()
+        },
+        "protocols": {name: one["protocols"] for name, one in entrants.items()},
+        "windows": windows,
+        "comparisons": _comparisons(windows, data.prediction_length, stride),
         "definitions": METRICS,
+        "protocol_definitions": {name: one.description for name, one in PROTOCOLS.items()},
         "versions": {
             "python": platform.python_version(),
             "timediff": __version__,
@@ -110,66 +124,6 @@ def make_record(
 def as_json(record: dict[str, Any]) -> str:
     """The record as strict JSON: a score that is not defined is null."""
     return json.dumps(plain(record), indent=1)
-
-
-def as_text(record: dict[str, Any], out: Path) -> str:
-    """The table a person reads, and where everything is."""
-    rows = _rows(record)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    dataset, seconds, seeds = record["dataset"], record["seconds"], record["seeds"]
-    head = (
-        f"{dataset['name']}: {dataset['series']} series, horizon {dataset['prediction_length']}, "
-        f"{dataset['windows']} windows, {record['num_samples']} paths, "
-        f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}"
-    )
-    density = []
-    if "nll" in record:
-        first = record["per_seed"][0]["nll"]
-        density = [
-            f"in bits: bound {record['nll']['bound_bits']:.4f}, likelihood "
-            f"{record['nll']['nll_bits']:.4f}; {first['windows']} windows scored, "
-            f"{first['left_out']} with missing targets left out",
-            f"terms    {out / 'nll.png'}",
-        ]
-    tail = [
-        f"training {seconds['training']:.0f} s, sampling {seconds['sampling']:.1f} s, "
-        f"{record['network_calls']} network calls per forecast, on {record['hardware']['device']}",
-        "CRPS_sum is mean_wquantile_loss_sum, the published definition",
-        *(f"published: {entry['model']}, {entry['source']}" for entry in dataset["published"]),
-        f"table    {out / 'table.txt'}",
-        f"record   {out / 'record.json'}",
-        f"picture  {out / 'forecast.png'}",
-        f"paths    {out / 'forecasts.parquet'}",
-        *density,
-    ]
-    return "\n".join([head, "", *lines, "", *tail])
-
-
-def _rows(record: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Head and one line for each score: ours, the baseline's, the published."""
-    baseline = record["baselines"]["seasonal_naive"]
-    published = {entry["metric"]: entry for entry in record["dataset"]["published"]}
-    season = f"season {baseline['season']}" if baseline["season"] > 1 else "random walk"
-    rows = [("", "timediff", f"seasonal naive ({season})", "published" if published else "")]
-    for name, title in TITLES.items():
-        ours, error = record["metrics"][name], record["metrics_se"][name]
-        value = f"{ours:.4f}" + (f" ± {error:.4f}" if error is not None else "")
-        entry = published.get(name)
-        theirs = f"{entry['value']:g} ± {entry['error']:g}" if entry else ""
-        rows.append((title, value, f"{baseline[name]:.4f}", theirs))
-    for name, ours in record["aggregates"].items():
-        naive = baseline["aggregates"][name]["crps_units"]
-        title = f"CRPS of {name} ({ours['unit']})"
-        rows.append((title, f"{ours['crps_units']:.4f}", f"{naive:.4f}", ""))
-    for name, title in NLL_TITLES.items() if "nll" in record else ():
-        nats, error = record["nll"][name], record["nll_se"][name]
-        value = f"{nats:.4f}" + (f" ± {error:.4f}" if error is not None else "")
-        rows.append((f"{title}, nats per dimension", value, "", ""))
-    return rows
 
 
 def mean(rows: Sequence[dict[str, float | None]]) -> dict[str, float]:
@@ -257,7 +211,47 @@ def _config(options: Options) -> dict[str, Any]:
         "sampling": options.sampling._asdict(),
         "validation_windows": options.validation_windows,
         "align_clock": options.align_clock,
+        "windows": options.windows,
+        "stride": options.stride,
+        "history": options.history,
+        "predictor": None if options.predictor is None else str(options.predictor),
     }
+
+
+def mean_entrant(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Scores, protocols and window losses as one entrant's: means over the seeds."""
+    metrics, windows = [result["metrics"] for result in results], results[0]["windows"]
+    return {
+        "metrics": mean(metrics),
+        "metrics_se": standard_error(metrics),
+        "aggregates": {
+            name: {"unit": one["unit"], **_mean_aggregate(results, name)}
+            for name, one in results[0]["aggregates"].items()
+        },
+        "protocols": mean([result["protocols"] for result in results]),
+        "windows": {
+            name: np.mean([result["windows"][name] for result in results], axis=0).tolist()
+            for name in windows
+        },
+    }
+
+
+def _comparisons(
+    windows: dict[str, dict[str, list[float]]], horizon: int, stride: int
+) -> dict[str, dict[str, Any]]:
+    """Ours against each other entrant, by the losses of `COMPARED` in each window."""
+    overlap = overlapping(prediction_length=horizon, stride=stride)
+    ours = windows[OURS][COMPARED]
+    return {
+        name: compare(ours, losses[COMPARED], overlap=overlap).as_dict()
+        for name, losses in windows.items()
+        if name != OURS
+    }
+
+
+def _sum(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _mean_aggregate(results: list[dict[str, Any]], name: str) -> dict[str, float]:

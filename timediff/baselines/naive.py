@@ -1,4 +1,4 @@
-r"""Seasonal naive forecasts with a joint bootstrap: the baseline that a model has to beat.
+r"""Random walk and seasonal naive with a joint bootstrap: the baselines that a model has to beat.
 
 The forecast of a step is the value one season before it plus a seasonal difference
 :math:`d_s = y_s - y_{s-m}` of the past, where :math:`m` is the season in steps. A path takes the
@@ -8,15 +8,25 @@ the dependence between series and along the horizon without estimating anything.
 Axes: ``W`` windows, ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from timediff.baselines.task import (
+    Array,
+    Fitted,
+    Task,
+    Window,
+    best,
+    crps_of_sum,
+    draw,
+    held_out,
+    resized,
+)
 from timediff.errors import InputError
-from timediff.metrics import mean_wquantile_loss, sum_over_dimensions
 
-Array = NDArray[np.floating]
+#: Blocks of the "last" variants. Fixed beforehand; no data was asked.
+RECENT = 60
 
 
 def seasonal_naive(
@@ -29,6 +39,7 @@ def seasonal_naive(
     rng: np.random.Generator,
     cycle: int = 1,
     gap: int = 0,
+    recent: int | None = None,
 ) -> Array:
     r"""Sample paths of the steps that follow a history.
 
@@ -51,6 +62,7 @@ def seasonal_naive(
         cycle: Blocks start only at the forecast's own position in a cycle of this many steps, so that
             nights borrow from nights.
         gap: Steps from the end of ``train`` to the end of ``history``, for the position in the cycle.
+        recent: Use only the last so many blocks.
 
     Returns:
         ``[S, horizon, D]`` in the precision of ``history``.
@@ -62,9 +74,9 @@ def seasonal_naive(
         differences -= differences.mean(axis=0)
     starts = np.arange(len(differences) - horizon + 1)
     starts = starts[(starts + season - len(train) - gap) % cycle == 0]
-    blocks = np.resize(rng.permutation(starts), num_samples)  # [S]
+    blocks = resized(rng, starts if recent is None else starts[-recent:], num_samples)  # [S]
 
-    last = _last_season(history, season)  # [season, D]
+    last = last_season(history, season)  # [season, D]
     paths = np.empty((num_samples, horizon, history.shape[1]), dtype=history.dtype)
     for h in range(horizon):
         before = paths[:, h - season] if h >= season else last[h]
@@ -72,62 +84,61 @@ def seasonal_naive(
     return paths
 
 
-def best_seasonal_naive(
-    train: Array,
-    histories: Sequence[Array],
-    truth: Array,
-    *,
-    gaps: Sequence[int],
-    seasons: Sequence[int],
-    num_samples: int,
-    seed: int,
-) -> tuple[Array, dict[int, float]]:
-    """Paths of the season that does best on the test windows, and the score of every candidate.
+def fit_random_walk(task: Task, *, seed: int, progress: bool, recent: int | None = None) -> Fitted:
+    """`seasonal_naive` with season 1."""
+    return Fitted(_sampler(task, season=1, recent=recent), {"season": 1})
 
-    The season is chosen in hindsight, by ``mean_wquantile_loss`` of the sum: an advantage that a
-    baseline may have and a model may not. The differences come from the training data alone. Blocks
-    start at the forecast's position in the shortest season. Where the training data are too short for
-    every candidate, the forecast is a random walk, season 1.
 
-    Args:
-        train: Training data, ``[T0, D]``.
-        histories: What was observed before each test window, ``[T, D]`` each.
-        truth: What happened, ``[W, H, D]``.
-        gaps: Steps from the end of the training data to the end of each history.
-        seasons: Candidates, in steps, for instance ``(24, 168)``.
-        num_samples: Sample paths.
-        seed: Seed of all random numbers.
+def fit_seasonal_naive(
+    task: Task, *, seed: int, progress: bool, recent: int | None = None
+) -> Fitted:
+    """`seasonal_naive` with the season that does best on the end of the training data.
 
-    Returns:
-        Paths ``[W, S, H, D]``, and each candidate's score in the order of merit, the best first.
+    The candidates are the task's seasons, scored by ``mean_wquantile_loss_sum``; where the training data are
+    too short for all of them, it is a random walk.
     """
-    _check_windows(histories, truth, gaps, seasons)
-    horizon = truth.shape[1]
-    cycle = min(seasons)
-    candidates = [season for season in seasons if len(train) >= _needed(season, horizon, cycle)]
-    if not candidates:
-        candidates, cycle = [1], 1
-    forecasts: dict[int, Array] = {}
-    scores: dict[int, float] = {}
-    for season in candidates:
-        paths = [
-            seasonal_naive(
-                history,
-                train,
-                season=season,
-                horizon=horizon,
-                num_samples=num_samples,
-                rng=np.random.default_rng([seed, window]),
-                cycle=cycle,
-                gap=gap,
-            )
-            for window, (history, gap) in enumerate(zip(histories, gaps, strict=True))
-        ]
-        forecasts[season] = np.stack(paths)
-        value = mean_wquantile_loss(*sum_over_dimensions(forecasts[season], truth))
-        scores[season] = value if np.isfinite(value) else np.inf
-    ranked = dict(sorted(scores.items(), key=lambda item: item[1]))
-    return forecasts[next(iter(ranked))], ranked
+    inner, truth = held_out(task)
+    candidates = _possible(inner) or _possible(task)[:1] or [1]
+    scores = dict.fromkeys(candidates, float("nan"))
+    if len(candidates) > 1:
+        for season in candidates:
+            tried = Fitted(_sampler(inner, season=season, recent=recent), {})
+            paths = draw(tried, inner, num_samples=100, seed=seed, progress=False)
+            scores[season] = crps_of_sum(paths, truth)
+    season = best(scores)
+    details = {
+        "season": season,
+        "mean_wquantile_loss_sum_by_season": {str(s): value for s, value in scores.items()},
+    }
+    return Fitted(_sampler(task, season=season, recent=recent), details)
+
+
+def _possible(task: Task) -> list[int]:
+    """The seasons that the training data are long enough for."""
+    enough = len(task.train) if task.histories else 0
+    return [s for s in task.seasons if _needed(s, task.horizon, task.cycle) <= enough]
+
+
+def _sampler(
+    task: Task, *, season: int, recent: int | None
+) -> Callable[[Window, int, np.random.Generator], Array]:
+    enough = _needed(season, task.horizon, task.cycle) <= len(task.train)
+    cycle = task.cycle if enough else 1
+
+    def sample(window: Window, num_samples: int, rng: np.random.Generator) -> Array:
+        return seasonal_naive(
+            window.history,
+            task.train,
+            season=season,
+            horizon=task.horizon,
+            num_samples=num_samples,
+            rng=rng,
+            cycle=cycle,
+            gap=window.gap,
+            recent=recent,
+        )
+
+    return sample
 
 
 def _check(
@@ -156,29 +167,12 @@ def _check(
         )
 
 
-def _check_windows(
-    histories: Sequence[Array], truth: Array, gaps: Sequence[int], seasons: Sequence[int]
-) -> None:
-    if truth.ndim != 3 or not len(truth) == len(histories) == len(gaps):
-        raise InputError(
-            "The best seasonal naive forecast needs truth [W, H, D] and one history and gap for each "
-            f"of its windows, but there are {len(histories)} histories and {len(gaps)} gaps for "
-            f"truth of shape {truth.shape}."
-        )
-    horizon = truth.shape[1]
-    if not seasons or min(horizon, *seasons) < 1:
-        raise InputError(
-            f"The best seasonal naive forecast needs seasons and a horizon of at least 1 step, not "
-            f"{tuple(seasons)} and {horizon}."
-        )
-
-
 def _needed(season: int, horizon: int, cycle: int) -> int:
     """Training steps that hold at least one block of differences at every position in the cycle."""
     return season + horizon + cycle - 1
 
 
-def _last_season(history: Array, season: int) -> Array:
+def last_season(history: Array, season: int) -> Array:
     """The last value observed at each position of the season that ends the history, ``[season, D]``."""
     missing = -len(history) % season
     padded = np.pad(history, ((missing, 0), (0, 0)), constant_values=np.nan)
@@ -186,5 +180,5 @@ def _last_season(history: Array, season: int) -> Array:
     newest_first = stacked[::-1]
     last = np.take_along_axis(newest_first, np.isfinite(newest_first).argmax(0)[None], axis=0)[0]
     if season > 1:
-        return np.where(np.isfinite(last), last, _last_season(history, 1))
+        return np.where(np.isfinite(last), last, last_season(history, 1))
     return np.nan_to_num(last)

@@ -1,0 +1,21 @@
+"""Forecasters to compare with, all of them joint over series and steps, on one interface.
+
+`BASELINES` holds them by name: ``BASELINES["var"].forecast(task, num_samples=100, seed=1)`` gives paths
+``[W, S, T, D]``. A `Task` is what they are given, and `chosen` gives the names behind ``--baselines fast``.
+"""
+
+from timediff.baselines.naive import seasonal_naive
+from timediff.baselines.registry import BASELINES, Baseline, chosen
+from timediff.baselines.task import Fitted, Task, Window, check_task, draw
+
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "Fitted",
+    "Task",
+    "Window",
+    "check_task",
+    "chosen",
+    "draw",
+    "seasonal_naive",
+]

@@ -1,0 +1,172 @@
+"""Any trained GluonTS predictor as a forecaster of tasks, of all series at once or of one at a time.
+
+Axes: ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value.
+"""
+
+import json
+import random
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from gluonts.model.predictor import Predictor
+
+from timediff.baselines.task import Array, Fitted, Task, Window
+from timediff.errors import InputError
+from timediff.frequency import quiet_business_days
+from timediff.predictor import TimeGradPredictor
+
+_Sampler = Callable[[Window, int, np.random.Generator], Array]
+
+
+def load_predictor(folder: Path, *, device: str = "cpu") -> Predictor:
+    """A predictor from the folder it was serialized to, ours or any of GluonTS.
+
+    Loading one that is not ours runs what its files name: give only folders that you trust.
+
+    Raises:
+        InputError: There is none in the folder, or it cannot be read.
+    """
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; give one that a predictor was saved to")
+    try:
+        kind = json.loads((folder / "gluonts-config.json").read_text(encoding="utf-8"))["type"]
+    except (OSError, ValueError, LookupError, TypeError):
+        raise InputError(
+            f"{folder} holds no gluonts-config.json of a predictor; give a folder that predictor.serialize "
+            "wrote"
+        ) from None
+    if kind == f"{TimeGradPredictor.__module__}.{TimeGradPredictor.__name__}":
+        return TimeGradPredictor.deserialize(folder, device=device)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                return Predictor.deserialize(folder, device=device)
+            except TypeError:  # not a predictor of torch
+                return Predictor.deserialize(folder)
+    except InputError:
+        raise
+    except Exception as error:  # what the files name may fail in any way
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"the predictor in {folder} cannot be read ({type(error).__name__}: {reason}); save it again"
+        ) from error
+
+
+def fit_predictor(predictor: Predictor, task: Task) -> Fitted:
+    """A forecaster that asks the predictor, for all series at once if it can, else for one at a time.
+
+    Raises:
+        InputError: Neither works, or its forecasts have another length.
+    """
+    if predictor.prediction_length != task.horizon:
+        raise InputError(
+            f"the predictor forecasts {predictor.prediction_length} steps, the windows have {task.horizon}; "
+            "give one of this horizon"
+        )
+    said = []
+    for way in (multivariate, univariate):
+        sample = way(predictor, task.columns)
+        try:
+            shape = sample(task.windows[0], 2, np.random.default_rng(0)).shape
+        except Exception as error:  # a predictor may refuse an entry in any way
+            said.append(" ".join(str(error).split()) or type(error).__name__)
+            continue
+        if shape[1:] == (task.horizon, len(task.columns)):
+            return Fitted(sample, {"class": type(predictor).__name__, "way": way.__name__})
+        said.append(f"its forecasts have the shape {shape}")
+    raise InputError(
+        f"the predictor forecasts neither all {len(task.columns)} series at once ({said[0]}) nor one at a "
+        f"time ({said[1]}); give one that was trained on this data"
+    )
+
+
+def multivariate(predictor: Predictor, columns: list[str]) -> _Sampler:
+    """Sampler that shows the predictor one entry with all series, target ``[D, T]``."""
+
+    def sample(window: Window, num_samples: int, rng: np.random.Generator) -> Array:
+        begin = window.start - len(window.history)
+        target = window.history.T.astype(np.float32)
+        entry = {"item_id": "window", "start": begin, "target": target}
+        if isinstance(predictor, TimeGradPredictor):
+            seed = int(rng.integers(2**31))
+            (found,) = predictor.predict([entry], num_samples, seed=seed, progress=False)
+            return np.asarray(found.samples)
+        (paths,) = _predict(predictor, [entry], num_samples, rng)
+        return paths[..., None] if paths.ndim == 2 else paths
+
+    return sample
+
+
+def univariate(predictor: Predictor, columns: list[str]) -> _Sampler:
+    """Sampler that shows the predictor an entry of each series, target ``[T]``, and stacks the forecasts."""
+
+    def sample(window: Window, num_samples: int, rng: np.random.Generator) -> Array:
+        begin = window.start - len(window.history)
+        shown = entries(window.history, begin, columns)
+        return np.stack(_predict(predictor, shown, num_samples, rng), axis=-1)
+
+    return sample
+
+
+def entries(values: Array, begin: pd.Period, columns: list[str]) -> list[dict[str, Any]]:
+    """GluonTS entries of one series each, target ``[T]``, with their number as category."""
+    return [
+        {
+            "item_id": column,
+            "start": begin,
+            "target": series.astype(np.float32),
+            "feat_static_cat": np.array([d]),
+        }
+        for d, (column, series) in enumerate(zip(columns, values.T, strict=True))
+    ]
+
+
+def paths_of(forecast: Any, num_samples: int, rng: np.random.Generator) -> Array:
+    """Sample paths of one forecast; of one that has quantiles only, these in random order at each step."""
+    if hasattr(forecast, "to_sample_forecast"):
+        forecast = forecast.to_sample_forecast(num_samples)
+    if hasattr(forecast, "samples"):
+        samples = np.asarray(forecast.samples)
+        return samples if len(samples) == num_samples else _as_many(samples, num_samples, rng)
+    levels = (np.arange(num_samples) + 0.5) / num_samples
+    return rng.permuted(np.stack([forecast.quantile(level) for level in levels]), axis=0)
+
+
+def _as_many(samples: Array, num_samples: int, rng: np.random.Generator) -> Array:
+    """A predictor that has its own number of paths, such as one for a point forecast."""
+    return samples[np.resize(rng.permutation(len(samples)), num_samples)]
+
+
+def _predict(
+    predictor: Predictor, shown: list[dict[str, Any]], num_samples: int, rng: np.random.Generator
+) -> list[Array]:
+    """Sample paths of each entry; the random numbers of the global generators follow from `rng`."""
+    with seeded(int(rng.integers(2**31))), quiet_business_days(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = list(predictor.predict(shown, num_samples=num_samples))
+        except TypeError:  # one that knows no number of paths
+            found = list(predictor.predict(shown))
+        return [paths_of(one, num_samples, rng) for one in found]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The global generators of torch, numpy and Python seeded inside, and left as they were."""
+    ours, theirs = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(ours)
+            np.random.set_state(theirs)  # noqa: NPY002

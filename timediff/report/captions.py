@@ -1,0 +1,84 @@
+"""What to look for in a picture, and what the numbers in it say: sentences for the page."""
+
+from typing import Any
+
+import numpy as np
+
+_BAND = (
+    "Grey: where 95 % of the bars would be if the forecast were right, found with its own paths in the place "
+    "of the truth, so with its own dependence between steps and series"
+)
+
+
+def histogram(found: dict[str, Any], what: str, shapes: str) -> str:
+    """Caption of a PIT or rank histogram."""
+    share, (low, high) = np.asarray(found["share"]), np.asarray(found["chance"])
+    outside = int(((share < low) | (share > high)).sum())
+    expected = 0.05 * len(share)
+    return (
+        f"{what} Calibrated: bars near 1. {shapes} {_BAND}: {outside} of {len(share)} bars lie outside, "
+        f"about {expected:.0f} would by chance."
+    )
+
+
+PIT_SHAPES = (
+    "High ends: intervals too narrow; a hump in the middle: too wide; rising to the right: "
+    "forecasts too low, falling: too high."
+)
+RANK_SHAPES = {
+    "average_rank": "High ends: the series move together more than forecast, or intervals are too narrow; "
+    "a hump: less, or too wide.",
+    "band_depth": "High on the left: the truth is more outlying than the paths (too narrow, or the wrong "
+    "dependence); on the right: more central.",
+}
+RANKS = {
+    "average_rank": "Mean rank of the truth over the series of a step, among those of the paths.",
+    "band_depth": "How deep the truth lies among the paths of a step, over all series.",
+}
+
+
+def reliability(found: dict[str, Any], part: str, name: str) -> str:
+    """Caption of a reliability curve."""
+    level = np.asarray(found["levels"])
+    share = np.asarray(found[part])
+    low, high = np.asarray(found["chance"][part])
+    outside = int(((share < low) | (share > high)).sum())
+    far = int(np.abs(share - level).argmax())
+    return (
+        "Share of truths below the forecast's quantile, less the quantile's level. Calibrated: on the dashed "
+        "line, but for ties such as zeros at night, which lift curve and band. Above the line: quantiles too "
+        f"high; below: too low. Grey: where 95 % of the points of {name} would "
+        f"be if it were right; {outside} of {len(level)} lie outside, the farthest off is "
+        f"{share[far]:.2f} at {level[far]:.2f}."
+    )
+
+
+def correlation(found: dict[str, Any]) -> str:
+    """Caption of true against forecast correlations."""
+    error = found["error"]
+    chance = 1 / max(found["steps"], 1) ** 0.5
+    return (
+        "Correlations of the truth's deviations from the forecast mean against those of the paths, over all "
+        "windows and steps, for each pair of the listed series. Right: on the dashed line; dots above it: "
+        "the forecast has too little dependence. "
+        + ("" if error is None else f"Root mean square distance {error:.3f}; ")
+        + f"even a right forecast is about {chance:.2f} off, and more where steps depend on each other."
+    )
+
+
+def series(found: dict[str, Any]) -> str:
+    """Caption of scores by series."""
+    of, listed, deciles = found["of"], found["listed"], found["deciles"]
+    head = "CRPS of each series relative to its own size."
+    shown = min(30, listed)
+    if shown < of:
+        head = f"CRPS relative to the series' own size, the {shown} worst of {of} series."
+    if not deciles:
+        return head
+    return f"{head} Of all {of}: median {deciles[5]:.3f}, best {deciles[0]:.3f}, worst {deciles[10]:.3f}."
+
+
+COVERAGE = (
+    "Share of truths inside the central interval of each level. Each: all series and steps; sum: of the sum; "
+    "path: whole windows inside a simultaneous band. In brackets, where 95 % of calibrated forecasts lie."
+)

@@ -1,0 +1,280 @@
+"""Pictures of a diagnosis: one panel each, so that a page can set them side by side or below each other.
+
+Every function takes plain lists as `timediff.report.diagnose` returns them, by entrant where there are
+several, ours first, and gives a matplotlib figure in the colours of a theme, small enough to be
+read on a phone.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from timediff.plots import STEPS, Theme, draw_forecast, style_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.floating]
+
+MOST_LINES = 6
+"""Entrants told apart in one picture."""
+MARKERS = "osD^vP"
+CHANCE = "chance, 95 %"
+SIZE = (5.2, 3.3)
+"""Inches; letters are of 9 to 11 points, and a phone shows the picture some 4 inches wide."""
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+SCORES = {"crps": "CRPS", "crps_sum": "CRPS of the sum"}
+
+
+def panel(title: str, theme: Theme, *, size: tuple[float, float] = SIZE) -> tuple[Any, Any]:
+    """A figure with one empty panel in the colours of a theme."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=150, layout="constrained", facecolor=theme.paper)
+    axes = figure.add_subplot()
+    style_axes(axes, title, theme=theme)
+    return figure, axes
+
+
+def fan_figure(
+    observed: Array,
+    paths: Array,
+    *,
+    stamps: ArrayLike | None,
+    title: str,
+    theme: Theme,
+    baseline: Array | None = None,
+    baseline_name: str = "baseline",
+) -> "Figure":
+    """Median and central 50 and 90 % intervals of one forecast, with what came before and what happened.
+
+    Args:
+        observed: History and truth, ``[Th + T]``.
+        paths: Sample paths, ``[S, T]``.
+        stamps: Times of `observed`; by default steps are counted.
+        title: Heading.
+        theme: Colours.
+        baseline: Paths of another forecast, ``[S', T]``, of which the median is drawn.
+        baseline_name: What the legend calls it.
+    """
+    figure, axes = panel(title, theme)
+    horizon = paths.shape[1]
+    times = np.arange(len(observed)) - len(observed) + horizon if stamps is None else stamps
+    forecasts = [paths] if baseline is None else [paths, baseline]
+    draw_forecast(
+        axes, np.asarray(times), observed, forecasts, baseline_name=baseline_name, theme=theme
+    )
+    style_axes(axes, title, stamped=stamps is not None, theme=theme)
+    if stamps is None:
+        axes.set_xlabel(STEPS, color=theme.ink)
+    _legend(axes, theme, ncols=3)
+    return figure
+
+
+def horizon_figure(
+    diagnoses: Mapping[str, dict[str, Any]], *, score: str, theme: Theme
+) -> "Figure":
+    """A score by step of the forecast, a line for each entrant."""
+    figure, axes = panel(f"{SCORES[score]} by step of the forecast", theme)
+    for i, (name, found) in enumerate(_few(diagnoses).items()):
+        values = _numbers(found["by_horizon"][score])
+        _line(axes, np.arange(1, len(values) + 1), values, i, name, theme)
+    _finish(axes, theme, "step", f"{SCORES[score]} / mean |y|")
+    return figure
+
+
+def hour_figure(diagnoses: Mapping[str, dict[str, Any]], *, score: str, theme: Theme) -> "Figure":
+    """A score by hour of the day, a line for each entrant."""
+    figure, axes = panel(f"{SCORES[score]} by hour of the day", theme)
+    for i, (name, found) in enumerate(_few(diagnoses).items()):
+        values = _numbers(found["by_hour"][score])
+        _line(axes, np.asarray(found["by_hour"]["hour"]), values, i, name, theme)
+    axes.set_xticks(range(0, 24, 3))
+    _finish(axes, theme, "hour", f"{SCORES[score]} / mean |y|")
+    return figure
+
+
+def window_figure(diagnoses: Mapping[str, dict[str, Any]], *, score: str, theme: Theme) -> "Figure":
+    """A score of each window, a line for each entrant."""
+    figure, axes = panel(f"{SCORES[score]} by window", theme)
+    for i, (name, found) in enumerate(_few(diagnoses).items()):
+        values = _numbers(found["by_window"][score])
+        _line(axes, np.arange(1, len(values) + 1), values, i, name, theme)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    _finish(axes, theme, "window, in order of time", f"{SCORES[score]} / mean |y|")
+    return figure
+
+
+def series_figure(diagnoses: Mapping[str, dict[str, Any]], *, theme: Theme) -> "Figure":
+    """CRPS of the series of which ours is worst, a row for each, and of the other entrants."""
+    shown = list(_few(diagnoses).items())
+    names = shown[0][1]["by_series"]["names"][:30]
+    figure, axes = panel(
+        "CRPS by series, our worst first", theme, size=(SIZE[0], 1.4 + 0.17 * len(names))
+    )
+    rows = np.arange(len(names))
+    for i, (name, found) in reversed(list(enumerate(shown))):
+        listed = dict(zip(found["by_series"]["names"], found["by_series"]["crps"], strict=True))
+        values = _numbers([listed.get(series) for series in names])
+        size = 6 if i == 0 else 4
+        axes.plot(
+            values, rows, MARKERS[i], ms=size, color=theme.series[i], label=name, zorder=9 - i
+        )
+    axes.grid(axis="x", color=theme.grid, lw=0.6)
+    axes.set_yticks(rows, [_short(name) for name in names], fontsize=8)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.margins(x=0.05)
+    _finish(axes, theme, "CRPS / |y|", "", zero=False)
+    return figure
+
+
+def histogram_figure(found: dict[str, Any], *, title: str, xlabel: str, theme: Theme) -> "Figure":
+    """Shares of a PIT or rank histogram relative to even ones, with the band of chance behind."""
+    figure, axes = panel(title, theme)
+    share = _numbers(found["share"]) * len(found["share"])
+    low, high = (_numbers(end) * len(share) for end in found["chance"])
+    edges = np.linspace(0, 1, len(share) + 1)
+    axes.bar(
+        edges[:-1], share, width=1 / len(share), align="edge", color=theme.series[0], alpha=0.7,
+        edgecolor=theme.paper, lw=0.6, label="forecast",
+    )  # fmt: skip
+    axes.stairs(
+        high, edges, baseline=low, fill=True, color=theme.muted, alpha=0.25, zorder=0, label=CHANCE
+    )
+    for end in (low, high):
+        axes.stairs(end, edges, baseline=None, color=theme.muted, lw=1.2)
+    axes.axhline(1, color=theme.ink, lw=1, ls="--", label="calibrated")
+    axes.set_ylim(0, max(1.6, 1.25 * np.nanmax([share.max(), high.max()])))
+    axes.set_xlim(0, 1)
+    _finish(axes, theme, xlabel, "share relative to even", zero=False)
+    return figure
+
+
+def reliability_figure(
+    diagnoses: Mapping[str, dict[str, Any]], *, part: str, title: str, theme: Theme
+) -> "Figure":
+    """Share of truths below the quantile of each level, less the level, with our band of chance."""
+    figure, axes = panel(title, theme)
+    ours = next(iter(diagnoses.values()))["reliability"]
+    levels = _numbers(ours["levels"])
+    low, high = (_numbers(end) - levels for end in ours["chance"][part])
+    axes.fill_between(levels, low, high, color=theme.muted, alpha=0.3, lw=0, label=CHANCE)
+    axes.axhline(0, color=theme.ink, lw=1, ls="--", label="calibrated")
+    for i, (name, found) in enumerate(_few(diagnoses).items()):
+        _line(axes, levels, _numbers(found["reliability"][part]) - levels, i, name, theme)
+    axes.set_xlim(0, 1)
+    _finish(axes, theme, "level of the quantile", "share below it - level", zero=False)
+    return figure
+
+
+def correlation_figure(found: dict[str, Any], *, theme: Theme) -> "Figure":
+    """Correlation of each pair of series: true against forecast."""
+    figure, axes = panel("Correlations: true against forecast", theme, size=(5.2, 4.6))
+    forecast, truth = _numbers(found["forecast"]), _numbers(found["truth"])
+    axes.axline((0, 0), slope=1, color=theme.ink, lw=1, ls="--", label="equal")
+    axes.plot(
+        forecast,
+        truth,
+        "o",
+        ms=3.5,
+        alpha=0.6,
+        color=theme.series[0],
+        mew=0,
+        label="a pair of series",
+    )
+    known = np.concatenate([forecast, truth])[np.isfinite(np.concatenate([forecast, truth]))]
+    low = min(-0.1, known.min() - 0.05) if known.size else -1
+    axes.set(xlim=(low, 1.02), ylim=(low, 1.02), aspect="equal")
+    _finish(axes, theme, "forecast", "true", zero=False)
+    return figure
+
+
+def correlation_map(found: dict[str, Any], *, theme: Theme) -> "Figure":
+    """Correlation matrix, the true one below the diagonal and the forecast one above."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgba
+
+    size = len(found["names"])
+    matrix = np.full((size, size), np.nan)
+    upper = np.triu_indices(size, k=1)
+    matrix[upper] = _numbers(found["forecast"])
+    matrix.T[upper] = _numbers(found["truth"])
+    # See-through at 0, so that one picture serves on light and on dark paper.
+    negative, positive = to_rgba(theme.series[1]), to_rgba(theme.series[0])
+    ends = [negative, (*negative[:3], 0.0), (*positive[:3], 0.0), positive]
+    colours = LinearSegmentedColormap.from_list(
+        "sign", list(zip((0, 0.5, 0.5, 1), ends, strict=True))
+    )
+    figure, axes = panel("Correlations: true below, forecast above", theme, size=(5.2, 4.6))
+    image = axes.imshow(matrix, cmap=colours, vmin=-1, vmax=1, interpolation="nearest")
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.plot([-0.5, size - 0.5], [-0.5, size - 0.5], color=theme.muted, lw=0.8)
+    labels = [_short(name, 12) for name in found["names"]]
+    axes.set_xticks(range(size), labels, rotation=90, fontsize=7)
+    axes.set_yticks(range(size), labels, fontsize=7)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.ax.tick_params(color=theme.muted, labelcolor=theme.ink, labelsize=9)
+    bar.ax.set_facecolor(theme.paper)
+    bar.outline.set_edgecolor(theme.muted)
+    return figure
+
+
+def cost_figure(rows: Sequence[tuple[str, float, float]], *, score: str, theme: Theme) -> "Figure":
+    """Score against seconds, a mark for each entrant ``(name, seconds, score)``."""
+    figure, axes = panel("Score against seconds of training and sampling", theme)
+    for i, (name, seconds, value) in enumerate(rows):
+        colour = theme.series[i % len(theme.series)]
+        # The second round of colours has its markers shifted, so that no two entrants look alike.
+        marker = MARKERS[(i + i // len(theme.series)) % len(MARKERS)]
+        axes.plot([seconds], [value], marker, color=colour, ms=9 if i == 0 else 7, label=name)
+    axes.set_xscale("log")
+    values = [row[2] for row in rows]
+    if 0 < 4 * min(values) < max(values):
+        axes.set_yscale("log")
+    axes.margins(x=0.1, y=0.15)
+    axes.grid(axis="x", color=theme.grid, lw=0.6)
+    _finish(axes, theme, "seconds, all windows", score, zero=False)
+    return figure
+
+
+def _few(diagnoses: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return dict(list(diagnoses.items())[:MOST_LINES])
+
+
+def _line(axes: "Axes", x: NDArray, y: Array, place: int, name: str, theme: Theme) -> None:
+    dot = "o" if len(x) == 1 else None
+    style: dict[str, Any] = {
+        "color": theme.series[place],
+        "ls": STYLES[place],
+        "lw": 2 if place == 0 else 1.4,
+    }
+    axes.plot(x, y, label=name, zorder=9 - place, marker=dot, **style)
+
+
+def _finish(axes: "Axes", theme: Theme, xlabel: str, ylabel: str, *, zero: bool = True) -> None:
+    axes.set_xlabel(xlabel, color=theme.ink)
+    axes.set_ylabel(ylabel, color=theme.ink)
+    if zero:
+        axes.set_ylim(bottom=0)
+    _legend(axes, theme)
+
+
+def _legend(axes: "Axes", theme: Theme, *, ncols: int = 3) -> None:
+    """Below the panel, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    axes.figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(ncols, len(labels)), frameon=False,
+        fontsize=9, labelcolor=theme.ink,
+    )  # fmt: skip
+
+
+def _numbers(values: Sequence[float | None]) -> Array:
+    return np.asarray([np.nan if value is None else value for value in values], dtype=float)
+
+
+def _short(name: str, most: int = 28) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"

@@ -1,0 +1,121 @@
+"""Pieces of a self-contained page: tables, figures that follow light and dark, and the page around them.
+
+No script, no style sheet and no picture comes from elsewhere. A figure is drawn once, as SVG inside the page;
+its colours become those of the page, which follow the reader's light or dark.
+"""
+
+import html
+import io
+import math
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from timediff.plots import DARK, LIGHT, Theme
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def escape(text: object) -> str:
+    """Text that is shown as it is."""
+    return html.escape(str(text), quote=True)
+
+
+def number(value: object, digits: int = 4) -> str:
+    """A value for a table, with at least three of its digits; what is missing or undefined is a dash."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or not math.isfinite(value):
+        return str(value)
+    if value and not 1e-6 <= abs(value) < 1e6:
+        return f"{value:.{digits}g}"
+    return f"{value:.{_decimals(value, digits)}f}"
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """A value and its standard error to the same digit, where that is known."""
+    if value is None or error is None or not math.isfinite(value):
+        return number(value)
+    return f"{number(value)} ± {error:.{_decimals(value, 4)}f}"
+
+
+def _decimals(value: float, least: int) -> int:
+    return max(least, 2 - math.floor(math.log10(abs(value)))) if value else least
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "") -> str:
+    """A table of plain texts; the first cell of a row heads it. On a phone each row is a block of its own."""
+    names = [escape(name) for name in head]
+    lines = ["".join(f'<th scope="col">{name}</th>' for name in names)]
+    for first, *rest in rows:
+        cells = "".join(
+            f'<td data-label="{name}">{escape(cell)}</td>'
+            for name, cell in zip(names[1:], rest, strict=True)
+        )
+        lines.append(f'<th scope="row">{escape(first)}</th>{cells}')
+    inner = "".join(f"<tr>{line}</tr>\n" for line in lines[1:])
+    said = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption or head[0] or "table")}">'
+        f"<table>{said}<thead><tr>{lines[0]}</tr></thead>\n<tbody>\n{inner}</tbody></table></div>\n"
+    )
+
+
+def figure_block(figure: "Figure", *, name: str, alt: str, caption: str) -> str:
+    """A figure drawn with `LIGHT`, with a description for those who do not see it and a caption."""
+    return (
+        f'<figure id="figure-{escape(name)}">{svg(figure, name=name, alt=alt)}'
+        f"<figcaption>{escape(caption)}</figcaption></figure>\n"
+    )
+
+
+def svg(figure: "Figure", *, name: str, alt: str) -> str:
+    """A figure drawn with `LIGHT` as SVG whose colours are variables of the page."""
+    import matplotlib
+
+    text = io.StringIO()
+    nothing = {"Creator": None, "Date": None, "Format": None, "Type": None}
+    options: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "DejaVu Sans"}
+    with matplotlib.rc_context(options):
+        figure.savefig(text, format="svg", metadata=nothing)
+    found = text.getvalue()
+    found = found[found.index("<svg") :]
+    for variable, colour in _variables(LIGHT).items():
+        found = re.sub(re.escape(colour), f"var(--{variable})", found, flags=re.IGNORECASE)
+    # One page holds many figures, whose parts have the same names.
+    found = re.sub(r'\bid="', f'id="{name}-', found)
+    found = re.sub(r"url\(#", f"url(#{name}-", found)
+    found = found.replace('xlink:href="#', f'href="#{name}-').replace("xlink:href=", "href=")
+    found = found.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+    found = re.sub(r' xmlns(:xlink)?="[^"]*"', "", found)
+    found = re.sub(r"<metadata>.*?</metadata>", "", found, flags=re.DOTALL)
+    found = re.sub(r' (width|height)="[^"]*pt"', "", found, count=2)
+    found = re.sub(r"\n\s*", "\n", found)
+    return found.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1)
+
+
+def page(title: str, body: str) -> str:
+    """A whole page."""
+    style = files("timediff.report").joinpath("style.css").read_text(encoding="utf-8")
+    light, dark = _declarations(LIGHT), _declarations(DARK)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(title)}</title>\n<style>\n:root {{ color-scheme: light dark; {light} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n{style}</style>\n</head>\n"
+        f"<body>\n<main>\n<h1>{escape(title)}</h1>\n{body}</main>\n</body>\n</html>\n"
+    )
+
+
+def _variables(theme: Theme) -> dict[str, str]:
+    named = {name: getattr(theme, name) for name in ("paper", "ink", "muted", "grid")}
+    return named | {f"series-{i}": colour for i, colour in enumerate(theme.series)}
+
+
+def _declarations(theme: Theme) -> str:
+    return " ".join(f"--{name}: {colour};" for name, colour in _variables(theme).items())
