@@ -70,7 +70,7 @@ def fan_figure(
     style_axes(axes, title, stamped=stamps is not None, theme=theme)
     if stamps is None:
         axes.set_xlabel(STEPS, color=theme.ink)
-    _legend(axes, theme, ncols=3)
+    _legend(axes, theme)
     return figure
 
 
@@ -263,13 +263,24 @@ def _finish(axes: "Axes", theme: Theme, xlabel: str, ylabel: str, *, zero: bool 
     _legend(axes, theme)
 
 
-def _legend(axes: "Axes", theme: Theme, *, ncols: int = 3) -> None:
-    """Below the panel, where it hides nothing."""
-    handles, labels = axes.get_legend_handles_labels()
+def _legend(axes: "Axes", theme: Theme) -> None:
+    """Below the panel, where it hides nothing, in as many columns as have room."""
+    handles, names = axes.get_legend_handles_labels()
+    labels = [_short(name, 44) for name in names]
     axes.figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(ncols, len(labels)), frameon=False,
+        handles, labels, loc="outside lower center", ncols=_columns(labels), frameon=False,
         fontsize=9, labelcolor=theme.ink,
     )  # fmt: skip
+
+
+def _columns(labels: Sequence[str], *, room: int = 66, handle: int = 7) -> int:
+    """Columns of a legend, at most three: letters of the longest labels and handles in the room of a line."""
+    for columns in (3, 2):
+        rows = -(-len(labels) // columns)
+        longest = [max(map(len, labels[i : i + rows])) for i in range(0, len(labels), rows)]
+        if sum(longest) + handle * len(longest) <= room:
+            return columns
+    return 1
 
 
 def _numbers(values: Sequence[float | None]) -> Array:
