@@ -267,13 +267,18 @@ def _legend(axes: "Axes", theme: Theme) -> None:
     """Below the panel, where it hides nothing, in as many columns as have room."""
     handles, names = axes.get_legend_handles_labels()
     labels = [_short(name, 44) for name in names]
-    axes.figure.legend(
-        handles, labels, loc="outside lower center", ncols=_columns(labels), frameon=False,
-        fontsize=9, labelcolor=theme.ink,
+    columns = _columns(labels)
+    # Rows beyond two are added to the picture, not taken from the panel.
+    more = max(-(-len(labels) // columns) - 2, 0)
+    figure: Any = axes.figure
+    figure.set_figheight(figure.get_figheight() + 0.16 * more)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8,
+        labelcolor=theme.ink,
     )  # fmt: skip
 
 
-def _columns(labels: Sequence[str], *, room: int = 66, handle: int = 7) -> int:
+def _columns(labels: Sequence[str], *, room: int = 76, handle: int = 8) -> int:
     """Columns of a legend, at most three: letters of the longest labels and handles in the room of a line."""
     for columns in (3, 2):
         rows = -(-len(labels) // columns)
