@@ -410,7 +410,7 @@ def test_a_table_and_a_picture_are_drawn(finished):
         assert f"{one['metrics'][name]:.4f}" in table
     for title in TITLES.values():
         assert f"\n{title} " in table
-    assert max(map(len, table.splitlines()[:12])) <= 130
+    assert max(map(len, table.splitlines()[:12])) <= 125
     for file in ("table.txt", "record.json", "forecast.png", "forecasts.parquet"):
         assert str(out / file) in table
     assert not list(out.rglob("*partial*"))
@@ -1027,17 +1027,17 @@ def test_a_deepar_that_is_not_ours_is_scored_series_by_series(folder, tmp_path, 
 
 
 def test_scores_before_and_after_recalibration_are_in_the_record(folder, tmp_path):
-    options = ["--validation-windows", "6", "--recalibrate", "--seed", "1", "2", "--json"]
+    options = ["--validation-windows", "8", "--recalibrate", "--seed", "1", "2", "--json"]
     status, stdout, _ = run(folder, tmp_path, *options)
     record = json.loads(stdout)
     assert status == 0
     found = record["recalibration"]
     assert found["before"] == record["metrics"] and set(found["after"]) == set(METRICS)
-    # Six windows of noise: what is changed is what those windows said, and they are not the test windows.
+    # The map of each seed is kept, and says how many windows it was fitted on.
     for seed in (1, 2):
         assert (
             json.loads((tmp_path / f"seed-{seed}" / "recalibration.json").read_text())["windows"]
-            == 6
+            == 8
         )
     assert "timediff, recalibrated" in (tmp_path / "table.txt").read_text()
     again = run(folder, tmp_path, *options, "--resume")
@@ -1056,3 +1056,23 @@ def test_report_and_diagnosis_are_written_unless_told_otherwise(folder, finished
     assert set(record["metrics_mc_error"]) == set(METRICS)
     assert "ridge VAR" in (out / "report.html").read_text()
     assert str(out / "report.html") in stdout.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_baseline_that_fails_is_left_out_by_name(
+    folder, finished, tmp_path, no_training, monkeypatch
+):
+    def broken(task, **_options):
+        raise ZeroDivisionError("of its own")
+
+    slow = BASELINES["energy"]._replace(fit=broken)
+    kept = {"var": BASELINES["var"], "energy": slow}
+    monkeypatch.setattr("timediff.rivals.BASELINES", kept)
+    monkeypatch.setattr("timediff.rivals.chosen", lambda which: (list(kept), []))
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    status, stdout, stderr = run(folder, out, "--seed", "1", "2", "--json", "--resume")
+    record = json.loads(stdout)
+    assert status == 0 and set(record["baselines"]) == {"var"}
+    assert record["baselines_left_out"] == {"energy": "ZeroDivisionError: of its own"}
+    assert "energy-score network is left out" in stderr

@@ -42,6 +42,7 @@ METHOD = [
     "config",
     "batch",
     "noise",
+    "workers",
     "conditional",
     "chains",
     "model",

@@ -218,6 +218,35 @@ def test_same_seed_same_paths_for_any_chunk_size(denoiser, cell, device):
 
 
 @invariances
+@pytest.mark.parametrize("memory", [1, 1e9])
+def test_same_seed_same_paths_for_any_number_of_workers(memory, monkeypatch):
+    model = make()
+    batch = windows(model, 3, future=False)
+    given = {"num_samples": 50, "seeds": [5, 6, 7], "memory": memory}
+    alone, steps, threads = model.sample(batch, **given), [], torch.get_num_threads()
+    monkeypatch.setattr("timediff.model.WORTH_A_WORKER", 1)
+    monkeypatch.setattr("timediff.model.workers_for", lambda device: 4)
+    # A bound of memory that holds one chunk holds one worker.
+    assert model._split(9, SamplingConfig(), memory)[0] == (1 if memory == 1 else 4)
+    close(model.sample(batch, **given, on_step=steps.append), alone)
+    assert sum(steps) == 3 * 60 * T
+    assert torch.get_num_threads() == threads
+
+
+@contracts
+def test_what_on_step_raises_comes_out_of_the_workers(monkeypatch):
+    model = make()
+    monkeypatch.setattr("timediff.model.WORTH_A_WORKER", 1)
+    monkeypatch.setattr("timediff.model.workers_for", lambda device: 2)
+
+    def stop(paths):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        model.sample(windows(model, 3, future=False), num_samples=50, seeds=[1, 2, 3], on_step=stop)
+
+
+@invariances
 def test_paths_do_not_depend_on_the_batch(device):
     model = make(device=device)
     batch = windows(model, 3, future=False)

@@ -5,13 +5,7 @@ import math
 import pytest
 import torch
 
-from timediff.noise import (
-    NOISES,
-    PATHS_PER_STREAM,
-    NoiseStreams,
-    noise_workers,
-    steps_at_a_time,
-)
+from timediff.noise import NOISES, PATHS_PER_STREAM, NoiseStreams, steps_at_a_time
 
 oracles = pytest.mark.oracles
 identities = pytest.mark.identities
@@ -20,10 +14,10 @@ invariances = pytest.mark.invariances
 every_kind = pytest.mark.parametrize("kind", NOISES)
 
 
-def draws(kind, *, dim=3, streams=40, calls=30, workers=None):
+def draws(kind, *, dim=3, streams=40, calls=30):
     """``[calls, streams, P, D]``"""
     keys = [(7, i) for i in range(streams)]
-    noise = NoiseStreams(keys, like=torch.zeros(1, dim), kind=kind, workers=workers)
+    noise = NoiseStreams(keys, like=torch.zeros(1, dim), kind=kind)
     return torch.stack([noise().unflatten(0, (streams, -1)).clone() for _ in range(calls)])
 
 
@@ -74,19 +68,10 @@ def test_the_mean_over_paths_varies_less(kind, most):
 @invariances
 @every_kind
 @pytest.mark.parametrize("dim", [2, 600])
-def test_a_stream_does_not_depend_on_its_neighbours_or_on_threads(kind, dim):
+def test_a_stream_does_not_depend_on_its_neighbours(kind, dim):
     calls = 2 * steps_at_a_time(dim) + 1
     together = draws(kind, dim=dim, streams=5, calls=calls)
     keys = [(7, 3)]
     alone = NoiseStreams(keys, like=torch.zeros(1, dim), kind=kind)
     for k in range(calls):
         assert torch.equal(alone(), together[k, 3])
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        with noise_workers(torch.device("cpu")) as workers:
-            assert workers is not None
-            threaded = draws(kind, dim=dim, streams=5, calls=calls, workers=workers)
-    finally:
-        torch.set_num_threads(before)
-    assert torch.equal(threaded, together)

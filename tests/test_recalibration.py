@@ -161,6 +161,20 @@ def test_missing_truth_says_nothing():
         assert np.all(np.abs(found.images[:2, part]) > 1.5 * np.abs(found.knots[:2, part]))
 
 
+@pytest.mark.invariances
+def test_steps_that_hardly_vary_say_nothing():
+    """At night the paths differ by next to nothing, and an error of a hundred times that is still none."""
+    paths, truth = ideal(30, seed=1)
+    paths = WRONG["narrow"](paths)
+    paths[:, :, ::2] = 1e-4 * paths[:, :, 1::2]
+    truth[:, ::2] = 0.01
+    day = truth.copy()
+    day[:, ::2] = np.nan
+    found, expected = fit_recalibration(paths, truth), fit_recalibration(paths, day)
+    np.testing.assert_array_equal(found.images, expected.images)
+    assert np.all(found.strength[:, 1] > 0.5)
+
+
 @pytest.mark.contracts
 def test_paths_that_do_not_differ_stay():
     paths, truth = ideal(20, seed=1)

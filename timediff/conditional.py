@@ -92,6 +92,7 @@ class ConditionalDenoiser:
         self, network: Denoiser, config: ModelConfig, levels: LevelTable, cond: Tensor
     ) -> None:
         self.network, self.config, self.levels, self.cond = network, config, levels, cond
+        self.half = cond.new_full((), 0.5)
 
     def __call__(self, x: Tensor, level: Level, previous: Tensor | None = None) -> Prediction:
         """The prediction at ``x [..., D]``, given the estimate of the call before (zeros at first)."""
@@ -108,7 +109,7 @@ class ConditionalDenoiser:
         if self.config.variance == "learned":
             value, raw = value.chunk(2, dim=-1)
             # Half way where the network says nothing; not confined, as in the authors' code.
-            fraction = 0.5 * raw + 0.5
+            fraction = torch.add(self.half, raw, alpha=0.5)
         return predict(value, x, level, kind=self.config.parameterisation).replace(
             fraction=fraction
         )

@@ -277,25 +277,34 @@ class MlpDenoiser(Denoiser):
         self.floats_per_row = width * (3 * layers + 12)
 
     def embed_level(self, level: Level) -> Tensor:
+        """Factor and shift of every norm."""
         phase = level.log_snr[..., None] * self.frequencies
-        return self.level(torch.cat([phase.sin(), phase.cos()], dim=-1))
+        embedded = self.level(torch.cat([phase.sin(), phase.cos()], dim=-1))
+        scale, shift = embedded.unflatten(-1, (-1, 2, self.width)).unbind(dim=-2)
+        return torch.stack([1 + scale, shift], dim=-2).flatten(-3)
 
     def embed_condition(self, cond: Tensor) -> Tensor:
-        return self.condition(cond)
+        """What the condition and the biases add to the input and to each block, after its first weights."""
+        start, *shifts = self.condition(cond).split(self.width, dim=-1)
+        added = (first(shift) for first, shift in zip(self.first, shifts, strict=True))
+        return torch.cat([start + self.input.bias, *added], dim=-1)
 
     def forward(self, x: Tensor, level: Tensor, cond: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        parts = level.reshape(-1, level.shape[-1]).split(self.width, dim=-1)  # [B' or 1, W] each
+        # One level for all rows, as in sampling, stays a vector.
+        level = level if level.dim() == 1 else level.reshape(-1, level.shape[-1])
+        norms = level.split(self.width, dim=-1)  # factor and shift of each
         start, *conditions = cond.reshape(-1, cond.shape[-1]).split(self.width, dim=-1)
-        h = torch.addmm(start + self.input.bias, rows, self.input.weight.t())
+        h = torch.addmm(start, rows, self.input.weight.t())
         for i, (first, second) in enumerate(zip(self.first, self.second, strict=True)):
-            y = self._norm(h, *parts[2 * i : 2 * i + 2]) + conditions[i]
-            h = h + second(F.silu(first(y)))
-        out = self.output(self._norm(h, *parts[-2:]))
+            y = self._norm(h, *norms[2 * i : 2 * i + 2])
+            y = torch.addmm(conditions[i], y, first.weight.t())  # type: ignore[operator]
+            h = h + F.linear(F.silu(y), second.weight, second.bias)  # type: ignore[arg-type]
+        out = self.output(self._norm(h, *norms[-2:]))
         return out.reshape(*x.shape[:-1], -1)
 
-    def _norm(self, h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        if len(scale) == 1:
-            # One level for all rows, as in sampling: torch's own affine layer norm saves two passes.
-            return F.layer_norm(h, (self.width,), 1 + scale[0], shift[0])
-        return torch.addcmul(shift, F.layer_norm(h, (self.width,)), 1 + scale)
+    def _norm(self, h: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
+        if factor.dim() == 1:
+            # torch's own affine layer norm saves two passes.
+            return F.layer_norm(h, (self.width,), factor, shift)
+        return torch.addcmul(shift, F.layer_norm(h, (self.width,)), factor)

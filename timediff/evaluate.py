@@ -274,13 +274,14 @@ def _check_windows(parsed: Namespace) -> None:
             fail(f"--{name} is {value}; it must be at least 1")
         if value is not None and parsed.windows is None:
             fail(f"--{name} is about windows cut anew; give --windows too")
-    if parsed.recalibrate and parsed.validation_windows < 5:
-        fail(
-            f"--recalibrate needs at least 5 held-out windows, and --validation-windows is "
-            f"{parsed.validation_windows}; raise it"
-        )
-    if parsed.recalibrate and parsed.num_samples < 10:
-        fail(f"--recalibrate needs at least 10 paths, and --num-samples is {parsed.num_samples}")
+    if parsed.recalibrate:
+        from timediff.recalibration import MIN_PATHS, MIN_WINDOWS
+
+        given = {"validation-windows": MIN_WINDOWS, "num-samples": MIN_PATHS}
+        for name, least in given.items():
+            value = getattr(parsed, name.replace("-", "_"))
+            if value < least:
+                fail(f"--recalibrate needs --{name} of at least {least}, and it is {value}")
     for name in ("nll", "recalibrate"):
         if parsed.predictor is not None and getattr(parsed, name):
             fail(f"--{name} is for models that are trained here; leave it or --predictor out")

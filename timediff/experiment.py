@@ -43,10 +43,15 @@ def run(options: Options) -> dict[str, Any]:
         exam, task = make_exam(data), make_task(data)
         if options.baselines != "none" or options.predictor is not None:
             check_task(task)
+        if options.predictor is not None:
+            from timediff.baselines.external import fit_predictor, load_predictor
+
+            # Said before anything of an earlier run is replaced.
+            fit_predictor(load_predictor(options.predictor, device=device), task)
         with locked(out):
             prepare(options, data)
             results = [run_seed(options, exam, task, seed, device) for seed in options.seeds]
-            baselines = run_baselines(options, exam, task)
+            baselines, left_out = run_baselines(options, exam, task)
             record = make_record(
                 options,
                 data,
@@ -56,6 +61,7 @@ def run(options: Options) -> dict[str, Any]:
                 stride=stride_of(task),
                 device=device,
             )
+            record["baselines_left_out"] = left_out
             paths = _paths(options, record)
             if options.recalibrate:
                 record["recalibration"] = recalibrated(options, exam, device)

@@ -9,7 +9,9 @@ after another, each path fed back its own draws.
 Source: Rasul et al. (2021), arXiv:2101.12072.
 """
 
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -23,14 +25,17 @@ from timediff.config import ModelConfig, SamplingConfig
 from timediff.diffusion import Denoiser, add_noise, noise_loss
 from timediff.encoder import Decoder, Encoder, State, lagged, map_state
 from timediff.learned_schedule import LearnedSchedule
-from timediff.noise import PATHS_PER_STREAM, NoiseStreams, noise_workers, steps_at_a_time
+from timediff.noise import PATHS_PER_STREAM, NoiseStreams, steps_at_a_time
 from timediff.parameterisation import Prediction
 from timediff.scaling import SCALINGS
 from timediff.schedule import Schedule, make_schedule
 from timediff.views import SelfConditioned
+from timediff.workers import side_by_side, workers_for
 
 #: Share of training steps in which a self-conditioned network sees an estimate (Chen et al. 2022).
 SELF_CONDITIONED_SHARE = 0.5
+#: Bytes of paths that pay for another thread: in smaller chunks, threads mostly wait for Python's lock.
+WORTH_A_WORKER = 10e6
 
 
 class Taught(NamedTuple):
@@ -235,31 +240,51 @@ class TimeGrad(nn.Module):
             seeds: One per window. A window's paths are a function of its past and its seed, whatever
                 else is in the batch and however the paths are split into chunks.
             sampling: How they are drawn.
-            memory: Bytes that the paths of one chunk may take at a time, by `bytes_per_path`.
+            memory: Bytes that paths may take at a time, by `bytes_per_path`. On a CPU chunks of them are
+                drawn side by side, one thread each.
             on_step: Told after every time step of a chunk how many paths advanced by one.
         """
         past, chains = self.encode(batch), ReverseChains(self, sampling)
         blocks = -(-num_samples // PATHS_PER_STREAM)
         streams = [(window, block) for window in range(len(seeds)) for block in range(blocks)]
-        per_chunk = max(1, int(memory // (self.bytes_per_path(sampling) * PATHS_PER_STREAM)))
-        like = self.training_scale
-        with noise_workers(like.device) as workers:
-            for first in range(0, len(streams), per_chunk):
-                chunk = streams[first : first + per_chunk]
-                rows = torch.tensor([w for w, _ in chunk], device=like.device)
-                rows = rows.repeat_interleave(PATHS_PER_STREAM)
-                keys = [(seeds[w], block) for w, block in chunk]
-                noise = NoiseStreams(keys, like=like, kind=sampling.noise, workers=workers)
-                paths = self._paths(past, rows, chains, noise, on_step)
-                del noise
-                for (_, block), own in zip(chunk, paths.split(PATHS_PER_STREAM), strict=True):
-                    if block == 0:
-                        window = own.new_empty(blocks * PATHS_PER_STREAM, *own.shape[1:])
-                    window[block * PATHS_PER_STREAM : (block + 1) * PATHS_PER_STREAM] = own
-                    if block == blocks - 1:
-                        yield window[:num_samples]
-                del paths, own
+        workers, size = self._split(len(streams), sampling, memory)
+        chunks = [streams[first : first + size] for first in range(0, len(streams), size)]
+        told = threading.Lock()
 
+        def drawn(chunk: list[tuple[int, int]], check: Callable[[], None]) -> Tensor:
+            def advanced(paths: int) -> None:
+                check()
+                with told:
+                    on_step(paths)
+
+            rows = torch.tensor([w for w, _ in chunk], device=past.loc.device)
+            keys = [(seeds[w], block) for w, block in chunk]
+            noise = NoiseStreams(keys, like=self.training_scale, kind=sampling.noise)
+            return self._paths(
+                past, rows.repeat_interleave(PATHS_PER_STREAM), chains, noise, advanced
+            )
+
+        found = side_by_side([partial(drawn, chunk) for chunk in chunks], workers=workers)
+        for chunk, paths in zip(chunks, found, strict=True):
+            for (_, block), own in zip(chunk, paths.split(PATHS_PER_STREAM), strict=True):
+                if block == 0:
+                    window = own.new_empty(blocks * PATHS_PER_STREAM, *own.shape[1:])
+                window[block * PATHS_PER_STREAM : (block + 1) * PATHS_PER_STREAM] = own
+                if block == blocks - 1:
+                    yield window[:num_samples]
+            del paths, own
+
+    def _split(self, streams: int, sampling: SamplingConfig, memory: float) -> tuple[int, int]:
+        """How many workers draw the streams, 0 for none but the caller, and how many in a chunk."""
+        each = self.bytes_per_path(sampling) * PATHS_PER_STREAM
+        fitting = max(1, int(memory // each))
+        # A compiled chain serves one size of chunk, and uses all threads.
+        most = 0 if sampling.compile else workers_for(self.training_scale.device)
+        workers = min(most, max(1, int(streams * each // WORTH_A_WORKER)), fitting, streams)
+        parts = max(1, workers)
+        return workers, min(fitting // parts, -(-streams // parts))
+
+    @torch.no_grad()
     def _paths(
         self,
         past: Past,

@@ -1,8 +1,6 @@
 """Random numbers for sampling: every path has its own, however many are drawn at a time."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,7 +9,7 @@ from torch import Tensor
 #: a seed do not depend on how many are drawn at a time.
 PATHS_PER_STREAM = 20
 #: Numbers that a stream draws at a time, and most steps they may serve: few are slow, many take memory.
-NUMBERS_AT_A_TIME, STEPS_AT_A_TIME = 8192, 16
+NUMBERS_AT_A_TIME, STEPS_AT_A_TIME = 4096, 16
 
 
 def independent(out: Tensor, generator: torch.Generator) -> None:
@@ -63,7 +61,6 @@ class NoiseStreams:
         keys: Seed and number of each stream.
         like: ``[..., D]``, of the dimension, dtype and device wanted.
         kind: One of `NOISES`.
-        workers: Threads that draw streams side by side, as one of torch's own draws takes one thread only.
     """
 
     def __init__(
@@ -72,41 +69,38 @@ class NoiseStreams:
         *,
         like: Tensor,
         kind: str = "independent",
-        workers: ThreadPoolExecutor | None = None,
     ) -> None:
         self.fill = NOISES[kind]
-        self.map: Callable[..., Iterator[None]] = map if workers is None else workers.map
         self.generators = []
         for seed, block in keys:
             generator = torch.Generator(device=like.device)
             generator.manual_seed((seed * 1_000_003 + block) % 2**63)
             self.generators.append(generator)
         steps = steps_at_a_time(like.shape[-1])
-        self.block = like.new_empty(len(keys), steps, PATHS_PER_STREAM, like.shape[-1])
+        self.block = like.new_empty(steps, len(keys), PATHS_PER_STREAM, like.shape[-1])
+        # torch fills what is in one piece several times faster.
+        self.own = self.block.new_empty(steps, PATHS_PER_STREAM, like.shape[-1])
         self.next = steps
 
     def __call__(self) -> Tensor:
         """The next noise of every path, ``[R, D]``, good until the next call."""
-        if self.next == self.block.shape[1]:
-            list(self.map(self.fill, self.block, self.generators))
+        if self.next == len(self.block):
+            for stream, generator in enumerate(self.generators):
+                self._draw(self.block[:, stream], generator)
             self.next = 0
-        noise = self.block[:, self.next].flatten(0, 1)
+        noise = self.block[self.next].flatten(0, 1)
         self.next += 1
         return noise
+
+    def _draw(self, out: Tensor, generator: torch.Generator) -> None:
+        if out.is_contiguous():
+            self.fill(out, generator)
+        else:
+            self.fill(self.own, generator)
+            out.copy_(self.own)
 
 
 def steps_at_a_time(dim: int) -> int:
     """How many noise tensors of a stream are drawn together."""
     wanted = -(-NUMBERS_AT_A_TIME // (PATHS_PER_STREAM * dim))
     return min(STEPS_AT_A_TIME, wanted)
-
-
-@contextmanager
-def noise_workers(device: torch.device) -> Iterator[ThreadPoolExecutor | None]:
-    """Threads for `NoiseStreams`, as many as torch uses; none where the device draws by itself."""
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1:
-        yield None
-        return
-    with ThreadPoolExecutor(threads) as workers:
-        yield workers

@@ -35,8 +35,14 @@ ORACLES = {
 }
 
 
-def run_baselines(options: Options, exam: Exam, task: Task) -> dict[str, dict[str, Any]]:
-    """Everything the record says of each baseline, and its scores, by name in the order of tables."""
+def run_baselines(
+    options: Options, exam: Exam, task: Task
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Everything the record says of each baseline and its scores, by name, and why others are left out.
+
+    A baseline of another library that fails in a way of its own is left out, too: what took long is not to be
+    lost for it.
+    """
     names, said = chosen(options.baselines)
     for sentence in said:
         print(sentence, file=sys.stderr)
@@ -44,20 +50,28 @@ def run_baselines(options: Options, exam: Exam, task: Task) -> dict[str, dict[st
     folder.mkdir(exist_ok=True)
     margins: dict[Fit, tuple[Fitted, float]] = {}
     found: dict[str, dict[str, Any]] = {}
+    left_out: dict[str, str] = {}
     for name in [*_oracles(options, exam.data), *names]:
         file = folder / f"{name}.json"
         stored = json.loads(file.read_text()) if file.is_file() else {}
         if stored.get("seed") != options.seeds[0] or not paths_file(options, name).is_file():
             try:
                 paths, stored = _run(name, options, exam.data, task, margins)
-            except InputError as error:
-                print(f"{_title(name)} is left out: {error}", file=sys.stderr)
+            except Exception as error:
+                ours = name in ORACLES or BASELINES[name].fast
+                if isinstance(error, OSError | MemoryError) or (
+                    ours and not isinstance(error, InputError)
+                ):
+                    raise
+                kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+                left_out[name] = kind + " ".join(str(error).split())
+                print(f"{_title(name)} is left out: {left_out[name]}", file=sys.stderr)
                 continue
             save_paths(paths_file(options, name), paths)
             write_text(file, json.dumps(plain(stored), indent=1) + "\n")
         graded = grade(exam, np.load(paths_file(options, name), mmap_mode="r"))
         found[name] = {"title": _title(name), **stored, **graded}
-    return found
+    return found, left_out
 
 
 def _oracles(options: Options, data: Dataset) -> list[str]:

@@ -61,23 +61,16 @@ def _ancestral_step(
     mean = mix(floats["posterior_x0"][n], prediction.x0, floats["posterior_xn"][n], x)
     if n == 1:
         return mean
-    spread = _spread(schedule, prediction, n, variance=variance)
-    if isinstance(spread, Tensor):
-        return mean.addcmul_(spread, noise())
-    return mean.add_(noise(), alpha=spread)
-
-
-def _spread(schedule: Schedule, prediction: Prediction, n: int, *, variance: str) -> Any:
-    """Standard deviation of the reverse step: a float, or ``[..., D]`` where it is learned."""
     if variance in FIXED_VARIANCES:
-        return math.sqrt(schedule.floats[FIXED_VARIANCES[variance]][n])
+        return mean.add_(noise(), alpha=math.sqrt(schedule.floats[FIXED_VARIANCES[variance]][n]))
     if variance != "learned":
         raise ValueError(f"variance must be small, large or learned, got {variance!r}")
     if prediction.fraction is None:
         raise ValueError("variance is learned, but the network predicts none")
     small = schedule.floats["posterior_log_variance"][n]
     large = math.log(schedule.floats["beta"][n])
-    return (prediction.fraction * (0.5 * (large - small))).add_(0.5 * small).exp_()
+    above = (prediction.fraction * (0.5 * (large - small))).exp_()
+    return mean.addcmul_(above, noise(), value=math.exp(0.5 * small))
 
 
 def ddim(

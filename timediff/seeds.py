@@ -149,16 +149,16 @@ def recalibrated(options: Options, exam: Exam, device: str) -> dict[str, Any]:
         paths = np.load(folder / "paths.npy")
         before.append(grade(exam, paths))
         after.append(grade(exam, recalibrate(from_json(file.read_text()), paths)))
-    found = mean_entrant(after)
+    own = mean_entrant(after)
     return {
         "title": "timediff, recalibrated",
-        "note": "A map of each series and of the sum, fitted on the held-out windows at the end of the training "
-        f"data ({options.validation_windows}); means over the seeds.",
+        "note": "A map of each series and of the sum, fitted on the held-out windows at the end of the "
+        f"training data ({options.validation_windows}); means over the seeds.",
         "before": mean_entrant(before)["metrics"],
-        "after": found["metrics"],
-        "after_se": found["metrics_se"],
-        "aggregates": found["aggregates"],
-        "protocols": found["protocols"],
+        "after": own["metrics"],
+        "after_se": own["metrics_se"],
+        "aggregates": own["aggregates"],
+        "protocols": own["protocols"],
     }
 
 

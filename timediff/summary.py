@@ -52,9 +52,8 @@ def _entrants(record: dict[str, Any]) -> list[tuple[str, ...]]:
 def _entrant(one: dict[str, Any], record: dict[str, Any], runs: int) -> tuple[str, ...]:
     metrics, errors = one["metrics"], one.get("metrics_se", {})
     spent = [part for part in one["seconds"].values() if part is not None]
-    season = f" (season {one['season']})" if "season" in one and one["season"] > 1 else ""
     cells = [_number(metrics[name], errors.get(name)) for name in MAIN]
-    row = [one["title"] + season, *cells, f"{sum(spent) / runs:.1f}"]
+    row = [one["title"], *cells, f"{sum(spent) / runs:.1f}"]
     floor = record["baselines"].get(FLOOR)
     if floor is not None:
         row.append(_ratio(metrics[COMPARED], floor["metrics"][COMPARED]))
@@ -123,8 +122,10 @@ def _tail(record: dict[str, Any], out: Path) -> list[str]:
     training = "" if seconds["training"] is None else f"training {seconds['training']:.0f} s, "
     calls = record["network_calls"]
     called = "" if calls is None else f"{calls} network calls per forecast, "
+    naive = record["baselines"].get("seasonal_naive", {})
     return [
         f"{training}sampling {seconds['sampling']:.1f} s, {called}on {record['hardware']['device']}",
+        *([f"the seasonal naive repeats {naive['season']} steps"] if naive else []),
         "CRPS_sum is mean_wquantile_loss_sum, the published definition",
         *(f"published: {entry['model']}, {entry['source']}" for entry in dataset["published"]),
         f"table    {out / 'table.txt'}",

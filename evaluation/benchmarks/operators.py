@@ -1,8 +1,10 @@
 """Where the time goes and how much is computed: operators by group, and floating-point operations."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -33,9 +35,21 @@ def group_of(name: str) -> str:
     return next((g for g, words in GROUPS.items() if any(w in plain for w in words)), "other")
 
 
+@contextmanager
+def in_this_thread() -> Iterator[None]:
+    """Everything in one thread, this one: torch counts operators of the thread that asks."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with patch("timediff.model.workers_for", lambda device: 0):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def operator_count(run: Callable[[], Any]) -> int:
     """ATen operators that run, those called by others included."""
-    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU]) as seen:
+    with in_this_thread(), torch.no_grad(), profile(activities=[ProfilerActivity.CPU]) as seen:
         run()
     return sum(event.name.startswith("aten::") for event in seen.events())
 
@@ -44,7 +58,7 @@ def time_shares(run: Callable[[], Any], device: str) -> dict[str, float]:
     """Share of the operators' own time that each group of `GROUPS` takes."""
     on_gpu = device.startswith("cuda")
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if on_gpu else [])
-    with profile(activities=activities) as seen:
+    with in_this_thread(), profile(activities=activities) as seen:
         run()
     spent: Counter[str] = Counter()
     for event in seen.key_averages():
@@ -57,7 +71,7 @@ def time_shares(run: Callable[[], Any], device: str) -> dict[str, float]:
 
 def flops(run: Callable[[], Any]) -> int:
     """Floating-point operations of all matrix products and convolutions, counted while it runs on the CPU."""
-    with FlopCounterMode(display=False) as counted:
+    with in_this_thread(), FlopCounterMode(display=False) as counted:
         run()
     return counted.get_total_flops()
 
@@ -69,12 +83,12 @@ def flops_by_hand(
     if model.config.denoiser != "mlp":
         return None
     denoiser, shape = model.denoiser, model.shape
-    rnn, prepared = model.encoder.rnn, _weights(denoiser.condition)
+    rnn, prepared = model.encoder.rnn, _weights(denoiser.condition) + _weights(denoiser.first)
     encoder, first = _weights(rnn), rnn.weight_ih_l0.numel()
     # Of the first layer's inputs a path itself has only the lags that reach into it.
     of_lag = shape.target_dim * len(rnn.bias_ih_l0)
     reached = sum(max(0, shape.horizon - lag) for lag in shape.lags)
-    called = _weights(denoiser) - prepared - _weights(denoiser.level)
+    called = _weights(denoiser) - _weights(denoiser.condition) - _weights(denoiser.level)
     calls = model.network_calls(sampling) // shape.horizon
     rows = windows * -(-paths // PATHS_PER_STREAM) * PATHS_PER_STREAM
     per_step = encoder - first + _weights(model.condition) + prepared + calls * called

@@ -3,6 +3,7 @@
 Axes: ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value.
 """
 
+import json
 import random
 import warnings
 from collections.abc import Callable, Iterator
@@ -34,18 +35,19 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> Predictor:
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; give one that a predictor was saved to")
     try:
-        kind = (folder / "type.txt").read_text(encoding="utf-8")
-    except (OSError, ValueError):
+        kind = json.loads((folder / "gluonts-config.json").read_text(encoding="utf-8"))["type"]
+    except (OSError, ValueError, LookupError, TypeError):
         raise InputError(
-            f"{folder} holds no type.txt of a predictor; give a folder that predictor.serialize wrote"
+            f"{folder} holds no gluonts-config.json of a predictor; give a folder that predictor.serialize "
+            "wrote"
         ) from None
-    if TimeGradPredictor.__name__ in kind:
+    if kind == f"{TimeGradPredictor.__module__}.{TimeGradPredictor.__name__}":
         return TimeGradPredictor.deserialize(folder, device=device)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                return Predictor.deserialize(folder, device=torch.device(device))
+                return Predictor.deserialize(folder, device=device)
             except TypeError:  # not a predictor of torch
                 return Predictor.deserialize(folder)
     except InputError:

@@ -92,7 +92,7 @@ def fit_var(task: Task, *, seed: int, progress: bool) -> Fitted:
 
     details = {
         "form": f"{form.kind} of season {form.season}",
-        "penalty": float(penalty),
+        "penalty": float(penalty) if np.isfinite(penalty) else "infinite: each series by itself",
         "lags": model.lags,
     }
     return Fitted(sample, details)

@@ -7,6 +7,7 @@ from timediff.errors import InputError
 from timediff.metrics.arrays import check_members, checked_windows
 from timediff.metrics.names import METRICS
 from timediff.metrics.table import score
+from timediff.progress import progress_bar
 
 
 def monte_carlo_error(
@@ -15,6 +16,7 @@ def monte_carlo_error(
     *,
     groups: int = 10,
     seasonal_error: ArrayLike | None = None,
+    progress: bool = False,
 ) -> dict[str, float]:
     r"""Standard error of every score of `METRICS` with respect to the paths, by a grouped jackknife.
 
@@ -32,6 +34,7 @@ def monte_carlo_error(
         truth: What happened, ``[W, T, D]``.
         groups: G; at most S.
         seasonal_error: As for `score`.
+        progress: Whether to show a bar of the groups.
 
     Returns:
         Value of each name, NaN where the score is.
@@ -44,11 +47,11 @@ def monte_carlo_error(
     if groups < 2:
         raise InputError(f"A jackknife needs at least 2 groups of paths, but groups is {groups}.")
     group = np.arange(paths.shape[1]) % groups
-    rows = [
-        score(paths[:, group != left_out], truth, seasonal_error=seasonal_error)
-        for left_out in range(min(groups, paths.shape[1]))
-    ]
-    count = len(rows)
-    return {
-        name: float(np.sqrt((count - 1) * np.var([row[name] for row in rows]))) for name in METRICS
-    }
+    rows = []
+    with progress_bar("Monte-Carlo error", total=int(group.max()) + 1, shown=progress) as bar:
+        for left_out in range(int(group.max()) + 1):
+            rows.append(score(paths[:, group != left_out], truth, seasonal_error=seasonal_error))
+            bar.update()
+    with np.errstate(invalid="ignore"):  # an infinite score has no error
+        spread = {name: np.var([row[name] for row in rows]) for name in METRICS}
+    return {name: float(np.sqrt((len(rows) - 1) * value)) for name, value in spread.items()}
