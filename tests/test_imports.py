@@ -106,7 +106,9 @@ def test_method_needs_neither_gluonts_nor_lightning():
 
 
 @pytest.mark.parametrize(
-    "modules", [["errors", "config", "frequency"], ["metrics"], ["distill"]], ids=" ".join
+    "modules",
+    [["errors", "config", "frequency"], ["metrics"], ["distill"], ["report", "compare", "cli"]],
+    ids=" ".join,
 )
 def test_light_modules_do_not_wait_for_torch(modules):
     assert not loaded_after(*modules) & {"torch", "gluonts", "lightning"}

@@ -11,7 +11,8 @@ import pytest
 from timediff import metrics
 from timediff.datasets import Dataset
 from timediff.errors import InputError
-from timediff.report import diagnose, write_report
+from timediff.plots import LIGHT
+from timediff.report import diagnose, figures, write_report
 from timediff.report.diagnosis import BINS, COVERAGES, LEVELS
 
 HORIZON, SERIES, MEMBERS = 6, 4, 40
@@ -337,6 +338,18 @@ def test_page_holds_every_score_and_where_it_comes_from(report):
     ):  # fmt: skip
         assert said in shown, said
     assert "made <up>" not in text and "naive <one>" not in text
+
+
+@pytest.mark.contracts
+@pytest.mark.parametrize("length", [4, 30, 60])
+def test_legends_stay_inside_their_pictures(length):
+    paths, truth = normal_forecast(2)
+    found = diagnose(paths, truth)
+    entrants = {str(i) + ("random walk " * 5)[:length]: found for i in range(3)}
+    figure = figures.reliability_figure(entrants, part="each", title="x", theme=LIGHT)
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
 
 
 @pytest.mark.contracts

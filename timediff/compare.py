@@ -104,6 +104,7 @@ def score_rows(runs: Sequence[Run]) -> list[list[str]]:
 
 def fact_rows(runs: Sequence[Run]) -> list[list[str]]:
     """What was forecast and how, for each run."""
+    from timediff.report.entrants import seconds_of
     from timediff.report.html import number
 
     facts = {
@@ -112,7 +113,7 @@ def fact_rows(runs: Sequence[Run]) -> list[list[str]]:
         "paths": lambda r: str(r["num_samples"]),
         "seeds": lambda r: str(len(r["seeds"])),
         "preset": lambda r: str(r.get("preset", "–")),
-        "seconds, all seeds": lambda r: number(sum(r.get("seconds", {}).values()) or None, 1),
+        "seconds, all seeds": lambda r: number(seconds_of(r), 1),
         "timediff": lambda r: str(r.get("versions", {}).get("timediff", "–")),
     }
     return [[name, *(find(run.record) for run in runs)] for name, find in facts.items()]

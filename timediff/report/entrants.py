@@ -32,7 +32,7 @@ class Entrant(NamedTuple):
 def entrants_of(record: dict[str, Any]) -> list[Entrant]:
     """Entrants of a record, ours first, the others by `MAIN`, those without a score last."""
     runs = max(len(record.get("seeds", ())), 1)
-    seconds = _seconds(record)
+    seconds = seconds_of(record)
     ours = Entrant(
         OURS,
         str(record.get("title", OURS)),
@@ -47,7 +47,7 @@ def entrants_of(record: dict[str, Any]) -> list[Entrant]:
             str(found.get("title", name)),
             found["metrics"],
             found.get("metrics_se", {}),
-            _seconds(found),
+            seconds_of(found),
             str(found.get("note") or ""),
         )
         for name, found in record.get("baselines", {}).items()
@@ -60,6 +60,7 @@ def _merit(entrant: Entrant) -> float:
     return math.inf if value is None or math.isnan(value) else value
 
 
-def _seconds(found: dict[str, Any]) -> float | None:
+def seconds_of(found: dict[str, Any]) -> float | None:
+    """Of training and sampling together, as far as known."""
     spent = [value for value in (found.get("seconds") or {}).values() if value is not None]
     return float(sum(spent)) if spent else None

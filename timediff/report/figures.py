@@ -70,7 +70,7 @@ def fan_figure(
     style_axes(axes, title, stamped=stamps is not None, theme=theme)
     if stamps is None:
         axes.set_xlabel(STEPS, color=theme.ink)
-    _legend(axes, theme, ncols=3)
+    _legend(axes, theme)
     return figure
 
 
@@ -263,13 +263,29 @@ def _finish(axes: "Axes", theme: Theme, xlabel: str, ylabel: str, *, zero: bool 
     _legend(axes, theme)
 
 
-def _legend(axes: "Axes", theme: Theme, *, ncols: int = 3) -> None:
-    """Below the panel, where it hides nothing."""
-    handles, labels = axes.get_legend_handles_labels()
-    axes.figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(ncols, len(labels)), frameon=False,
-        fontsize=9, labelcolor=theme.ink,
+def _legend(axes: "Axes", theme: Theme) -> None:
+    """Below the panel, where it hides nothing, in as many columns as have room."""
+    handles, names = axes.get_legend_handles_labels()
+    labels = [_short(name, 44) for name in names]
+    columns = _columns(labels)
+    # Rows beyond two are added to the picture, not taken from the panel.
+    more = max(-(-len(labels) // columns) - 2, 0)
+    figure: Any = axes.figure
+    figure.set_figheight(figure.get_figheight() + 0.16 * more)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8,
+        labelcolor=theme.ink,
     )  # fmt: skip
+
+
+def _columns(labels: Sequence[str], *, room: int = 76, handle: int = 8) -> int:
+    """Columns of a legend, at most three: letters of the longest labels and handles in the room of a line."""
+    for columns in (3, 2):
+        rows = -(-len(labels) // columns)
+        longest = [max(map(len, labels[i : i + rows])) for i in range(0, len(labels), rows)]
+        if sum(longest) + handle * len(longest) <= room:
+            return columns
+    return 1
 
 
 def _numbers(values: Sequence[float | None]) -> Array:

@@ -200,10 +200,16 @@ def comparison_cells(found: dict[str, Any]) -> list[str]:
     return [
         number(found["ratio"], 3),
         f"{number(low, 3)} .. {number(high, 3)}",
-        number(found.get("statistic"), 2),
-        number(found.get("p_value"), 3),
+        "–" if found.get("statistic") is None else f"{found['statistic']:+.2f}",
+        _p_value(found.get("p_value")),
         wins,
     ]
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def protocols(record: dict[str, Any], titles: Mapping[str, str]) -> str:
