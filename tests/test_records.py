@@ -248,11 +248,11 @@ def test_leaderboard_keeps_record_table_and_picture_of_what_came_to_its_end(tmp_
     assert kept == {"record.json", "table.txt", "forecast.png"}
 
 
-def test_the_leaderboard_has_a_configuration_with_three_seeds_for_each():
+def test_the_leaderboard_has_a_configuration_with_three_seeds_and_baselines_for_each():
     for name in script("leaderboard").NAMES:
         options = yaml.safe_load((ROOT / "evaluation" / "configs" / f"{name}.yaml").read_text())
         assert f"{options['dataset']}-{options['preset']}" == name
-        assert options["seed"] == [1, 2, 3]
+        assert options["seed"] == [1, 2, 3] and options["baselines"] == "fast"
 
 
 @pytest.mark.parametrize(
