@@ -33,7 +33,8 @@ def summary(records: list[Record]) -> str | None:
         theirs = f"{cell(best, SCORE)} ({best.title})" if best else "-"
         series = str(group[0]["dataset"]["series"])
         rows.append([name, series, *(ours.get(preset, "-") for preset in presets), theirs])
-    said = [*seeds(records), *behind(groups), *untested(groups), *floors(groups)]
+    chosen = "The best baseline is the one with the lowest CRPS_sum on these very windows."
+    said = [*seeds(records), chosen, *behind(groups), *untested(groups), *floors(groups)]
     return f"{table(rows)}\n\n{' '.join([*said, *theirs_of(records)])}"
 
 
