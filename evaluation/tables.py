@@ -1,4 +1,6 @@
-"""Writes the tables of README.md, evaluation/README.md and docs/speed.md from evaluation/results.
+"""Writes evaluation/RESULTS.md and the tables of README.md, evaluation/README.md and docs/speed.md.
+
+All are made from the records in evaluation/results.
 
 python evaluation/tables.py           rewrite the files
 python evaluation/tables.py --check   exit with status 1 if they are not what the records say
@@ -11,128 +13,39 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from results_page import results
+from scoreboard import table
+from summary import summary
+
 from timediff.config import PRESETS
-from timediff.record import NLL_TITLES, TITLES
+from timediff.record import TITLES
 
 HERE = Path(__file__).resolve().parent
+FORMAT = 2
 FACTOR_SCORES = ("mean_wquantile_loss_sum", "energy_score", "nd", "coverage_90")
 STUDIES = ("width", "denoiser", "positions")
 README, DETAILS = HERE.parent / "README.md", HERE / "README.md"
+RESULTS = HERE / "RESULTS.md"
 SPEED = HERE.parent / "docs" / "speed.md"
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
-    """Every record, with the name of its folder, in the order of names."""
-    return [
-        {"folder": path.parent.name, **json.loads(path.read_text())}
-        for path in sorted(folder.glob("*/record.json"), key=lambda p: p.parent.name.casefold())
-    ]
-
-
-def table(rows: list[list[str]]) -> str:
-    """A Markdown table; the first row is the head."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+    """Every record of this format, with the name of its folder, in the order of names."""
+    records = []
+    for path in sorted(folder.glob("*/record.json"), key=lambda p: p.parent.name.casefold()):
+        record = json.loads(path.read_text())
+        if record.get("format") == FORMAT:
+            records.append({"folder": path.parent.name, **record})
+        else:
+            print(
+                f"left out {path}: not of format {FORMAT}; "
+                f"python evaluation/leaderboard.py {path.parent.name} makes it again"
+            )
+    return records
 
 
 def number(value: float | None, digits: int = 4) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-def with_error(record: dict[str, Any], metric: str) -> str:
-    error = record["metrics_se"][metric]
-    return number(record["metrics"][metric]) + (f" ± {number(error)}" if error is not None else "")
-
-
-def seeds(record: dict[str, Any]) -> str:
-    return str(len(record["seeds"]))
-
-
-def summary(records: list[dict[str, Any]]) -> str:
-    """CRPS_sum of every record, beside the baseline and what was published."""
-    rows = [
-        [
-            "data set",
-            "series",
-            "preset",
-            "seeds",
-            "CRPS_sum",
-            "seasonal naive",
-            "published",
-            "configuration",
-        ]
-    ]
-    for record in records:
-        dataset, metric = record["dataset"], "mean_wquantile_loss_sum"
-        published = [p for p in dataset["published"] if p["metric"] == metric]
-        theirs = "; ".join(
-            f"{p['model']} {p['value']:g} ± {p['error']:g} ({p['source']})" for p in published
-        )
-        rows.append(
-            [
-                dataset["name"],
-                str(dataset["series"]),
-                record["preset"],
-                seeds(record),
-                with_error(record, metric),
-                number(record["baselines"]["seasonal_naive"][metric]),
-                theirs or "-",
-                f"[{record['folder']}](evaluation/configs/{record['folder']}.yaml)",
-            ]
-        )
-    return f"{table(rows)}\n\n{behind(records)}"
-
-
-def behind(records: list[dict[str, Any]]) -> str:
-    """Says of which records the baseline scores better."""
-    metric = "mean_wquantile_loss_sum"
-    names = [
-        f"`{record['folder']}`"
-        for record in records
-        if record["metrics"][metric] > record["baselines"]["seasonal_naive"][metric]
-    ]
-    return f"The seasonal naive is ahead on {', '.join(names)}." if names else ""
-
-
-def details(records: list[dict[str, Any]]) -> str:
-    """All scores, seconds and machine of every record."""
-    parts = []
-    for record in records:
-        dataset, baseline = record["dataset"], record["baselines"]["seasonal_naive"]
-        rows = [
-            ["", "timediff", *(f"seed {s['seed']}" for s in record["per_seed"]), "seasonal naive"]
-        ]
-        for metric, name in TITLES.items():
-            each = [number(result["metrics"][metric]) for result in record["per_seed"]]
-            rows.append([name, with_error(record, metric), *each, number(baseline[metric])])
-        for name, ours in record["aggregates"].items():
-            each = [
-                number(result["aggregates"][name]["crps_units"]) for result in record["per_seed"]
-            ]
-            theirs = baseline["aggregates"][name]["crps_units"]
-            rows.append(
-                [
-                    f"CRPS of {name}, {ours['unit']}",
-                    number(ours["crps_units"]),
-                    *each,
-                    number(theirs),
-                ]
-            )
-        for name in ("bound", "nll") if "nll" in record else ():
-            each = [number(result["nll"]["scores"][name]) for result in record["per_seed"]]
-            rows.append([NLL_TITLES[name], number(record["nll"][name]), *each, "-"])
-        hardware, seconds = record["hardware"], record["seconds"]
-        parts.append(
-            f"### {record['folder']}\n\n"
-            f"{dataset['series']} series, horizon {dataset['prediction_length']}, "
-            f"{dataset['windows']} windows, "
-            f"{record['num_samples']} paths; season of the baseline {baseline['season']}. "
-            f"{record['parameters']} parameters, {record['per_seed'][0]['steps']} steps; all seeds together "
-            f"{seconds['training']:.0f} s of training and {seconds['sampling']:.0f} s of sampling "
-            f"({record['network_calls']} network calls a forecast) on {hardware['device']}, "
-            f"{hardware['threads']} threads of {hardware['cpu']}.\n\n{table(rows)}\n"
-        )
-    return "\n".join(parts)
 
 
 def differences() -> str:
@@ -339,7 +252,6 @@ def main() -> int:
     wanted: dict[Path, dict[str, str | None]] = {
         README: {"results": summary(records), "differences": differences()},
         DETAILS: {
-            "details": details(records),
             "factors": factors(),
             "solvers": solvers(),
             **{name: study(name) for name in STUDIES},
@@ -349,14 +261,13 @@ def main() -> int:
         },
         SPEED: {"speed": speed(), "profile": profile()},
     }
+    texts = {path: path.read_text() if path.is_file() else "" for path in (*wanted, RESULTS)}
     stale = []
-    for path, parts in wanted.items():
-        text = path.read_text()
-        new = text
-        for name, content in parts.items():
-            if content is None:
-                continue
-            new = filled(new, name, content)
+    for path, text in texts.items():
+        new = results(records) if path == RESULTS else text
+        for name, content in wanted.get(path, {}).items():
+            if content is not None:
+                new = filled(new, name, content)
         if new != text:
             stale.append(path.name)
             if not check:
