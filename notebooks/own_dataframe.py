@@ -6,6 +6,7 @@
 # (percent format); `TIMEDIFF_NOTEBOOK_STEPS` sets how long it trains.
 
 # %%
+# %matplotlib inline
 import os
 from pathlib import Path
 
@@ -142,12 +143,12 @@ net.groupby("time").quantile(levels).unstack().iloc[10:14].round(2)
 
 # %%
 energy = net.groupby("path").sum()
-peak = net.groupby("path").max()
+peak, trough = net.groupby("path").max(), net.groupby("path").min()
 hour = net.groupby("path").idxmax().map(lambda place: place[1].hour)
 answers = {
     "net energy of the day, 5 % quantile (kWh)": energy.quantile(0.05),
     "net energy of the day, 95 % quantile (kWh)": energy.quantile(0.95),
-    "probability that the day gives more than it takes": (energy < 0).mean(),
+    "probability of an hour that gives back more than 5 kW": (trough < -5).mean(),
     "probability of an hour above 10 kW": (peak > 10).mean(),
     "most frequent hour of the peak": hour.mode()[0],
 }

@@ -7,6 +7,7 @@
 # `TIMEDIFF_NOTEBOOK_STEPS` sets how long it trains.
 
 # %%
+# %matplotlib inline
 import os
 from pathlib import Path
 
