@@ -91,6 +91,9 @@ for name in ("random_walk", "seasonal_naive", "climatology", "var"):
     baseline = BASELINES[name]
     entrants[baseline.title] = baseline.forecast(task, num_samples=PATHS, seed=1, progress=False)
     print(f"{baseline.title}: {baseline.note}")
+COLOURS = (BLUE, "#999999", "#E69F00", "#009E73", VERMILLION)
+STYLES = {name: {"color": colour} for name, colour in zip(entrants, COLOURS, strict=True)}
+STYLES["timediff"]["lw"] = 2.5
 
 # %% [markdown]
 # ## Scores
@@ -111,6 +114,11 @@ scores.loc[shown].T.round(3)
 # The days differ more than the models. So they are compared in pairs: the same day, loss against
 # loss. With 42 days there is a test (Diebold and Mariano) and an interval; below 30 there would be
 # neither. A ratio below 1 says that ours is better.
+#
+# In the executed copy, after about a minute of training, ours is ahead of random walk and
+# climatology beyond doubt. On the net load it cannot be told from the seasonal naive and the ridge
+# VAR, and the VAR is ahead on single series. That is a result, too: on this data, look at simple
+# models first, and at longer training.
 
 # %%
 losses = {name: window_losses(paths, truth) for name, paths in entrants.items()}
@@ -142,8 +150,7 @@ sums = {name: sum_over_dimensions(paths, truth) for name, paths in entrants.item
 figure, axes = plt.subplots(figsize=(12, 3.8), layout="constrained")
 for name, (x, y) in sums.items():
     each = crps_ensemble(x, y)[..., 0].mean(axis=0)  # [T]
-    style = {"color": BLUE, "lw": 2.5} if name == "timediff" else {"lw": 1.2}
-    axes.plot(range(1, horizon + 1), each, label=name, **style)
+    axes.plot(range(1, horizon + 1), each, label=name, **STYLES[name])
 axes.set(
     xlabel=f"hours of the forecast, from {ours.origins[0].strftime('%H:%M')}",
     ylabel="CRPS of the net load, kWh",
@@ -166,10 +173,10 @@ figure, axes = plt.subplots(
 )
 for (above, below), (name, (x, y)) in zip(axes.T, sums.items(), strict=True):
     ranks = pit(x, y, rng=np.random.default_rng(1)).ravel()
-    above.hist(ranks, bins=10, range=(0, 1), density=True, color=BLUE, alpha=0.7)
+    above.hist(ranks, bins=10, range=(0, 1), density=True, alpha=0.7, color=STYLES[name]["color"])
     above.axhline(1, color=INK, lw=0.8, ls=":")
     above.set(title=name)
-    below.plot(levels, reliability(x, y, levels=levels), color=BLUE, marker=".")
+    below.plot(levels, reliability(x, y, levels=levels), marker=".", color=STYLES[name]["color"])
     below.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
     width = sharpness(x, level=0.9)
     below.set(xlabel=f"level (90 % interval: {width:.1f} kWh)")
