@@ -143,11 +143,10 @@ figure.savefig(OUT / "one_day.png")
 # %% [markdown]
 # ## 60 days, scored
 #
-# First the single series (CRPS and coverage: the same for all four by construction) and the vector
-# of all of them at each hour (energy and variogram score, which should see dependence, and hardly
-# do where most dimensions go their own way). Then the net load of an hour, the net energy of a day,
-# and the highest hour of a day. CRPS in kWh, lower is better; the intervals should hold 50 and 90 %
-# of what happened.
+# First the single series (CRPS relative to the sum of all values, and coverage: the same for all
+# four by construction) and the vector of all of them at each hour, by energy and variogram score.
+# Then the net load of an hour, the net energy of a day and its highest hour, with the CRPS in kWh.
+# Lower is better; the intervals should hold 50 and 90 % of what happened.
 
 # %%
 functions = {"energy": lambda x: x.sum(axis=-1), "peak": lambda x: x.max(axis=-1)}
@@ -233,3 +232,15 @@ for name, values in net.items():
         "cost a day": newsvendor_cost(x, y, under=9, over=1).mean(),
     }
 pd.DataFrame(decision).T.round(1)
+
+# %% [markdown]
+# ## What it comes to
+#
+# In the executed copy the joint paths are right about the day's energy: their 90 % interval held it
+# on 92 % of the days, and what was bought did not suffice on 6 days of 60, one in ten. With series
+# apart or hours apart, the interval held it on 57 and 45 % of the days, and energy lacked on 16 and
+# 18. With everything at once it never lacked, at more than five times the cost.
+#
+# The energy score saw none of this, and the variogram score little: both look at single hours, over
+# 34 dimensions of which half go their own way. To judge a joint forecast, score the sums that it is
+# used for.
