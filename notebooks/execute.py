@@ -52,6 +52,9 @@ def smaller(picture: str) -> str:
 
 
 def main(names: list[str]) -> None:
+    known = [source.stem for source in sources()]
+    if not set(names) <= set(known):
+        raise SystemExit(f"The notebooks are {', '.join(known)}, not {', '.join(names)}.")
     for source in sources():
         if names and source.stem not in names:
             continue
