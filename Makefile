@@ -1,12 +1,13 @@
-# Two commands from a bare clone; each sets up its own virtual environment first.
+# Commands from a bare clone; each sets up its own virtual environment first.
 #   make evaluate   train, forecast and score on the embedded dataset
 #   make test       run the tests
+#   make notebooks  run the notebooks with real training and keep their executed copies
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/citylearn2022-default
 BIN = $(VENV)/bin
 
-.PHONY: evaluate test lint clean
+.PHONY: evaluate test lint notebooks clean
 
 evaluate: $(VENV)/.run
 	$(BIN)/python -m timediff.evaluate --config evaluation/configs/citylearn2022-default.yaml --out $(OUT)
@@ -19,6 +20,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+notebooks: $(VENV)/.notebooks
+	$(BIN)/python notebooks/execute.py
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || (rm -rf $(VENV); exit 1)
 
@@ -29,6 +33,10 @@ $(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@ $(VENV)/.run
+
+$(VENV)/.notebooks: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[notebooks]"
+	touch $@
 
 clean:
 	rm -rf $(VENV) runs build dist
