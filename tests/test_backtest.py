@@ -18,7 +18,7 @@ from timediff.backtest import backtest, rewindow
 from timediff.datasets import Dataset, load_dataset
 from timediff.errors import InputError
 from timediff.folders import Aggregate
-from timediff.metrics import score
+from timediff.metrics import score, seasonal_error
 
 cross_checks = pytest.mark.cross_checks
 invariances = pytest.mark.invariances
@@ -174,7 +174,11 @@ def test_series_one_by_one_come_back_side_by_side():
 @contracts
 def test_scores_are_those_of_paths_and_truth():
     found = run(frame(), Probe())
-    assert found.metrics == score(found.paths, found.truth)
+    first = frame().index.get_loc(found.origins[0].to_timestamp())
+    seasonal = seasonal_error(frame().to_numpy()[:first], season=24)
+    expected = score(found.paths, found.truth, seasonal_error=seasonal)
+    np.testing.assert_equal(found.metrics, expected)
+    assert np.isfinite(found.metrics["mase"])
     assert found.paths.shape == (3, 2, H, D) and found.paths.dtype == np.float32
 
 

@@ -22,8 +22,8 @@ from gluonts.model.predictor import Predictor
 
 from timediff.errors import InputError
 from timediff.frames import read_frame
-from timediff.frequency import quiet_business_days
-from timediff.metrics import score
+from timediff.frequency import quiet_business_days, seasons
+from timediff.metrics import score, seasonal_error
 from timediff.progress import progress_bar
 from timediff.rolling import Entry, History, check_whole, cut, rewindow, window_origins
 
@@ -112,7 +112,9 @@ def backtest(
             for k, parts in enumerate(forecasts):
                 paths[k] = _paths(parts, starts[k], paths.shape[1:])
                 bar.update(1)
-    return Backtest(paths, truth, starts, columns, score(paths, truth))
+        seasonal = seasonal_error(first["target"].T, season=min(seasons(first["start"].freqstr)))
+    metrics = score(paths, truth, seasonal_error=seasonal)
+    return Backtest(paths, truth, starts, columns, metrics)
 
 
 def _check(forecaster: Any, *, refit: bool, num_samples: int, seed: int) -> None:
