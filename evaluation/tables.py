@@ -168,7 +168,7 @@ def monte_carlo() -> str | None:
         return None
     parts = []
     for dataset, found in record["results"].items():
-        names = list(found[0]["mean"])
+        names = record["shown"]
         rows = [["noise", "paths", *(TITLES[name] for name in names)]]
         for row in found:
             cells = [f"{row['mean'][name]:.4f} ± {row['error'][name]:.5f}" for name in names]
