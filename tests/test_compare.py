@@ -1,6 +1,7 @@
 """Records side by side, and the one command in front of the others."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -45,6 +46,14 @@ def test_runs_on_the_same_windows_are_compared_pair_by_pair(tmp_path):
     assert f"{mine / 100:.4f} ± 0.0021" in text and "0.0567" in text and "1.2.3" in text
     head, *rows = text.splitlines()[:4]
     assert head.split() == ["run0", "run1"] and rows[0].split() == ["dataset", *["made", "up"] * 2]
+
+
+@pytest.mark.contracts
+def test_a_predictor_that_was_given_has_its_name_and_no_preset(tmp_path):
+    given = record(title="Other", config={"predictor": "folder"})
+    runs = compare.read_runs(write(tmp_path, record(), given))
+    rows = {name: cells for name, *cells in compare.fact_rows(runs)}
+    assert rows["model"] == ["timediff", "Other"] and rows["preset"] == ["default", "–"]
 
 
 @pytest.mark.contracts
@@ -146,6 +155,17 @@ def test_one_command_calls_the_others(capsys, monkeypatch, tmp_path):
     error = capsys.readouterr().err
     assert "'evalute'" in error and "evaluate, compare, distill, datasets" in error
     assert cli.main([]) == 2
+
+
+@pytest.mark.contracts
+def test_a_reader_that_stops_early_is_no_error(tmp_path):
+    (run,) = write(tmp_path, record())
+    read, written = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "timediff", "compare", str(run)]
+    done = subprocess.run(command, stdout=written, stderr=subprocess.PIPE)
+    os.close(written)
+    assert done.returncode == 1 and done.stderr == b""
 
 
 @pytest.mark.contracts

@@ -243,6 +243,7 @@ def test_mistakes_in_a_wide_table(tmp_path, table, meta, match, csv):
     ("text", "match"),
     [
         ("", "cannot be read"),
+        ("time;a;b\n2020-01-01;1,5;2,5\n", "cannot be read .*: write it again, with commas"),
         ("time,a\nMonday,1\n2020-01-01,2\n", "row 1 .* 'Monday' where a timestamp"),
         ("time,a\n1,1\n2,2\n", "numbers such as 1"),
         ("time,a\n01/01/2022,1\n13/01/2022,2\n", "not all written alike, .* as 2024-01-31"),
@@ -256,6 +257,7 @@ def test_mistakes_in_the_text_of_a_csv(tmp_path, text, match):
     folder = write_wide(tmp_path / "x", frame(), csv=True)
     (folder / "data.csv").write_text(text)
     fails(str(folder), match=match)
+    fails(str(folder / "data.csv"), match="is a file: give its folder")
 
 
 def test_missing_and_unreadable_files(tmp_path):

@@ -410,10 +410,16 @@ def test_a_table_and_a_picture_are_drawn(finished):
         assert f"{one['metrics'][name]:.4f}" in table
     for title in TITLES.values():
         assert f"\n{title} " in table
-    assert max(map(len, table.splitlines()[:12])) <= 125
+    assert max(map(len, table.splitlines()[:12])) <= 100
     for file in ("table.txt", "record.json", "forecast.png", "forecasts.parquet"):
         assert str(out / file) in table
     assert not list(out.rglob("*partial*"))
+
+
+def test_the_help_is_short_and_says_no_code():
+    text = make_parser("default").format_help()
+    assert text.startswith("usage: timediff evaluate [OPTION ...]\n\n")
+    assert "0x" not in text and "Literal" not in text and "{conv,mlp,attention}" in text
 
 
 def test_the_table_is_printed_without_json(folder, tmp_path):
@@ -1066,13 +1072,14 @@ def test_a_baseline_that_fails_is_left_out_by_name(
         raise ZeroDivisionError("of its own")
 
     slow = BASELINES["energy"]._replace(fit=broken)
-    kept = {"var": BASELINES["var"], "energy": slow}
+    kept = {name: BASELINES[name] for name in ("var", "auto_ets")} | {"energy": slow}
     monkeypatch.setattr("timediff.rivals.BASELINES", kept)
-    monkeypatch.setattr("timediff.rivals.chosen", lambda which: (list(kept), []))
+    lacking = {"auto_ets": "it is not installed"}
+    monkeypatch.setattr("timediff.rivals.chosen", lambda which: (["var", "energy"], dict(lacking)))
     out = tmp_path / "copy"
     shutil.copytree(finished[0], out)
     status, stdout, stderr = run(folder, out, "--seed", "1", "2", "--json", "--resume")
     record = json.loads(stdout)
     assert status == 0 and set(record["baselines"]) == {"var"}
-    assert record["baselines_left_out"] == {"energy": "ZeroDivisionError: of its own"}
-    assert "energy-score network is left out" in stderr
+    assert record["baselines_left_out"] == lacking | {"energy": "ZeroDivisionError: of its own"}
+    assert "energy-score network is left out" in stderr and "AutoETS, copula is left out" in stderr

@@ -301,15 +301,12 @@ def test_energy_loss_is_the_energy_score_of_what_was_observed():
     assert float(found) == pytest.approx(kept, abs=1e-5)
 
 
-def test_missing_packages_are_said_in_one_sentence_each(monkeypatch):
+def test_what_lacks_a_package_is_left_out_with_the_reason(monkeypatch):
     monkeypatch.setattr("timediff.baselines.registry.find_spec", lambda package: None)
-    names, said = chosen("all")
-    assert (
-        set(CLASSICAL).isdisjoint(names)
-        and len(said) == 1
-        and "timediff-forecast[baselines]" in said[0]
-    )
-    assert chosen("fast") == (FAST, []) and chosen("none") == ([], [])
+    names, left_out = chosen("all")
+    assert set(left_out) == set(CLASSICAL) and set(CLASSICAL).isdisjoint(names)
+    assert all("extra [baselines]" in reason for reason in left_out.values())
+    assert chosen("fast") == (FAST, {}) and chosen("none") == ([], {})
     with pytest.raises(InputError, match="choose all, fast or none"):
         chosen("some")
 

@@ -148,3 +148,19 @@ def test_wrong_input_is_refused():
 def test_importing_the_module_does_not_import_matplotlib():
     check = "import sys, timediff.plots; assert not any('matplotlib' in m for m in sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+@pytest.mark.filterwarnings("error")
+def test_dates_of_any_span_are_found_without_a_warning():
+    from matplotlib.figure import Figure
+
+    from timediff.plots import style_axes
+
+    axes = Figure().subplots()
+    style_axes(axes, "", stamped=True)
+    start = np.datetime64("2024-04-25T03", "s").item()
+    for minutes in [*range(20, 400, 7), *range(400, 6000, 60), *range(6000, 60 * 24 * 2000, 5000)]:
+        ticks = axes.xaxis.get_major_locator().tick_values(
+            start, start + np.timedelta64(minutes, "m").item()
+        )
+        assert 2 <= len(ticks) <= 7

@@ -382,16 +382,26 @@ def test_small_forecasts_have_a_report_as_well(tmp_path, windows, dimensions, mo
 
 
 @pytest.mark.contracts
-@pytest.mark.parametrize("problem", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_failed_report_keeps_the_old_one(tmp_path, monkeypatch, problem):
+@pytest.mark.parametrize(
+    "problem, read_only",
+    [
+        (OSError(28, "No space left on device"), False),
+        (OSError(30, "Read-only file system"), True),
+        (KeyboardInterrupt(), False),
+    ],
+)
+def test_a_failed_report_keeps_the_old_one(tmp_path, monkeypatch, problem, read_only):
     from timediff.report import files
 
     (tmp_path / "report.html").write_text("old")
 
-    def fail(*_):
+    def fail(*_, **__):
         raise problem
 
     monkeypatch.setattr(files.os, "replace", fail)
-    with pytest.raises((InputError, KeyboardInterrupt), match=r"No space left|^$"):
+    if read_only:
+        monkeypatch.setattr(files.Path, "unlink", fail)
+    with pytest.raises((InputError, KeyboardInterrupt), match=r"No space left|Read-only|^$"):
         files.write_whole(tmp_path / "report.html", "new")
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+    left = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert left["report.html"] == "old" and (read_only or len(left) == 1)

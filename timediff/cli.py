@@ -4,6 +4,7 @@ Each command is a module of its own with a function ``main(argv)``, imported whe
 ``--help`` is answered at once.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -52,7 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    return import_module(f"timediff.{command}").main(rest)
+    try:
+        status = import_module(f"timediff.{command}").main(rest)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads it, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
 
 
 if __name__ == "__main__":

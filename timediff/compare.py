@@ -24,9 +24,9 @@ class Run(NamedTuple):
     record: dict[str, Any]
 
 
-def fail(message: str) -> NoReturn:
+def fail(message: str, *, hint: str = " See --help.") -> NoReturn:
     """Says what is wrong in one sentence and stops with status 2."""
-    print(f"{PROGRAM}: {message.rstrip('.')}. See --help.", file=sys.stderr)
+    print(f"{PROGRAM}: {message.rstrip('.')}.{hint}", file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -109,14 +109,20 @@ def fact_rows(runs: Sequence[Run]) -> list[list[str]]:
 
     facts = {
         "dataset": lambda r: r["dataset"]["name"],
+        "model": lambda r: str(r.get("title", "timediff")),
         "windows": lambda r: str(r["dataset"]["windows"]),
         "paths": lambda r: str(r["num_samples"]),
         "seeds": lambda r: str(len(r["seeds"])),
-        "preset": lambda r: str(r.get("preset", "–")),
+        "preset": lambda r: str("–" if _given(r) else r.get("preset", "–")),
         "seconds, all seeds": lambda r: number(seconds_of(r), 1),
         "timediff": lambda r: str(r.get("versions", {}).get("timediff", "–")),
     }
     return [[name, *(find(run.record) for run in runs)] for name, find in facts.items()]
+
+
+def _given(record: dict[str, Any]) -> bool:
+    """Whether it is of a predictor that was given, to which no preset belongs."""
+    return record.get("config", {}).get("predictor") is not None
 
 
 def differences(runs: Sequence[Run]) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -175,8 +181,8 @@ def as_text(runs: Sequence[Run]) -> str:
     parts = [_aligned([head, *fact_rows(runs)]), _aligned(score_rows(runs))]
     if found:
         rows = [[label, *comparison_cells(one)] for label, one in found.items()]
-        title = f"CRPS_sum window by window, {runs[0].label} against"
-        parts.append(_aligned([[title, *COMPARISON_HEAD], *rows]))
+        title = f"CRPS_sum window by window: {runs[0].label}"
+        parts.append(f"{title}\n{_aligned([['against', *COMPARISON_HEAD], *rows])}")
     return "\n\n".join([*parts, *said])
 
 
@@ -216,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.out is not None:
             _write(args.out, as_html(runs))
     except InputError as error:
-        fail(str(error))
+        fail(str(error), hint="")  # of the data mostly, and with a way out of its own
     except KeyboardInterrupt:
         print(f"\n{PROGRAM}: interrupted", file=sys.stderr)
         return 130

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from timediff.config import PRESETS, ModelConfig, Options, SamplingConfig, TrainConfig
 from timediff.errors import InputError
@@ -21,6 +21,14 @@ from timediff.errors import InputError
 PROGRAM = "timediff.evaluate"
 #: Options that say how long training is. One on the command line stands against all in a file.
 LENGTHS = ("--steps", "--epochs", "--time-budget", "--train.steps", "--train.time_budget")
+
+
+class _Help(DefaultHelpFormatter):
+    """Help without what stands there already: the choices of an option, and the code of its type."""
+
+    def _get_type_str(self, action: argparse.Action) -> str | None:
+        said = super()._get_type_str(action)
+        return None if said is None or said.startswith(("Literal[", "<function")) else said
 
 
 class _Parser(ArgumentParser):
@@ -36,9 +44,9 @@ class _Parser(ArgumentParser):
         return super().parse_string(content, *args, **kwargs)
 
 
-def fail(message: str) -> NoReturn:
+def fail(message: str, *, hint: str = " See --help.") -> NoReturn:
     """Says what is wrong in one sentence and stops with status 2."""
-    print(f"{PROGRAM}: {message.rstrip('.')}. See --help.", file=sys.stderr)
+    print(f"{PROGRAM}: {message.rstrip('.')}.{hint}", file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -54,9 +62,12 @@ def make_parser(preset: str) -> ArgumentParser:
     """The command line, with the defaults of a preset."""
     parser = _Parser(
         prog=PROGRAM,
+        usage="timediff evaluate [OPTION ...]",
+        formatter_class=_Help,
         allow_abbrev=False,
         description="Trains a forecaster on a dataset, forecasts its test windows, and scores the sample "
-        "paths against what happened and against baselines.",
+        "paths against what happened and against baselines. After the options of a run come those of the "
+        "network (--model.), its training (--train.) and sampling (--sampling.).",
     )
     _add_run(parser, preset)
     parser.add_class_arguments(ModelConfig, "model", help="the network")
@@ -303,7 +314,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             result = experiment.run(options)
     except InputError as error:
-        fail(str(error))
+        fail(str(error), hint="")  # of the data mostly, and with a way out of its own
     except KeyboardInterrupt:
         print(
             f"\n{PROGRAM}: interrupted; the same command with --resume goes on from {options.out}",

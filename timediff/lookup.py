@@ -87,6 +87,11 @@ def _find(name: str, spec: Spec | None, *, data_dir: Path | None, download: bool
         for folder in (root / name for root in roots):
             if folder.is_dir():
                 return folder
+        if Path(name).is_file():
+            raise InputError(
+                f"dataset {name} is a file: give its folder, with the table as data.parquet or data.csv "
+                "and a meta.json beside it"
+            )
         raise InputError(_unknown(name, data_dir))
     for folder in candidates(spec, data_dir):
         if folder.is_dir():

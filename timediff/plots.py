@@ -236,7 +236,8 @@ def style_axes(axes: "Axes", name: str, *, stamped: bool = False, theme: Theme =
     axes.margins(x=0.01)
     axes.tick_params(which="both", labelsize=10, color=theme.muted, labelcolor=theme.ink)
     if stamped:
-        locator = AutoDateLocator(minticks=3, maxticks=6)
+        # With fewer than 7, two days and some hours suit none of its intervals, and it warns.
+        locator = AutoDateLocator(minticks=3, maxticks=7)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         axes.xaxis.get_offset_text().set_color(theme.ink)

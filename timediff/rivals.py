@@ -43,14 +43,13 @@ def run_baselines(
     A baseline of another library that fails in a way of its own is left out, too: what took long is not to be
     lost for it.
     """
-    names, said = chosen(options.baselines)
-    for sentence in said:
-        print(sentence, file=sys.stderr)
+    names, left_out = chosen(options.baselines)
+    for name, reason in left_out.items():
+        print(f"{_title(name)} is left out: {reason}", file=sys.stderr)
     folder = options.out / BASELINE_FOLDER
     folder.mkdir(exist_ok=True)
     margins: dict[Fit, tuple[Fitted, float]] = {}
     found: dict[str, dict[str, Any]] = {}
-    left_out: dict[str, str] = {}
     for name in [*_oracles(options, exam.data), *names]:
         file = folder / f"{name}.json"
         stored = json.loads(file.read_text()) if file.is_file() else {}

@@ -36,11 +36,11 @@ def as_text(record: dict[str, Any], out: Path) -> str:
 def _entrants(record: dict[str, Any]) -> list[tuple[str, ...]]:
     """Head, ours, and the others by the first score; what was published last."""
     head = ("", *MAIN.values(), "seconds", *(["x floor"] if FLOOR in record["baselines"] else []))
-    rows = [head, _entrant(record, record, len(record["seeds"]))]
+    rows = [head, _entrant(record, record, len(record["seeds"])), *_errors(record["metrics_se"])]
     if "recalibration" in record:
         found = record["recalibration"]
-        cells = [_number(found["after"][name], found["after_se"][name]) for name in MAIN]
-        rows.append((found["title"], *cells))
+        rows.append((found["title"], *(_number(found["after"][name], None) for name in MAIN)))
+        rows += _errors(found["after_se"])
     order = sorted(record["baselines"].values(), key=lambda one: _merit(one["metrics"]))
     rows += [_entrant(one, record, 1) for one in order]
     for entry in record["dataset"]["published"]:
@@ -51,10 +51,18 @@ def _entrants(record: dict[str, Any]) -> list[tuple[str, ...]]:
     return [row + ("",) * (len(head) - len(row)) for row in rows]
 
 
+def _errors(found: dict[str, float | None]) -> list[tuple[str, ...]]:
+    """A row of the standard errors over seeds, where there are several: the table is narrower so."""
+    cells = [found[name] for name in MAIN]
+    if all(value is None for value in cells):
+        return []
+    return [("  ± over seeds", *(_number(value, None) for value in cells))]
+
+
 def _entrant(one: dict[str, Any], record: dict[str, Any], runs: int) -> tuple[str, ...]:
-    metrics, errors = one["metrics"], one.get("metrics_se", {})
+    metrics = one["metrics"]
     spent = [part for part in one["seconds"].values() if part is not None]
-    cells = [_number(metrics[name], errors.get(name)) for name in MAIN]
+    cells = [_number(metrics[name], None) for name in MAIN]
     row = [one["title"], *cells, f"{sum(spent) / runs:.1f}"]
     floor = record["baselines"].get(FLOOR)
     if floor is not None:

@@ -19,7 +19,7 @@ from timediff.folders import Aggregate, Contents, read_json_object, whole_number
 from timediff.frequency import quiet_business_days, to_period_freq
 
 META_HELP = (
-    'write at least {"freq": "H", "prediction_length": 24, "rolling_windows": 7} '
+    'write at least {"freq": "h", "prediction_length": 24, "rolling_windows": 7} '
     "with the values of your data into it"
 )
 
@@ -81,7 +81,8 @@ def _read_table(folder: Path) -> tuple[Path, pd.DataFrame]:
         raise InputError(f"{folder} has neither data.parquet nor data.csv: put one there") from None
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())  # some reasons of pyarrow have many lines
-        raise InputError(f"{path} cannot be read ({reason}): write it again") from None
+        form = ", with commas between cells and points in numbers" if path.suffix == ".csv" else ""
+        raise InputError(f"{path} cannot be read ({reason}): write it again{form}") from None
     if isinstance(table.index, pd.PeriodIndex):
         table.index = table.index.to_timestamp()
     elif pd.api.types.is_numeric_dtype(table.index) and len(table.columns):

@@ -114,5 +114,5 @@ def check_installed() -> None:
         import statsforecast  # noqa: F401
     except ImportError:
         raise InputError(
-            "AutoETS and AutoARIMA need statsforecast; pip install timediff-forecast[baselines]"
+            "AutoETS and AutoARIMA need statsforecast: install timediff with its extra [baselines]"
         ) from None

@@ -172,8 +172,8 @@ BASELINES: dict[str, Baseline] = {
 """Names -> baselines, in the order of tables."""
 
 
-def chosen(which: str) -> tuple[list[str], list[str]]:
-    """Names of the baselines that "all", "fast" or "none" means, and a sentence for each missing package.
+def chosen(which: str) -> tuple[list[str], dict[str, str]]:
+    """Names of the baselines that "all", "fast" or "none" means, and why others of these are left out.
 
     Raises:
         InputError: Another word.
@@ -183,15 +183,10 @@ def chosen(which: str) -> tuple[list[str], list[str]]:
     wanted = [name for name, one in BASELINES.items() if which == "all" or one.fast]
     if which == "none":
         wanted = []
-    missing: dict[str, list[str]] = {}
-    for name in wanted:
-        for package in BASELINES[name].needs:
-            if find_spec(package) is None:
-                missing.setdefault(package, []).append(name)
-    gone = {name for names in missing.values() for name in names}
-    said = [
-        f"{package} is not installed, so {' and '.join(BASELINES[n].title for n in names)} are left out; "
-        "pip install timediff-forecast[baselines]"
-        for package, names in missing.items()
-    ]
-    return [name for name in wanted if name not in gone], said
+    left_out = {
+        name: f"{package} is not installed; install timediff with its extra [baselines]"
+        for name in wanted
+        for package in BASELINES[name].needs
+        if find_spec(package) is None
+    }
+    return [name for name in wanted if name not in left_out], left_out

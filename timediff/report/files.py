@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from timediff.errors import InputError
@@ -22,4 +23,5 @@ def write_whole(path: Path, text: str) -> None:
             "has space left"
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a file system that is read-only refuses this too
+            part.unlink(missing_ok=True)

@@ -99,8 +99,8 @@ def _fan(
         name,
         f"Forecast of the {what}: the truth lies inside the 90 % interval at {inside} of "
         f"{seen_steps} steps.",
-        f"{title}: {what}. In a calibrated forecast the observed line leaves the pale band at one step in "
-        "ten.",
+        f"{title}: {what.rstrip('.')}. In a calibrated forecast the observed line leaves the pale band at "
+        "one step in ten.",
         partial(
             _draw_fan,
             observed,

@@ -32,12 +32,14 @@ def facts(record: dict[str, Any]) -> str:
         if data.get("verified")
         else "not compared with known values"
     )
+    source = f"Data: {escape(data['source'])} ({escape(data['licence'])}), {own}."
+    if data["source"] == "not stated":
+        source = ""
     return (
         f"<p>{data['series']} series, frequency {escape(data['freq'])}, horizon "
         f"{data['prediction_length']} steps, {data['windows']} windows, {record['num_samples']} paths, "
         f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}, preset "
-        f"{escape(record.get('preset', '–'))}. {observed}Data: {escape(data['source'])} "
-        f"({escape(data['licence'])}), {own}.</p>\n"
+        f"{escape(record.get('preset', '–'))}. {observed}{source}</p>\n"
     )
 
 
