@@ -405,3 +405,13 @@ def test_a_failed_report_keeps_the_old_one(tmp_path, monkeypatch, problem, read_
         files.write_whole(tmp_path / "report.html", "new")
     left = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert left["report.html"] == "old" and (read_only or len(left) == 1)
+
+
+@pytest.mark.contracts
+def test_the_caption_of_a_reliability_curve_names_the_level_that_is_farthest_off():
+    from timediff.report.captions import reliability
+
+    band = [[0.0, 0.3, 0.8], [0.2, 0.7, 1.0]]
+    found = {"levels": [0.1, 0.5, 0.9], "sum": [0.1, 0.08, 0.95], "chance": {"sum": band}}
+    said = reliability(found, "sum", "ours")
+    assert "1 of 3 lie outside" in said and "level 0.50, below whose quantile are 0.08" in said

@@ -56,7 +56,7 @@ def _errors(found: dict[str, float | None]) -> list[tuple[str, ...]]:
     cells = [found[name] for name in MAIN]
     if all(value is None for value in cells):
         return []
-    return [("  ± over seeds", *(_number(value, None) for value in cells))]
+    return [("  ± over seeds", *("-" if value is None else f"{value:.5f}" for value in cells))]
 
 
 def _entrant(one: dict[str, Any], record: dict[str, Any], runs: int) -> tuple[str, ...]:

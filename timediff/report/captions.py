@@ -48,8 +48,8 @@ def reliability(found: dict[str, Any], part: str, name: str) -> str:
         "Share of truths below the forecast's quantile, less the quantile's level. Calibrated: on the dashed "
         "line, but for ties such as zeros at night, which lift curve and band. Above the line: quantiles too "
         f"high; below: too low. Grey: where 95 % of the points of {name} would "
-        f"be if it were right; {outside} of {len(level)} lie outside, the farthest off is "
-        f"{share[far]:.2f} at {level[far]:.2f}."
+        f"be if it were right; {outside} of {len(level)} lie outside, and the farthest off is "
+        f"level {level[far]:.2f}, below whose quantile are {share[far]:.2f} of the truths."
     )
 
 
