@@ -40,8 +40,8 @@ def run(
 
     from timediff import SamplingConfig, TimeGradEstimator, TrainConfig, load_dataset, score
     from timediff.config import DistillConfig
-    from timediff.experiment import split
-    from timediff.outputs import write_text
+    from timediff.files import write_text
+    from timediff.scoring import split
     from timediff.student import halvings
 
     torch.set_num_threads(1)
@@ -153,7 +153,7 @@ def main() -> None:
         for (d, s), job in jobs.items():
             scores = {name: row[SHOWN[0]] for name, row in job.result()["rows"].items()}
             print(f"{d} {s}: " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()), flush=True)
-    from timediff.outputs import write_text
+    from timediff.files import write_text
     from timediff.record import commit, hardware
 
     results = {}

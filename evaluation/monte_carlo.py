@@ -17,10 +17,10 @@ import numpy as np
 from solvers import trained
 
 from timediff import load_dataset
+from timediff.files import plain, write_text
 from timediff.metrics import METRICS, score
 from timediff.noise import NOISES
-from timediff.outputs import write_text
-from timediff.record import commit, hardware, plain
+from timediff.record import commit, hardware
 from timediff.scoring import make_exam, split
 
 HERE = Path(__file__).resolve().parent

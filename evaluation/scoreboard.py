@@ -8,7 +8,8 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from timediff.record import NLL_TITLES, TITLES
+from timediff.metrics import TITLES
+from timediff.record import NLL_TITLES
 
 Record = dict[str, Any]
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from timediff import SamplingConfig, TimeGradEstimator, TimeGradPredictor, TrainConfig, load_dataset
-from timediff.experiment import split
+from timediff.files import write_text
 from timediff.metrics import score
-from timediff.outputs import write_text
 from timediff.record import commit, hardware
 from timediff.samplers import SAMPLERS
+from timediff.scoring import split
 
 HERE = Path(__file__).resolve().parent
 DATASETS = ("citylearn2022", "exchange_rate")

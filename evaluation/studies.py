@@ -74,8 +74,9 @@ def run(place: Place, dataset: str, variant: Variant, seed: int, test: bool) -> 
 
     from timediff import TimeGradEstimator, TrainConfig, load_dataset, score
     from timediff.config import ModelConfig
-    from timediff.experiment import hold_out, split
-    from timediff.outputs import write_text
+    from timediff.files import write_text
+    from timediff.scoring import split
+    from timediff.seeds import hold_out
 
     torch.set_num_threads(1)
     data = load_dataset(dataset, data_dir=place.data_dir)
@@ -270,7 +271,7 @@ def make_parser(description: str, work: str) -> argparse.ArgumentParser:
 
 def finish(record: dict[str, Any], out: Path) -> None:
     """Writes a record with its commit and machine."""
-    from timediff.outputs import write_text
+    from timediff.files import write_text
     from timediff.record import commit, hardware
 
     machine = {"commit": commit(), "hardware": {**hardware("cpu"), "threads": 1}}

@@ -18,7 +18,7 @@ from scoreboard import table
 from summary import summary
 
 from timediff.config import PRESETS
-from timediff.record import TITLES
+from timediff.metrics import TITLES
 
 HERE = Path(__file__).resolve().parent
 FORMAT = 2

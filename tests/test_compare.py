@@ -124,7 +124,7 @@ def test_page_is_written_whole_or_not_at_all(tmp_path, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     page.write_text("old")
-    monkeypatch.setattr("timediff.report.files.os.replace", interrupted)
+    monkeypatch.setattr("timediff.files.os.replace", interrupted)
     assert compare.main([*places, "--out", str(page)]) == 130
     assert page.read_text() == "old" and len(list(tmp_path.iterdir())) == 3
     with pytest.raises(SystemExit):

@@ -24,8 +24,8 @@ import timediff
 from timediff.baselines import BASELINES
 from timediff.config import PRESETS, ModelConfig, SamplingConfig, TrainConfig
 from timediff.evaluate import main, make_parser, parse
-from timediff.metrics import METRICS, score
-from timediff.record import TITLES, as_json, mean, standard_error
+from timediff.metrics import METRICS, TITLES, score
+from timediff.record import as_json, mean, standard_error
 from timediff.specs import SPECS
 
 pytestmark = QUIET

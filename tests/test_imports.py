@@ -20,6 +20,7 @@ MODULES = sorted(FILES)
 # A module imports only from rows above its own: first the method, then data, scores and the commands.
 METHOD = [
     "errors",
+    "seeding",
     "precision",
     "schedule",
     "parameterisation",
@@ -51,7 +52,7 @@ METHOD = [
 ]
 LAYERS = [
     *METHOD,
-    *("progress", "windows", "budget", "lightning", "predictor", "estimator", "student"),
+    *("progress", "files", "windows", "budget", "lightning", "predictor", "estimator", "student"),
     *("specs", "folders", "switching", "oracle", "frames"),
     *("download", "tables", "lookup", "audit", "datasets", "rolling"),
     *("metrics", "protocols", "comparison", "backtest", "reordering", "recalibration"),

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from timediff.metrics import METRICS
-from timediff.record import TITLES
+from timediff.metrics import METRICS, TITLES
 from timediff.specs import SPECS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,6 +14,7 @@ from timediff.errors import InputError
 from timediff.plots import LIGHT
 from timediff.report import diagnose, figures, write_report
 from timediff.report.diagnosis import BINS, COVERAGES, LEVELS
+from timediff.report.html import write_page
 
 HORIZON, SERIES, MEMBERS = 6, 4, 40
 
@@ -384,14 +385,12 @@ def test_small_forecasts_have_a_report_as_well(tmp_path, windows, dimensions, mo
 @pytest.mark.contracts
 @pytest.mark.parametrize("problem", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failed_report_keeps_the_old_one(tmp_path, monkeypatch, problem):
-    from timediff.report import files
-
     (tmp_path / "report.html").write_text("old")
 
     def fail(*_):
         raise problem
 
-    monkeypatch.setattr(files.os, "replace", fail)
+    monkeypatch.setattr("timediff.files.os.replace", fail)
     with pytest.raises((InputError, KeyboardInterrupt), match=r"No space left|^$"):
-        files.write_whole(tmp_path / "report.html", "new")
+        write_page(tmp_path / "report.html", "new")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]

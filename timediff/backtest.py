@@ -6,16 +6,13 @@ Axes: ``W`` windows, ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is 
 """
 
 import inspect
-import random
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor
@@ -25,9 +22,8 @@ from timediff.frames import read_frame
 from timediff.frequency import quiet_business_days, seasons
 from timediff.metrics import score, seasonal_error
 from timediff.progress import progress_bar
-from timediff.rolling import Entry, History, check_whole, cut, rewindow, window_origins
-
-__all__ = ["Backtest", "backtest", "rewindow"]
+from timediff.rolling import Entry, History, check_whole, cut, window_origins
+from timediff.seeding import seeded
 
 
 class Backtest(NamedTuple):
@@ -145,7 +141,7 @@ def _forecasts(
     Each job is an entry to train on and those to forecast.
     """
     for job, (training, known) in enumerate(jobs):
-        with _seeded(seed, job):
+        with seeded(int(np.random.SeedSequence([seed, job]).generate_state(1)[0])):
             predictor = forecaster
             if isinstance(forecaster, Estimator):
                 predictor = forecaster.train(list(_entries([training], names)))
@@ -199,19 +195,3 @@ def _paths(parts: tuple[Forecast, ...], start: pd.Period, shape: tuple[int, ...]
             f"series] is {shape}; models of one series need univariate=True, and some fix num_samples"
         )
     return found
-
-
-@contextmanager
-def _seeded(seed: int, job: int) -> Iterator[None]:
-    """Seeds the global generators that GluonTS draws from, and puts them back afterwards."""
-    mixed = int(np.random.SeedSequence([seed, job]).generate_state(1)[0])
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            random.seed(mixed)
-            np.random.seed(mixed)  # noqa: NPY002
-            torch.manual_seed(mixed)
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002

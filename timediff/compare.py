@@ -227,11 +227,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write(out: Path, text: str) -> None:
-    from timediff.report.files import write_whole
+    from timediff.report.html import write_page
 
     if out.is_dir():
         raise InputError(f"{out} is a folder; give --out a file such as {out / 'compare.html'}")
-    write_whole(out, text)
+    write_page(out, text)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, stdtr, stdtrit
 
 from timediff.errors import InputError
+from timediff.files import plain
 
 Array = NDArray[np.float64]
 
@@ -64,8 +65,7 @@ class Comparison(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """For a record: only what was found, in types that JSON has; what is not finite is None."""
-        found = {name: value for name, value in self._asdict().items() if value is not None}
-        return {name: _plain(value) for name, value in found.items()}
+        return plain({name: found for name, found in self._asdict().items() if found is not None})
 
     def as_text(self) -> str:
         """One line for a table."""
@@ -259,9 +259,3 @@ def _checked(a: ArrayLike, b: ArrayLike, overlap: int) -> tuple[Array, Array, ND
 
 def _ratio(a: float, b: float) -> float:
     return float(a / b) if b > 0 else math.nan
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -14,18 +14,18 @@ from timediff.baselines import check_task
 from timediff.config import Options
 from timediff.datasets import Dataset, load_dataset
 from timediff.errors import InputError
+from timediff.files import write_text
 from timediff.frequency import quiet_business_days
 from timediff.metrics import monte_carlo_error
-from timediff.outputs import locked, paths_file, prepare, stamps, write_forecasts, write_text
+from timediff.outputs import locked, paths_file, prepare, stamps, write_forecasts
 from timediff.plots import bound_figure, forecast_figure, save_figure
 from timediff.record import as_json, make_record
 from timediff.report import diagnose, write_report
 from timediff.rivals import run_baselines
+from timediff.rolling import rewindow
 from timediff.scoring import Exam, make_exam, make_task, split, stride_of
-from timediff.seeds import device_of, hold_out, make_estimator, recalibrated, run_seed, seed_folder
+from timediff.seeds import device_of, make_estimator, recalibrated, run_seed, seed_folder
 from timediff.summary import as_text
-
-__all__ = ["hold_out", "run", "split"]
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -79,8 +79,6 @@ def _load(options: Options) -> Dataset:
     data = load_dataset(options.dataset, data_dir=options.data_dir, align_clock=options.align_clock)
     if options.windows is None:
         return data
-    from timediff.backtest import rewindow
-
     return rewindow(
         data,
         windows=options.windows,

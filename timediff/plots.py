@@ -4,7 +4,6 @@ Axes: ``S`` sample paths, ``T`` time steps of the forecast, ``D`` series; NaN is
 intervals drawn are those that the coverage scores count (`timediff.metrics.central_interval`).
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from timediff.errors import InputError
+from timediff.files import whole
 from timediff.metrics import central_interval, median
 
 if TYPE_CHECKING:
@@ -175,18 +175,14 @@ def bound_figure(terms: Array, *, log_scale: Array, title: str = "") -> "Figure"
 
 def save_figure(figure: "Figure", path: str | Path) -> None:
     """Write a figure in the format its name ends with; the file appears whole or not at all."""
-    path = Path(path)
-    part = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        figure.savefig(part)
-        os.replace(part, path)
+        with whole(Path(path)) as part:
+            figure.savefig(part)
     except OSError as error:
         raise InputError(
             f"Cannot write the picture {path} ({error.strerror}): choose a folder that exists and "
             "can be written."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def draw_forecast(

@@ -1,7 +1,6 @@
 """The trained model as a GluonTS predictor, and the files it is kept in."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from numbers import Integral
 from pathlib import Path
@@ -20,6 +19,7 @@ from timediff.batch import Batch, Shape
 from timediff.config import ModelConfig, SamplingConfig, check_sampling
 from timediff.density import Density, Future, complete, future, window_density
 from timediff.errors import InputError
+from timediff.files import whole
 from timediff.frequency import quiet_business_days
 from timediff.model import TimeGrad
 from timediff.noise import PATHS_PER_STREAM
@@ -340,9 +340,8 @@ class TimeGradPredictor(PyTorchPredictor):
             "distilled": self.distilled,
         }
         weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-        partial = path / (_WEIGHTS + ".partial")
-        save_file(weights, partial)
-        os.replace(partial, path / _WEIGHTS)
+        with whole(path / _WEIGHTS) as part:
+            save_file(weights, part)
         (path / _PREDICTOR).write_text(json.dumps(described, indent=1) + "\n")
 
     @classmethod

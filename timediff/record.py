@@ -20,8 +20,8 @@ from timediff import __version__
 from timediff.comparison import compare, overlapping
 from timediff.config import Options
 from timediff.datasets import Dataset
+from timediff.files import plain
 from timediff.metrics import METRICS
-from timediff.metrics import TITLES as TITLES
 from timediff.protocols import PROTOCOLS
 
 NLL = {
@@ -139,17 +139,6 @@ def standard_error(rows: Sequence[dict[str, float | None]]) -> dict[str, float |
         name: float(np.std([_number(row[name]) for row in rows], ddof=1) / math.sqrt(len(rows)))
         for name in rows[0]
     }
-
-
-def plain(value: Any) -> Any:
-    """The same in types that strict JSON has: what is not finite is None."""
-    if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
 
 
 def commit() -> str | None:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from timediff.baselines import BASELINES, Fitted, Task, chosen, draw
-from timediff.baselines.registry import Fit
+from timediff.baselines.task import Fit
 from timediff.config import Options
 from timediff.datasets import Dataset
 from timediff.errors import InputError
+from timediff.files import plain, write_text
 from timediff.oracle import is_oracle, true_paths
-from timediff.outputs import BASELINE_FOLDER, paths_file, save_paths, write_text
-from timediff.record import plain
+from timediff.outputs import BASELINE_FOLDER, paths_file, save_paths
 from timediff.scoring import Exam, grade, split
 
 #: Entrants that know the process of the data, where there is one.

@@ -22,9 +22,10 @@ from timediff.config import Options
 from timediff.datasets import Dataset
 from timediff.errors import InputError
 from timediff.estimator import TimeGradEstimator
-from timediff.outputs import save_paths, write_text
+from timediff.files import plain, write_text
+from timediff.outputs import save_paths
 from timediff.predictor import TimeGradPredictor
-from timediff.record import mean_entrant, plain
+from timediff.record import mean_entrant
 from timediff.scoring import Exam, grade, split
 
 

@@ -4,22 +4,20 @@ Axes: ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value
 """
 
 import json
-import random
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from gluonts.model.predictor import Predictor
 
 from timediff.baselines.task import Array, Fitted, Task, Window
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
 from timediff.predictor import TimeGradPredictor
+from timediff.seeding import seeded
 
 _Sampler = Callable[[Window, int, np.random.Generator], Array]
 
@@ -155,18 +153,3 @@ def _predict(
         except TypeError:  # one that knows no number of paths
             found = list(predictor.predict(shown))
         return [paths_of(one, num_samples, rng) for one in found]
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """The global generators of torch, numpy and Python seeded inside, and left as they were."""
-    ours, theirs = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(ours)
-            np.random.set_state(theirs)  # noqa: NPY002

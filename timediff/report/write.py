@@ -9,15 +9,14 @@ from numpy.typing import NDArray
 
 from timediff.datasets import Dataset
 from timediff.errors import InputError
+from timediff.files import plain
 from timediff.outputs import stamps
 from timediff.plots import DARK, LIGHT, save_figure
 from timediff.progress import progress_bar
-from timediff.record import plain
 from timediff.report import pictures, sections
 from timediff.report.diagnosis import diagnose
 from timediff.report.entrants import FLOOR, Entrant, entrants_of
-from timediff.report.files import write_whole
-from timediff.report.html import escape, figure_block, page
+from timediff.report.html import escape, figure_block, page, write_page
 from timediff.report.pictures import Picture
 
 HEADINGS = {
@@ -84,7 +83,7 @@ def write_report(
             blocks.setdefault(picture.section, []).append(block)
             bar.update()
     body = _body(record, known, titles, found, blocks)
-    write_whole(
+    write_page(
         Path(out) / "report.html", page(f"{record['dataset']['name']}: forecast report", body)
     )
 
