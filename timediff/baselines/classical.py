@@ -13,7 +13,6 @@ import numpy as np
 
 from timediff.baselines.naive import last_season
 from timediff.baselines.task import Array, Fitted, Task, Window, bounds
-from timediff.errors import InputError
 from timediff.progress import progress_bar
 
 #: Steps of the end of the past that a model is fitted to and brought to.
@@ -106,13 +105,3 @@ def _complete(values: Array, season: int) -> Array:
         known = last_season(values[:t], season)[0] if t else np.full(values.shape[1], np.nan)
         values[t] = np.where(np.isnan(values[t]), known, values[t])
     return np.nan_to_num(values)
-
-
-def check_installed() -> None:
-    """Raises `InputError` without statsforecast."""
-    try:
-        import statsforecast  # noqa: F401
-    except ImportError:
-        raise InputError(
-            "AutoETS and AutoARIMA need statsforecast; pip install timediff-forecast[baselines]"
-        ) from None
