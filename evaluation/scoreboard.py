@@ -9,14 +9,11 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from timediff.metrics import TITLES
-from timediff.record import NLL_TITLES
+from timediff.record import COMPARED, FLOOR, NLL_TITLES
 
 Record = dict[str, Any]
 
-SCORE = "mean_wquantile_loss_sum"
-MAIN = (SCORE, "crps", "energy_score", "nd", "coverage_90")
-#: Baseline that draws from the true distribution; others of this beginning know what no model can know.
-FLOOR = "oracle"
+MAIN = (COMPARED, "crps", "energy_score", "nd", "coverage_90")
 #: Logarithms of a density: they have no zero, and a ratio says nothing.
 LOGARITHMS = ("dawid_sebastiani",)
 
@@ -87,7 +84,7 @@ def entrants(records: list[Record]) -> list[Entrant]:
 
 def crps_sum(entrant: Entrant) -> float:
     """What entrants are ranked by; infinite where it is not defined."""
-    value = entrant.metrics.get(SCORE)
+    value = entrant.metrics.get(COMPARED)
     return math.inf if value is None else value
 
 
@@ -109,7 +106,7 @@ def overview(groups: dict[str, list[Record]]) -> str:
         cells = []
         for name, found in columns.items():
             own = next((e for e in found if e.title == title), None)
-            text = cell(own, SCORE) if own else "-"
+            text = cell(own, COMPARED) if own else "-"
             cells.append(f"**{text}**" if title == best[name] else text)
         rows.append([title, *cells])
     return table(rows)

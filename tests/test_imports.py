@@ -56,8 +56,8 @@ LAYERS = [
     *("specs", "folders", "switching", "oracle", "frames"),
     *("download", "tables", "lookup", "audit", "datasets", "rolling"),
     *("metrics", "protocols", "comparison", "backtest", "reordering", "recalibration"),
-    *("baselines", "plots", "record", "summary", "outputs", "scoring", "rivals", "seeds"),
-    *("report", "experiment", "evaluate", "distill", "compare", "cli", "__main__"),
+    *("baselines", "plots", "record", "outputs", "scoring", "rivals", "seeds"),
+    *("report", "summary", "experiment", "evaluate", "distill", "compare", "cli", "__main__"),
 ]
 
 

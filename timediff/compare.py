@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, NoReturn
 from timediff.errors import InputError
 
 PROGRAM = "timediff compare"
-LOSS = "mean_wquantile_loss_sum"
 
 
 class Run(NamedTuple):
@@ -61,6 +60,8 @@ def read_runs(places: Sequence[Path]) -> list[Run]:
 
 
 def _read(place: Path) -> dict[str, Any]:
+    from timediff.record import FORMAT
+
     file = place / "record.json" if place.is_dir() else place
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
@@ -72,7 +73,7 @@ def _read(place: Path) -> dict[str, Any]:
         raise InputError(f"{file} cannot be read as a record ({error})") from error
     if not isinstance(record, dict) or not {"dataset", "metrics", "seeds"} <= record.keys():
         raise InputError(f"{file} is no record; give a folder that timediff evaluate wrote")
-    if record.get("format") != 2:
+    if record.get("format") != FORMAT:
         raise InputError(f"{file} was written by an earlier version; evaluate again to compare it")
     return record
 
@@ -158,7 +159,9 @@ def _unlike(a: Run, b: Run) -> str:
 
 
 def _losses(record: dict[str, Any]) -> list[float]:
-    losses = record.get("windows", {}).get("timediff", {}).get(LOSS, [])
+    from timediff.record import COMPARED, OURS
+
+    losses = record.get("windows", {}).get(OURS, {}).get(COMPARED, [])
     return [float("nan") if value is None else value for value in losses]
 
 
@@ -169,23 +172,16 @@ def _overlap(record: dict[str, Any]) -> int:
 def as_text(runs: Sequence[Run]) -> str:
     """The table for a terminal."""
     from timediff.report.sections import COMPARISON_HEAD, comparison_cells
+    from timediff.summary import aligned
 
     found, said = differences(runs)
     head = ["", *(run.label for run in runs)]
-    parts = [_aligned([head, *fact_rows(runs)]), _aligned(score_rows(runs))]
+    parts = [aligned([head, *fact_rows(runs)]), aligned(score_rows(runs))]
     if found:
         rows = [[label, *comparison_cells(one)] for label, one in found.items()]
         title = f"CRPS_sum window by window, {runs[0].label} against"
-        parts.append(_aligned([[title, *COMPARISON_HEAD], *rows]))
-    return "\n\n".join([*parts, *said])
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+        parts.append(aligned([[title, *COMPARISON_HEAD], *rows]))
+    return "\n\n".join([*map("\n".join, parts), *said])
 
 
 def as_html(runs: Sequence[Run]) -> str:

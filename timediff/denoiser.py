@@ -228,7 +228,7 @@ def _convolve(conv: nn.Conv1d, x: Tensor, *, factor: float = 1.0) -> Tensor:
 
 
 class LevelWaves(nn.Module):
-    """Sinusoids of the log-SNR, which runs over about -6 .. 10, of wavelengths from 40 to 0.6: ``[..., size]``."""
+    """Sinusoids of the log-SNR, wavelengths 40 to 0.6 as it runs over about -6 .. 10: ``[..., size]``."""
 
     frequencies: Tensor
 

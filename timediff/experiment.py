@@ -19,7 +19,7 @@ from timediff.frequency import quiet_business_days
 from timediff.metrics import monte_carlo_error
 from timediff.outputs import locked, paths_file, prepare, stamps, write_forecasts
 from timediff.plots import bound_figure, forecast_figure, save_figure
-from timediff.record import as_json, make_record
+from timediff.record import OURS, as_json, make_record
 from timediff.report import diagnose, write_report
 from timediff.rivals import run_baselines
 from timediff.rolling import rewindow
@@ -115,7 +115,7 @@ def _check(options: Options, data: Dataset) -> None:
 
 def _paths(options: Options, record: dict[str, Any]) -> dict[str, np.ndarray]:
     """Paths ``[W, S, T, D]`` of the first seed and of all baselines, as memory maps, by their names."""
-    files = {"timediff": seed_folder(options, options.seeds[0]) / "paths.npy"}
+    files = {OURS: seed_folder(options, options.seeds[0]) / "paths.npy"}
     files |= {name: paths_file(options, name) for name in record["baselines"]}
     return {name: np.load(file, mmap_mode="r") for name, file in files.items()}
 
@@ -127,7 +127,7 @@ def _examined(options: Options, exam: Exam, paths: dict[str, np.ndarray]) -> dic
     times = np.stack([stamps(entry, exam.data.prediction_length) for entry in exam.data.test])
     return {
         "metrics_mc_error": monte_carlo_error(
-            paths["timediff"], exam.truth, seasonal_error=exam.seasonal
+            paths[OURS], exam.truth, seasonal_error=exam.seasonal
         ),
         "diagnosis": {
             name: diagnose(own, exam.truth, columns=exam.data.columns, stamps=times, progress=True)
@@ -161,7 +161,7 @@ def _draw(options: Options, data: Dataset, paths: dict[str, np.ndarray]) -> None
     figure = forecast_figure(
         shown[:-horizon],
         shown[-horizon:],
-        np.asarray(paths["timediff"][-1]),
+        np.asarray(paths[OURS][-1]),
         columns=data.columns,
         stamps=stamps(entry, len(shown)),
         title=f"{data.name}: last test window",

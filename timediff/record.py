@@ -44,8 +44,11 @@ NLL_TITLES = {
     "nll_error": "standard error of its trace",
 }
 FORMAT = 2
-#: Our name among the entrants, and the score that they are compared by window by window.
-OURS, COMPARED = "timediff", "mean_wquantile_loss_sum"
+#: The score that entrants are ordered and compared by, window by window.
+COMPARED = "mean_wquantile_loss_sum"
+#: Names of entrants: ours, and the one that knows the process of the data, where it is known. What no
+#: forecaster can know has a name that begins like the latter.
+OURS, FLOOR = "timediff", "oracle"
 _PACKAGES = ("torch", "gluonts", "lightning", "numpy", "pandas")
 
 

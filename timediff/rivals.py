@@ -19,11 +19,12 @@ from timediff.errors import InputError
 from timediff.files import plain, write_text
 from timediff.oracle import is_oracle, true_paths
 from timediff.outputs import BASELINE_FOLDER, paths_file, save_paths
+from timediff.record import FLOOR
 from timediff.scoring import Exam, grade, split
 
 #: Entrants that know the process of the data, where there is one.
 ORACLES = {
-    "oracle": (
+    FLOOR: (
         "oracle",
         "Paths from the true distribution of the future given the observed past: the floor, which "
         "nothing that sees the past alone can beat in expectation.",

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from timediff.metrics import TITLES
-from timediff.record import COMPARED, NLL_TITLES
+from timediff.metrics import TITLES, UNLIKE_A_LOSS
+from timediff.record import COMPARED, FLOOR, NLL_TITLES
+from timediff.report.entrants import Entrant, entrants_of
 
 #: Scores that the table of entrants shows.
 MAIN = {
@@ -15,10 +16,6 @@ MAIN = {
     "nd": "ND",
     "coverage_90": "90 % cov.",
 }
-#: How scores begin of which a ratio to the floor says nothing: they can be negative, or are no losses.
-UNLIKE_A_LOSS = ("coverage", "dawid_sebastiani", "reliability", "sharpness", "correlation")
-#: Entrant whose scores are the floor, where the process of the data is known.
-FLOOR = "oracle"
 
 
 def as_text(record: dict[str, Any], out: Path) -> str:
@@ -29,20 +26,21 @@ def as_text(record: dict[str, Any], out: Path) -> str:
         f"{dataset['windows']} windows, {record['num_samples']} paths, "
         f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}"
     )
-    parts = [[head], _aligned(_entrants(record)), _compared(record), _aligned(_scores(record))]
+    parts = [[head], aligned(_entrants(record)), _compared(record), aligned(_scores(record))]
     return "\n\n".join("\n".join(part) for part in [*parts, _tail(record, out)] if part)
 
 
 def _entrants(record: dict[str, Any]) -> list[tuple[str, ...]]:
     """Head, ours, and the others by the first score; what was published last."""
-    head = ("", *MAIN.values(), "seconds", *(["x floor"] if FLOOR in record["baselines"] else []))
-    rows = [head, _entrant(record, record, len(record["seeds"]))]
+    ours, *others = entrants_of(record)
+    floor = record["baselines"].get(FLOOR)
+    head = ("", *MAIN.values(), "seconds", *(["x floor"] if floor else []))
+    rows = [head, _entrant(ours, floor)]
     if "recalibration" in record:
         found = record["recalibration"]
         cells = [_number(found["after"][name], found["after_se"][name]) for name in MAIN]
         rows.append((found["title"], *cells))
-    order = sorted(record["baselines"].values(), key=lambda one: _merit(one["metrics"]))
-    rows += [_entrant(one, record, 1) for one in order]
+    rows += [_entrant(one, floor) for one in others]
     for entry in record["dataset"]["published"]:
         if entry["metric"] in MAIN:
             value = f"{entry['value']:g} ± {entry['error']:g}"
@@ -51,14 +49,11 @@ def _entrants(record: dict[str, Any]) -> list[tuple[str, ...]]:
     return [row + ("",) * (len(head) - len(row)) for row in rows]
 
 
-def _entrant(one: dict[str, Any], record: dict[str, Any], runs: int) -> tuple[str, ...]:
-    metrics, errors = one["metrics"], one.get("metrics_se", {})
-    spent = [part for part in one["seconds"].values() if part is not None]
-    cells = [_number(metrics[name], errors.get(name)) for name in MAIN]
-    row = [one["title"], *cells, f"{sum(spent) / runs:.1f}"]
-    floor = record["baselines"].get(FLOOR)
+def _entrant(one: Entrant, floor: dict[str, Any] | None) -> tuple[str, ...]:
+    cells = [_number(one.metrics[name], one.errors.get(name)) for name in MAIN]
+    row = [one.title, *cells, "-" if one.seconds is None else f"{one.seconds:.1f}"]
     if floor is not None:
-        row.append(_ratio(metrics[COMPARED], floor["metrics"][COMPARED]))
+        row.append(_ratio(one.metrics[COMPARED], floor["metrics"][COMPARED]))
     return tuple(row)
 
 
@@ -140,17 +135,13 @@ def _tail(record: dict[str, Any], out: Path) -> list[str]:
     ]
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table for a terminal."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-
-
-def _merit(metrics: dict[str, float | None]) -> float:
-    value = metrics[COMPARED]
-    return float("inf") if value is None or value != value else value
 
 
 def _number(value: float | None, error: float | None) -> str:

@@ -131,7 +131,8 @@ BASELINES: dict[str, Baseline] = {
     "auto_arima": Baseline(
         "AutoARIMA, copula",
         "AutoARIMA of statsforecast, without season of its own, on the last "
-        f"{STEPS} steps of each series freed of its mean at each position in the shortest season, normal margins. {_COPULA}",
+        f"{STEPS} steps of each series freed of its mean at each position in the shortest season, normal "
+        f"margins. {_COPULA}",
         False,
         fit_arima,
         copula=True,

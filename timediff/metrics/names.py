@@ -57,6 +57,9 @@ METRICS = {
     "windows, steps and paths minus that of y - m, where m is the mean of the paths, its own luck subtracted",
 }
 
+#: How scores begin of which a ratio to another's says nothing: they can be negative, or are no losses.
+UNLIKE_A_LOSS = ("coverage", "dawid_sebastiani", "reliability", "sharpness", "correlation")
+
 TITLES = {
     "mean_wquantile_loss_sum": "CRPS_sum",
     "mean_wquantile_loss": "CRPS (quantiles)",

@@ -11,8 +11,9 @@ from timediff.datasets import Dataset
 from timediff.metrics import covered, sum_over_dimensions
 from timediff.outputs import stamps
 from timediff.plots import Theme, typical_series
+from timediff.record import COMPARED
 from timediff.report import captions, figures
-from timediff.report.entrants import MAIN, Entrant
+from timediff.report.entrants import Entrant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -236,7 +237,7 @@ def cost_pictures(entrants: Sequence[Entrant]) -> list[Picture]:
     """Score against seconds, of the entrants of which both are known."""
     rows = []
     for entrant in entrants:
-        value = entrant.metrics.get(MAIN)
+        value = entrant.metrics.get(COMPARED)
         if entrant.seconds and value is not None:
             rows.append((entrant.title, entrant.seconds, value))
     if not rows:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from timediff.metrics import TITLES
+from timediff.metrics import TITLES, UNLIKE_A_LOSS
+from timediff.record import FLOOR
 from timediff.report.captions import COVERAGE
-from timediff.report.entrants import FLOOR, Entrant
+from timediff.report.entrants import Entrant
 from timediff.report.html import escape, number, table, with_error
 
 MAIN_SCORES = (
@@ -15,11 +16,6 @@ MAIN_SCORES = (
     *("reliability_error_sum", "sharpness_90_sum", "correlation_error"),
 )
 """Scores shown at once; the others are behind a fold."""
-_NO_RATIO = (
-    "coverage",
-    "sharpness",
-    "dawid_sebastiani",
-)  # not better for being smaller, or below 0
 
 
 def facts(record: dict[str, Any]) -> str:
@@ -100,7 +96,7 @@ def _floor(record: dict[str, Any], entrants: Sequence[Entrant], names: Sequence[
     rows = []
     for name in names:
         least = floor.metrics.get(name)
-        if name.startswith(_NO_RATIO) or not least or least <= 0:
+        if name.startswith(UNLIKE_A_LOSS) or not least or least <= 0:
             continue
         values = [entrant.metrics.get(name) for entrant in entrants]
         ratios = [number(None if value is None else value / least, 3) for value in values]

@@ -13,9 +13,10 @@ from timediff.files import plain
 from timediff.outputs import stamps
 from timediff.plots import DARK, LIGHT, save_figure
 from timediff.progress import progress_bar
+from timediff.record import FLOOR
 from timediff.report import pictures, sections
 from timediff.report.diagnosis import diagnose
-from timediff.report.entrants import FLOOR, Entrant, entrants_of
+from timediff.report.entrants import Entrant, entrants_of
 from timediff.report.html import escape, figure_block, page, write_page
 from timediff.report.pictures import Picture
 
