@@ -52,7 +52,17 @@ METHOD = [
 ]
 LAYERS = [
     *METHOD,
-    *("progress", "files", "windows", "budget", "lightning", "predictor", "estimator", "student"),
+    *(
+        "progress",
+        "terminal",
+        "files",
+        "windows",
+        "budget",
+        "lightning",
+        "predictor",
+        "estimator",
+        "student",
+    ),
     *("specs", "folders", "switching", "oracle", "frames"),
     *("download", "tables", "lookup", "audit", "datasets", "rolling"),
     *("metrics", "protocols", "comparison", "backtest", "reordering", "recalibration"),

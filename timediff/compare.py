@@ -9,9 +9,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from timediff.errors import InputError
+from timediff.terminal import Parser, aligned
 
 PROGRAM = "timediff compare"
 
@@ -23,20 +24,8 @@ class Run(NamedTuple):
     record: dict[str, Any]
 
 
-def fail(message: str) -> NoReturn:
-    """Says what is wrong in one sentence and stops with status 2."""
-    print(f"{PROGRAM}: {message.rstrip('.')}. See --help.", file=sys.stderr)
-    raise SystemExit(2)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line instead of the whole usage."""
-        fail(message)
-
-
 def make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog=PROGRAM,
         allow_abbrev=False,
         description="Puts records side by side. The first is what the others are compared with, window by "
@@ -172,7 +161,6 @@ def _overlap(record: dict[str, Any]) -> int:
 def as_text(runs: Sequence[Run]) -> str:
     """The table for a terminal."""
     from timediff.report.sections import COMPARISON_HEAD, comparison_cells
-    from timediff.summary import aligned
 
     found, said = differences(runs)
     head = ["", *(run.label for run in runs)]
@@ -205,14 +193,15 @@ def as_html(runs: Sequence[Run]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    args = make_parser().parse_args(argv)
+    parser = make_parser()
+    args = parser.parse_args(argv)
     try:
         runs = read_runs(args.runs)
         text = as_text(runs)
         if args.out is not None:
             _write(args.out, as_html(runs))
     except InputError as error:
-        fail(str(error))
+        parser.error(str(error))
     except KeyboardInterrupt:
         print(f"\n{PROGRAM}: interrupted", file=sys.stderr)
         return 130

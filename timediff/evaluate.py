@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
+from timediff import terminal
 from timediff.config import PRESETS, ModelConfig, Options, SamplingConfig, TrainConfig
 from timediff.errors import InputError
 
@@ -38,8 +39,7 @@ class _Parser(ArgumentParser):
 
 def fail(message: str) -> NoReturn:
     """Says what is wrong in one sentence and stops with status 2."""
-    print(f"{PROGRAM}: {message.rstrip('.')}. See --help.", file=sys.stderr)
-    raise SystemExit(2)
+    terminal.fail(PROGRAM, message)
 
 
 def seconds(text: object) -> float:

@@ -96,8 +96,8 @@ def forecast_figure(
     shapes_agree = all(p.ndim == 3 and p.shape[1:] == truth.shape for p in (paths, *others))
     if not shapes_agree or len(columns) != dimensions:
         raise InputError(
-            "A forecast figure needs truth [T, D], paths [S, T, D] and D names, but their shapes are "
-            f"{truth.shape}, {[p.shape for p in (paths, *others)]} and {len(columns)}."
+            "a forecast figure needs truth [T, D], paths [S, T, D] and D names, but their shapes are "
+            f"{truth.shape}, {[p.shape for p in (paths, *others)]} and {len(columns)}"
         )
     tail = min(len(history), max(2 * horizon, 24))
     observed = np.concatenate([history[len(history) - tail :], truth])  # [tail + T, D]
@@ -180,8 +180,8 @@ def save_figure(figure: "Figure", path: str | Path) -> None:
             figure.savefig(part)
     except OSError as error:
         raise InputError(
-            f"Cannot write the picture {path} ({error.strerror}): choose a folder that exists and "
-            "can be written."
+            f"cannot write the picture {path} ({error.strerror}): choose a folder that exists and "
+            "can be written"
         ) from error
 
 
@@ -244,8 +244,8 @@ def _times(stamps: ArrayLike | None, past: int, horizon: int) -> NDArray:
     times = np.asarray(stamps, dtype="datetime64[ns]")
     if times.shape != (past + horizon,):
         raise InputError(
-            f"A forecast figure needs a stamp for each of the {past + horizon} steps of history and "
-            f"truth, but the stamps have the shape {times.shape}."
+            f"a forecast figure needs a stamp for each of the {past + horizon} steps of history and "
+            f"truth, but the stamps have the shape {times.shape}"
         )
     return times
 

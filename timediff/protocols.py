@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from timediff.errors import InputError
 from timediff.metrics import crps_ensemble, quantile_loss, sum_over_dimensions
+from timediff.metrics.arrays import check_windows
 
 Array = NDArray[np.float64]
 #: Losses ``[W, T, 1]`` of paths ``[W, S, T, 1]`` and truth ``[W, T, 1]``, and what makes one number of them.
@@ -79,11 +79,7 @@ def protocol_table(paths: ArrayLike, truth: ArrayLike) -> dict[str, float]:
 
 def _summed(paths: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
     paths, truth = np.asarray(paths), np.asarray(truth)
-    if paths.ndim != 4 or truth.ndim != 3 or len(paths) != len(truth) or len(truth) == 0:
-        raise InputError(
-            "Protocols score paths [W, S, T, D] and truth [W, T, D] of the same windows, but their "
-            f"shapes are {paths.shape} and {truth.shape}."
-        )
+    check_windows(paths, truth, "a protocol")
     sums = [sum_over_dimensions(*window) for window in zip(paths, truth, strict=True)]
     return np.stack([one for one, _ in sums]), np.stack([one for _, one in sums])
 

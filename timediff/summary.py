@@ -1,12 +1,12 @@
 """The text a person reads at the end of an evaluation: one table of all entrants, then all scores of ours."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from timediff.metrics import TITLES, UNLIKE_A_LOSS
 from timediff.record import COMPARED, FLOOR, NLL_TITLES
 from timediff.report.entrants import Entrant, entrants_of
+from timediff.terminal import aligned
 
 #: Scores that the table of entrants shows.
 MAIN = {
@@ -132,15 +132,6 @@ def _tail(record: dict[str, Any], out: Path) -> list[str]:
         *([f"report   {out / 'report.html'}"] if "diagnosis" in record else []),
         f"paths    {out / 'forecasts.parquet'}",
         *density,
-    ]
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table for a terminal."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
     ]
 
 

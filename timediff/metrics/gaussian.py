@@ -36,7 +36,7 @@ def dawid_sebastiani(paths: ArrayLike, truth: ArrayLike) -> Array:
     Raises:
         InputError: If there is a single path.
     """
-    check_members(floats(paths), 2, "A covariance")
+    check_members(floats(paths), 2, "a covariance")
     return by_step(lambda x, y: dawid_sebastiani_of(x, y).score, paths, truth)
 
 
@@ -50,7 +50,7 @@ def covariance_shrinkage(paths: ArrayLike, truth: ArrayLike) -> Array:
     Returns:
         ``[..., T]``, NaN for steps of which nothing was observed.
     """
-    check_members(floats(paths), 2, "A covariance")
+    check_members(floats(paths), 2, "a covariance")
     return by_step(lambda x, y: dawid_sebastiani_of(x, y).shrinkage, paths, truth)
 
 
@@ -74,7 +74,7 @@ def correlation_error(paths: ArrayLike, truth: ArrayLike) -> float:
         InputError: If there is a single path.
     """
     paths, truth = checked(paths, truth)
-    check_members(paths, 2, "A correlation")
+    check_members(paths, 2, "a correlation")
     sums: dict[str, Array] = {}
     for window in zip(*flat(paths, truth), strict=True):
         for name, value in residual_moments(*window).items():

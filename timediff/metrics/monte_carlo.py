@@ -43,9 +43,9 @@ def monte_carlo_error(
         InputError: If there are fewer than 4 paths or 2 groups.
     """
     paths, truth = checked_windows(paths, truth)
-    check_members(paths, 4, "A Monte-Carlo error")
+    check_members(paths, 4, "a Monte-Carlo error")
     if groups < 2:
-        raise InputError(f"A jackknife needs at least 2 groups of paths, but groups is {groups}.")
+        raise InputError(f"a jackknife needs at least 2 groups of paths, but groups is {groups}")
     group = np.arange(paths.shape[1]) % groups
     rows = []
     with progress_bar("Monte-Carlo error", total=int(group.max()) + 1, shown=progress) as bar:

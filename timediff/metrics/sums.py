@@ -45,8 +45,8 @@ def scale_of(truth: Array, seasonal: ArrayLike | None) -> Scale:
     given = np.full(dims, np.nan) if seasonal is None else np.asarray(seasonal, dtype=np.float64)
     if given.shape not in ((dims,), (windows, dims)):
         raise InputError(
-            f"Seasonal errors are one number for each series, [D] or [W, D], but their shape is "
-            f"{given.shape} where the truth has {windows} windows of {dims} series."
+            f"seasonal errors are one number for each series, [D] or [W, D], but their shape is "
+            f"{given.shape} where the truth has {windows} windows of {dims} series"
         )
     observed = ~np.isnan(truth)
     absolute = np.where(observed, np.abs(truth), 0.0)

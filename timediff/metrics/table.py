@@ -88,8 +88,8 @@ def score_aggregate(paths: ArrayLike, truth: ArrayLike, *, weights: ArrayLike) -
     dimensions = np.shape(truth)[-1:]
     if weights.shape != dimensions or not np.isfinite(weights).all() or not weights.any():
         raise InputError(
-            f"A weighted sum over truth of shape {np.shape(truth)} needs one finite weight for each "
-            f"entry of the last axis, not all 0, but its weights have the shape {weights.shape}."
+            f"a weighted sum over truth of shape {np.shape(truth)} needs one finite weight for each "
+            f"entry of the last axis, not all 0, but its weights have the shape {weights.shape}"
         )
     paths, truth = checked_windows(paths, truth)
     used = np.flatnonzero(weights)
@@ -100,8 +100,8 @@ def score_aggregate(paths: ArrayLike, truth: ArrayLike, *, weights: ArrayLike) -
         add(sums, entry_sums(sum_paths, sum_truth, losses))
     if sums["count"] == 0:
         raise InputError(
-            "The weighted sum is observed at no step, as some dimension is always missing: give "
-            "weight 0 to the dimensions that are missing most."
+            "the weighted sum is observed at no step, as some dimension is always missing: give "
+            "weight 0 to the dimensions that are missing most"
         )
     return {
         "mean_wquantile_loss": ratio_of(sums, "quantile_loss", "size"),
@@ -148,7 +148,7 @@ def seasonal_error(history: ArrayLike, *, season: int) -> Array:
         InputError: If the season is no number of steps above 0.
     """
     if season < 1:
-        raise InputError(f"A season has at least one step, but it is {season}.")
+        raise InputError(f"a season has at least one step, but it is {season}")
     values = np.asarray(history, dtype=np.float64)
     differences = np.abs(values[season:] - values[:-season])
     count = np.isfinite(differences).sum(axis=0)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from timediff import metrics
 from timediff.errors import InputError
+from timediff.metrics.arrays import check_windows
 from timediff.progress import progress_bar
 from timediff.report import chance
 from timediff.report.correlation import CorrelationSums, chosen_series
@@ -225,23 +226,19 @@ def _checked(
     paths: NDArray, truth: NDArray, columns: Sequence[str] | None, stamps: ArrayLike | None
 ) -> tuple[list[str], NDArray | None]:
     """Names of the series and hours of the steps ``[W, T]``, where the data are finer than a day."""
-    if paths.ndim != 4 or truth.ndim != 3 or paths.shape[:1] + paths.shape[2:] != truth.shape:
-        raise InputError(
-            "A diagnosis needs paths [W, S, T, D] and truth [W, T, D] that agree in windows, steps and "
-            f"series, but their shapes are {paths.shape} and {truth.shape}."
-        )
+    check_windows(paths, truth, "a diagnosis")
     if not np.isfinite(truth).any():
-        raise InputError("Every value of the truth is missing: there is nothing to diagnose.")
+        raise InputError("every value of the truth is missing: there is nothing to diagnose")
     names = [str(d) for d in range(truth.shape[2])] if columns is None else list(columns)
     if len(names) != truth.shape[2]:
-        raise InputError(f"{truth.shape[2]} series need as many names, but {len(names)} are given.")
+        raise InputError(f"{truth.shape[2]} series need as many names, but {len(names)} are given")
     if stamps is None:
         return names, None
     times = np.asarray(stamps, dtype="datetime64[ns]")
     if times.shape != truth.shape[:2]:
         raise InputError(
-            f"The steps of {truth.shape[0]} windows need stamps of the shape {truth.shape[:2]}, "
-            f"but theirs is {times.shape}."
+            f"the steps of {truth.shape[0]} windows need stamps of the shape {truth.shape[:2]}, "
+            f"but theirs is {times.shape}"
         )
     hours = times.astype("datetime64[h]").astype(int) % 24
     return names, hours if len(np.unique(hours)) > 1 else None

@@ -54,7 +54,7 @@ def write_report(
         InputError: The folder cannot be written to, or there are no paths.
     """
     if not entrants:
-        raise InputError("A report needs the paths of at least one entrant, ours first.")
+        raise InputError("a report needs the paths of at least one entrant, ours first")
     record = plain(record)
     known = entrants_of(record)
     titles = {entrant.name: entrant.title for entrant in known}
@@ -72,7 +72,7 @@ def write_report(
     try:
         plots.mkdir(exist_ok=True)
     except OSError as error:
-        raise InputError(f"Cannot make the folder {plots} ({error.strerror}).") from error
+        raise InputError(f"cannot make the folder {plots} ({error.strerror})") from error
     blocks: dict[str, list[str]] = {}
     with progress_bar("pictures", total=len(shown)) as bar:
         for picture in shown:
