@@ -41,6 +41,7 @@ METHOD = [
     "encoder",
     "frequency",
     "config",
+    "checks",
     "batch",
     "noise",
     "workers",

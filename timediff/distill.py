@@ -12,7 +12,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from timediff.config import STUDENT_STEPS, DistillConfig, check_distillation
+from timediff.checks import check_distillation
+from timediff.config import STUDENT_STEPS, DistillConfig
 from timediff.errors import InputError
 from timediff.terminal import Parser
 

@@ -19,7 +19,8 @@ from gluonts.transform import Chain, Transformation
 
 from timediff.batch import Shape
 from timediff.budget import RESERVE, TIMED, WARM_UP, Pace, Stopwatch, epochs_of, steps_within
-from timediff.config import ModelConfig, SamplingConfig, TrainConfig, check_options
+from timediff.checks import check_options
+from timediff.config import ModelConfig, SamplingConfig, TrainConfig
 from timediff.errors import InputError
 from timediff.frequency import default_difference, default_lags, num_time_features, to_period_freq
 from timediff.lightning import (

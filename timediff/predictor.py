@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from timediff.batch import Batch, Shape
-from timediff.config import ModelConfig, SamplingConfig, check_sampling
+from timediff.checks import check_sampling
+from timediff.config import ModelConfig, SamplingConfig
 from timediff.density import Density, Future, complete, future, window_density
 from timediff.errors import InputError
 from timediff.files import whole
