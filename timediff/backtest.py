@@ -8,7 +8,6 @@ Axes: ``W`` windows, ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is 
 import inspect
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,12 +16,12 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor
 
-from timediff.errors import InputError
+from timediff.errors import InputError, check_whole
 from timediff.frames import read_frame
 from timediff.frequency import quiet_business_days, seasons
 from timediff.metrics import score, seasonal_error
 from timediff.progress import progress_bar
-from timediff.rolling import Entry, History, check_whole, cut, window_origins
+from timediff.rolling import Entry, History, cut, window_origins
 from timediff.seeding import seeded
 
 
@@ -115,8 +114,7 @@ def backtest(
 
 def _check(forecaster: Any, *, refit: bool, num_samples: int, seed: int) -> None:
     check_whole("num_samples", num_samples)
-    if not isinstance(seed, Integral) or seed < 0:
-        raise InputError(f"seed is {seed!r}; it must be a whole number of at least 0")
+    check_whole("seed", seed, least=0)
     if not isinstance(forecaster, Estimator | Predictor):
         raise InputError(
             f"the forecaster is a {type(forecaster).__name__}; give a GluonTS estimator or predictor"

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, stdtr, stdtrit
 
-from timediff.errors import InputError
+from timediff.errors import InputError, check_whole
 from timediff.files import plain
+from timediff.metrics.arrays import ratio
 
 Array = NDArray[np.float64]
 
@@ -99,7 +100,7 @@ def compare(a: ArrayLike, b: ArrayLike, *, overlap: int = 0, seed: int = 0) -> C
         windows=windows,
         too_few=windows < needed(overlap),
         difference=float(differences[known].mean()),
-        ratio=_ratio(used_a.sum(), used_b.sum()),
+        ratio=ratio(used_a.sum(), used_b.sum()),
         wins=int((used_a < used_b).sum()),
         differences=differences.tolist(),
         overlap=overlap,
@@ -250,12 +251,5 @@ def _checked(a: ArrayLike, b: ArrayLike, overlap: int) -> tuple[Array, Array, ND
         )
     if unknown.all():
         raise InputError("no window has a loss, so there is nothing to compare")
-    if isinstance(overlap, bool) or not isinstance(overlap, int | np.integer) or overlap < 0:
-        raise InputError(
-            f"overlap is {overlap!r}; it must be a whole number of windows, at least 0"
-        )
+    check_whole("overlap", overlap, least=0)
     return a, b, ~unknown
-
-
-def _ratio(a: float, b: float) -> float:
-    return float(a / b) if b > 0 else math.nan

@@ -288,9 +288,8 @@ class TimeGradPredictor(PyTorchPredictor):
                 f"none of {len(series)} windows is without missing targets, so there is no likelihood "
                 "to report; leave it out"
             )
-        return Density(*(torch.cat(parts, dim=-1) for parts in zip(*found, strict=True))), len(
-            series
-        ) - len(found)
+        density = Density(*(torch.cat(parts, dim=-1) for parts in zip(*found, strict=True)))
+        return density, len(series) - len(found)
 
     def _knows_too_little(self, wish: str) -> InputError:
         return InputError(

@@ -7,13 +7,12 @@ fixed number.
 Axes: ``W`` windows, ``T`` time steps, ``D`` series; NaN is a missing value.
 """
 
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 
 from timediff.datasets import Dataset
-from timediff.errors import InputError
+from timediff.errors import InputError, check_whole
 from timediff.frequency import quiet_business_days
 
 History = int | Literal["expanding"]
@@ -101,12 +100,6 @@ def window_origins(
         )
     first = length - horizon - (windows - 1) * stride
     return list(range(first, length - horizon + 1, stride))
-
-
-def check_whole(name: str, value: Any, *, or_else: str = "") -> None:
-    """Raises `InputError` unless the value is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise InputError(f"{name} is {value!r}; it must be a whole number of at least 1{or_else}")
 
 
 def cut(whole: Entry, origin: int, history: History = "expanding", future: int = 0) -> Entry:
