@@ -113,14 +113,18 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean, standard error and single values of the scores shown; means of steps and seconds."""
     found: dict[str, Any] = {}
     for name in SHOWN:
-        values = [result["metrics"][name] for result in results]
-        mean = sum(values) / len(values)
-        spread = math.sqrt(sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1))
-        found[name] = {"mean": mean, "se": spread / math.sqrt(len(values)), "values": values}
+        found[name] = mean_of([result["metrics"][name] for result in results])
     found["steps"] = sum(result["steps"] for result in results) / len(results)
     for part in ("training", "sampling"):
         found[f"{part}_seconds"] = sum(r["seconds"][part] for r in results) / len(results)
     return found
+
+
+def mean_of(values: list[float]) -> dict[str, Any]:
+    """Mean of the seeds, its standard error, and the values."""
+    mean = sum(values) / len(values)
+    spread = math.sqrt(sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1))
+    return {"mean": mean, "se": spread / math.sqrt(len(values)), "values": values}
 
 
 @contextmanager

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from readme_results import summary
 from results_page import results
 from scoreboard import table
-from summary import summary
 
 from timediff.config import PRESETS
 from timediff.metrics import TITLES

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from timediff.baselines import check_task
+from timediff.baselines.external import fit_predictor, load_predictor
 from timediff.config import Options
 from timediff.datasets import Dataset, load_dataset
 from timediff.errors import InputError
@@ -44,8 +45,6 @@ def run(options: Options) -> dict[str, Any]:
         if options.baselines != "none" or options.predictor is not None:
             check_task(task)
         if options.predictor is not None:
-            from timediff.baselines.external import fit_predictor, load_predictor
-
             # Said before anything of an earlier run is replaced.
             fit_predictor(load_predictor(options.predictor, device=device), task)
         with locked(out):

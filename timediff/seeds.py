@@ -18,6 +18,7 @@ import torch
 from gluonts.torch.model.estimator import TrainOutput
 
 from timediff.baselines import Task, draw
+from timediff.baselines.external import fit_predictor, load_predictor
 from timediff.config import Options
 from timediff.datasets import Dataset
 from timediff.errors import InputError
@@ -25,6 +26,7 @@ from timediff.estimator import TimeGradEstimator
 from timediff.files import plain, write_text
 from timediff.outputs import save_paths
 from timediff.predictor import TimeGradPredictor
+from timediff.recalibration import fit_recalibration, from_json, recalibrate, to_json
 from timediff.record import mean_entrant
 from timediff.scoring import Exam, grade, split
 
@@ -116,8 +118,6 @@ def _forecast_with(
     options: Options, data: Dataset, task: Task, seed: int, device: str
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Paths of the predictor that was given, and what is to be known of it."""
-    from timediff.baselines.external import fit_predictor, load_predictor
-
     assert options.predictor is not None
     predictor = load_predictor(options.predictor, device=device)
     fitted, started = fit_predictor(predictor, task), time.perf_counter()
@@ -134,8 +134,6 @@ def _forecast_with(
 
 def recalibrated(options: Options, exam: Exam, device: str) -> dict[str, Any]:
     """Our scores before and after recalibration on the validation windows: means over the seeds."""
-    from timediff.recalibration import fit_recalibration, from_json, recalibrate, to_json
-
     before, after = [], []
     for seed in options.seeds:
         folder = seed_folder(options, seed)

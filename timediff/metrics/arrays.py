@@ -16,6 +16,8 @@ from timediff.errors import InputError
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.floating]
+#: Sums over entries, steps or windows; those of reliability are arrays, one number for each level.
+Sums = dict[str, Array]
 
 #: Values of paths in a block, if one step has fewer: small enough for a processor's cache.
 BLOCK = 2**19
@@ -167,6 +169,12 @@ def by_step(function: Callable[[Array, Array], float], paths: ArrayLike, truth: 
 def flat(paths: Floats, truth: Array) -> tuple[Floats, Array]:
     """All leading axes as one: ``[W, S, T, D]`` and ``[W, T, D]``."""
     return paths.reshape(-1, *paths.shape[-3:]), truth.reshape(-1, *truth.shape[-2:])
+
+
+def add(sums: Sums, more: Sums) -> None:
+    """Adds to sums by name, in place."""
+    for name, value in more.items():
+        sums[name] = sums.get(name, 0.0) + value
 
 
 def ratio(numerator: float, denominator: float) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from timediff.errors import InputError
-from timediff.metrics.arrays import Array, Floats, entry_blocks, observed_steps, ratio
+from timediff.metrics.arrays import Array, Floats, Sums, add, entry_blocks, observed_steps, ratio
 from timediff.metrics.calibration import below_of, covered_of, extremes, inside_band
 from timediff.metrics.crps import brier_of, crps_of, tail_crps_of
 from timediff.metrics.gaussian import dawid_sebastiani_of
@@ -26,9 +26,6 @@ from timediff.metrics.quantiles import (
 MAX_PAIRS = 20_000
 TAIL = 0.1
 RESERVE = {"under": 9.0, "over": 1.0}
-
-#: Sums over entries, steps or windows; those of reliability are arrays, one number for each level.
-Sums = dict[str, Array]
 
 
 class Scale(NamedTuple):
@@ -141,11 +138,6 @@ def band_sums(paths: Floats, truth: Array) -> Sums:
         f"covered_{level}": np.asarray(inside_band(*reach, level / 100)) for level in COVERAGES
     }
     return inside | {"count": np.asarray(1.0)}
-
-
-def add(sums: Sums, more: Sums) -> None:
-    for name, value in more.items():
-        sums[name] = sums.get(name, 0.0) + value
 
 
 def ratio_of(sums: Sums, numerator: str, denominator: str) -> float:

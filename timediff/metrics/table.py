@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from timediff.errors import InputError
-from timediff.metrics.arrays import Array, Floats, checked_windows, observed_steps, ratio
+from timediff.metrics.arrays import Array, Floats, Sums, add, checked_windows, observed_steps, ratio
 from timediff.metrics.crps import crps_of
 from timediff.metrics.gaussian import correlation_error_of, residual_moments
 from timediff.metrics.multivariate import energy_of, sum_over_dimensions
 from timediff.metrics.names import COVERAGES
 from timediff.metrics.quantiles import LEVELS, nearest, quantile_loss_of
 from timediff.metrics.sums import (
-    Sums,
-    add,
     band_sums,
     entry_sums,
     losses,

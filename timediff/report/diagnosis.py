@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from timediff import metrics
 from timediff.errors import InputError
-from timediff.metrics.arrays import check_windows
+from timediff.metrics.arrays import Sums, add, check_windows
 from timediff.progress import progress_bar
 from timediff.report import chance
 from timediff.report.correlation import CorrelationSums, chosen_series
@@ -148,7 +148,7 @@ class _Calibration:
     def __init__(self) -> None:
         parts = ("each", "sum", "average_rank", "band_depth")
         self.histogram = {part: np.zeros(BINS) for part in parts}
-        self.chance: dict[str, Array] = {}
+        self.chance: Sums = {}
         self.below = {"each": np.zeros(len(LEVELS)), "sum": np.zeros(len(LEVELS))}
         self.inside = {"each": np.zeros(len(COVERAGES)), "sum": np.zeros(len(COVERAGES))}
         self.count = {"each": 0, "sum": 0}
@@ -182,8 +182,7 @@ class _Calibration:
             paths, totals[0], np.isfinite(truth), bins=BINS, levels=LEVELS, coverages=COVERAGES,
             rng=rng,
         )  # fmt: skip
-        for name, counts in counted.items():
-            self.chance[name] = self.chance.get(name, 0) + counts
+        add(self.chance, counted)
 
     def add_whole(self, paths: Array, truth: Array) -> None:
         """One window as a whole, ``[S, T, D]``."""

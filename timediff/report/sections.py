@@ -135,16 +135,12 @@ def aggregates(record: dict[str, Any], entrants: Sequence[Entrant]) -> str:
     )
 
 
-def density(record: dict[str, Any]) -> str:
+def density(record: dict[str, Any], ours: str) -> str:
     """Likelihood and its bound, where they were asked for."""
     if "nll" not in record:
         return ""
     rows = [[name, number(value)] for name, value in record["nll"].items()]
-    return "<h3>Likelihood</h3>" + table(["", entrant_title(record)], rows, caption="Likelihood")
-
-
-def entrant_title(record: dict[str, Any]) -> str:
-    return str(record.get("title", "timediff"))
+    return "<h3>Likelihood</h3>" + table(["", ours], rows, caption="Likelihood")
 
 
 def comparisons(record: dict[str, Any], titles: Mapping[str, str]) -> str:

@@ -144,7 +144,7 @@ def _body(
     tables = {
         "scores": sections.scores(record, known)
         + sections.aggregates(record, known)
-        + sections.density(record),
+        + sections.density(record, known[0].title),
         "comparisons": sections.comparisons(record, titles),
         "protocols": sections.protocols(record, titles),
         "calibration": sections.coverage(found, titles),
