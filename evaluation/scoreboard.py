@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from timediff.comparison import in_words
 from timediff.metrics import TITLES
 from timediff.record import COMPARED, FLOOR, NLL_TITLES
 
@@ -170,7 +171,7 @@ def compared(found: dict[str, Any] | None) -> str:
     if interval := found.get("ratio_interval"):
         ratio += f" [{figures(interval[0])}, {figures(interval[1])}]"
     p = found.get("p_value")
-    test = "no p-value" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    test = "no p-value" if p is None else in_words(p)
     return f"{ratio}, {wins}; {test}"
 
 

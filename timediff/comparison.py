@@ -75,9 +75,8 @@ class Comparison(NamedTuple):
         if self.ratio_interval is None or self.p_value is None:
             return f"too few windows ({self.windows} < {needed(self.overlap)}): {head}, {tail}"
         low, high = self.ratio_interval
-        p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
         interval = f"{LEVEL:.0%} {low:.3f} .. {high:.3f}"
-        return f"{head} ({interval}), DM {self.statistic:+.2f}, {p}, {tail}"
+        return f"{head} ({interval}), DM {self.statistic:+.2f}, {in_words(self.p_value)}, {tail}"
 
 
 def compare(a: ArrayLike, b: ArrayLike, *, overlap: int = 0, seed: int = 0) -> Comparison:
@@ -118,6 +117,11 @@ def compare(a: ArrayLike, b: ArrayLike, *, overlap: int = 0, seed: int = 0) -> C
         difference_interval=difference_interval,
         ratio_interval=ratio_interval,
     )
+
+
+def in_words(p_value: float) -> str:
+    """As "p = 0.012", or "p < 0.001"."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
 def overlapping(*, prediction_length: int, stride: int) -> int:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from timediff.comparison import in_words
 from timediff.metrics import TITLES, UNLIKE_A_LOSS
 from timediff.record import COMPARED, FLOOR, NLL_TITLES
 from timediff.report.entrants import Entrant, entrants_of
@@ -72,9 +73,7 @@ def _compared(record: dict[str, Any]) -> list[str]:
         low, high = one.get("ratio_interval") or (None, None)
         interval = "" if low is None else f"  {low:.3f} .. {high:.3f}"
         p_value = one.get("p_value")
-        chance = (
-            "" if p_value is None else f"  p {'< 0.001' if p_value < 0.001 else f'= {p_value:.3f}'}"
-        )
+        chance = "" if p_value is None else f"  {in_words(p_value)}"
         title = record["baselines"][name]["title"]
         lines.append(
             f"  against {title}: {_number(one['ratio'], None)}{interval}{chance}, "
