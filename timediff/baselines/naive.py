@@ -21,6 +21,7 @@ from timediff.baselines.task import (
     crps_of_sum,
     draw,
     held_out,
+    in_phase,
     resized,
 )
 from timediff.errors import InputError
@@ -72,8 +73,7 @@ def seasonal_naive(
     differences = np.nan_to_num(train[season:] - train[:-season])
     if season == 1:
         differences -= differences.mean(axis=0)
-    starts = np.arange(len(differences) - horizon + 1)
-    starts = starts[(starts + season - len(train) - gap) % cycle == 0]
+    starts = in_phase(np.arange(len(differences) - horizon + 1), len(differences) + gap, cycle)
     blocks = resized(rng, starts if recent is None else starts[-recent:], num_samples)  # [S]
 
     last = last_season(history, season)  # [season, D]

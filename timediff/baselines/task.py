@@ -197,6 +197,11 @@ def bounds(train: Array) -> tuple[Array, Array]:
     return np.where(low >= 0, np.maximum(low - width, 0), low - width), high + width
 
 
+def in_phase(starts: NDArray[np.intp], end: int, cycle: int) -> NDArray[np.intp]:
+    """The steps among ``starts`` that have the position of step ``end`` in a cycle."""
+    return starts[(starts - end) % cycle == 0]
+
+
 def resized(
     rng: np.random.Generator, choices: Sequence[int] | NDArray[np.integer], count: int
 ) -> NDArray[np.integer]:
