@@ -70,6 +70,8 @@ def _fitted(model: Any, series: Array) -> Any:
         return None
     try:
         return model.fit(series)
+    except MemoryError:
+        raise
     except Exception:  # statsforecast has no errors of its own for what it cannot fit
         return None
 
@@ -83,9 +85,10 @@ def _forecast(model: Any, past: Array, horizon: int) -> tuple[Array, Array]:
             deviation = (np.asarray(found["hi-80"]) - np.asarray(found["lo-80"])) / _SPREAD
             if np.isfinite(mean).all() and np.isfinite(deviation).all():
                 return mean, np.maximum(deviation, 0)
-        except Exception as error:
-            if isinstance(error, MemoryError):
-                raise
+        except MemoryError:
+            raise
+        except Exception:  # nor for what it cannot forecast
+            pass
     steps = np.diff(past)
     deviation = np.std(steps) if len(steps) else 0.0
     return np.full(horizon, past[-1]), deviation * np.sqrt(np.arange(1, horizon + 1))
