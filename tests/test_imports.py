@@ -53,17 +53,8 @@ METHOD = [
 ]
 LAYERS = [
     *METHOD,
-    *(
-        "progress",
-        "terminal",
-        "files",
-        "windows",
-        "budget",
-        "lightning",
-        "predictor",
-        "estimator",
-        "student",
-    ),
+    *("progress", "terminal", "files"),
+    *("windows", "budget", "lightning", "predictor", "estimator", "student"),
     *("specs", "folders", "switching", "oracle", "frames"),
     *("download", "tables", "lookup", "audit", "datasets", "rolling"),
     *("metrics", "protocols", "comparison", "backtest", "reordering", "recalibration"),
