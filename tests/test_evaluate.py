@@ -463,6 +463,17 @@ def test_one_series(tmp_path, options):
     assert ("val_loss" in record["per_seed"][0]["history"][0]) == bool(options)
 
 
+@pytest.mark.parametrize("count", ["1", "3"])
+def test_few_paths_are_reported_without_what_needs_more(folder, tmp_path, count):
+    options = [one for one in command(folder, tmp_path) if one != "--no-report"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main([*options, "--num-samples", count, "--baselines", "none"]) == 0
+    record = record_of(tmp_path)
+    assert "metrics_mc_error" not in record
+    assert (record["metrics"]["coverage_90_joint"] is None) == (count == "1")
+    assert "Monte-Carlo" not in (tmp_path / "report.html").read_text()
+
+
 @pytest.mark.parametrize("held", [0, 3])
 def test_nothing_of_the_future_is_trained_on(folder, tmp_path, monkeypatch, held):
     from timediff.estimator import TimeGradEstimator

@@ -16,6 +16,7 @@ from timediff.datasets import Dataset, load_dataset
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
 from timediff.metrics import monte_carlo_error
+from timediff.metrics.monte_carlo import FEWEST
 from timediff.outputs import locked, paths_file, prepare, stamps, write_forecasts, write_text
 from timediff.plots import bound_figure, forecast_figure, save_figure
 from timediff.record import as_json, make_record
@@ -127,15 +128,17 @@ def _examined(options: Options, exam: Exam, paths: dict[str, np.ndarray]) -> dic
     if not options.report:
         return {}
     times = np.stack([stamps(entry, exam.data.prediction_length) for entry in exam.data.test])
-    return {
-        "metrics_mc_error": monte_carlo_error(
-            paths["timediff"], exam.truth, seasonal_error=exam.seasonal
-        ),
+    found: dict[str, Any] = {
         "diagnosis": {
             name: diagnose(own, exam.truth, columns=exam.data.columns, stamps=times, progress=True)
             for name, own in paths.items()
-        },
+        }
     }
+    if options.num_samples >= FEWEST:
+        found["metrics_mc_error"] = monte_carlo_error(
+            paths["timediff"], exam.truth, seasonal_error=exam.seasonal
+        )
+    return found
 
 
 def _write_pictures(

@@ -86,7 +86,7 @@ def make_record(
     return {
         "format": FORMAT,
         "title": OURS if first is None else first["class"],
-        "dataset": _dataset(data),
+        "dataset": {**_dataset(data), "stride": stride},
         "observed_share": observed_share,
         "preset": options.preset,
         "config": _config(options),

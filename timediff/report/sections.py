@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from timediff.comparison import needed
 from timediff.metrics import TITLES
 from timediff.report.captions import COVERAGE
 from timediff.report.entrants import FLOOR, Entrant
@@ -54,9 +55,15 @@ def scores(record: dict[str, Any], entrants: Sequence[Entrant]) -> str:
         caption=f"Lower is better, but coverages should be their level, and widths say how sharp; "
         f"{entrants[0].title} as mean{spread}",
     )
+    drawn = (
+        f" The Monte-Carlo error is the standard error of {escape(entrants[0].title)} (its first seed) "
+        "over other draws of as many paths."
+        if record.get("metrics_mc_error")
+        else ""
+    )
     text += (
-        "<p>CRPS_sum is <code>mean_wquantile_loss_sum</code>, the published definition. The "
-        "Monte-Carlo error is what another draw of as many paths changes.</p>\n"
+        "<p>CRPS_sum is <code>mean_wquantile_loss_sum</code>, the published definition."
+        f"{drawn}</p>\n"
     )
     if more:
         inner = table(*_score_table(record, entrants, more), caption="Further scores")
@@ -172,8 +179,9 @@ def comparison_table(
     if not few:
         return text
     windows = max(one["windows"] for one in few.values())
+    least = max(needed(one["overlap"]) for one in few.values())
     text = (
-        f"<p><strong>Too few windows</strong> ({windows} &lt; 30) to tell a difference from chance: no "
+        f"<p><strong>Too few windows</strong> ({windows} &lt; {least}) to tell a difference from chance: no "
         "p-values, only the differences per window.</p>\n" + text
     )
     inner = table(
