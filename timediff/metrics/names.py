@@ -29,7 +29,8 @@ METRICS = {
     "interval_score_90": "sum of Winkler's score of the central 90 % interval, / sum |y|",
     "nd": "sum |median - y| / sum |y|, where the median is the order statistic nearest to 0.5",
     "nrmse": "root of the mean of (mean of the paths - y)^2, / mean |y|",
-    "mase": "mean of |median - y| / mean absolute seasonal difference of the series before the forecast; "
+    "mase": "mean of |median - y| / mean absolute seasonal difference of the series before the forecast, "
+    "over a day of hours or minutes, 5 business days, 12 months, 4 quarters, else one step, as in GluonTS; "
     "not defined where that is not given",
     "msis": "mean of Winkler's score of the central 95 % interval, / the same; likewise",
     "newsvendor_cost_sum": "cost of providing the 0.9 quantile of the sum where a unit too few costs 9 and "
