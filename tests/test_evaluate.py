@@ -1051,8 +1051,23 @@ def test_scores_before_and_after_recalibration_are_in_the_record(folder, tmp_pat
             == 8
         )
     assert "timediff, recalibrated" in (tmp_path / "table.txt").read_text()
+    assert "diagnosis" not in found
     again = run(folder, tmp_path, *options, "--resume")
     assert again[0] == 0 and values(json.loads(again[1])) == values(record)
+
+
+def test_the_report_shows_calibration_before_and_after_recalibration(folder, tmp_path):
+    options = ["--validation-windows", "8", "--recalibrate", "--baselines", "none"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert (
+            main([one for one in command(folder, tmp_path, *options) if one != "--no-report"]) == 0
+        )
+    found = record_of(tmp_path)["recalibration"]
+    coverage = found["diagnosis"]["coverage"]
+    assert coverage["each"][1] == pytest.approx(found["after"]["coverage_90"], rel=1e-4)
+    assert coverage["sum"][1] == pytest.approx(found["after"]["coverage_90_sum"], rel=1e-4)
+    for name in ("pit-each", "pit-sum", "pit-after-each", "pit-after-sum"):
+        assert (tmp_path / "plots" / f"{name}.png").is_file()
 
 
 def test_report_and_diagnosis_are_written_unless_told_otherwise(folder, finished, tmp_path):

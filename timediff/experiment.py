@@ -23,7 +23,15 @@ from timediff.record import as_json, make_record
 from timediff.report import diagnose, write_report
 from timediff.rivals import run_baselines
 from timediff.scoring import Exam, make_exam, make_task, split, stride_of
-from timediff.seeds import device_of, hold_out, make_estimator, recalibrated, run_seed, seed_folder
+from timediff.seeds import (
+    device_of,
+    hold_out,
+    make_estimator,
+    recalibrated,
+    recalibrated_paths,
+    run_seed,
+    seed_folder,
+)
 from timediff.summary import as_text
 
 __all__ = ["hold_out", "run", "split"]
@@ -64,9 +72,9 @@ def run(options: Options) -> dict[str, Any]:
             )
             record["baselines_left_out"] = left_out
             paths = _paths(options, record)
-            if options.recalibrate:
-                record["recalibration"] = recalibrated(options, exam, device)
             record |= _examined(options, exam, paths)
+            if options.recalibrate:
+                record["recalibration"] = _recalibrated(options, exam, device)
             write_text(out / "record.json", as_json(record) + "\n")
             write_text(out / "table.txt", as_text(record, out) + "\n")
             _write_pictures(options, exam, results, paths)
@@ -127,18 +135,27 @@ def _examined(options: Options, exam: Exam, paths: dict[str, np.ndarray]) -> dic
     """What a record has beside the scores: what chance the number of paths leaves, and where entrants err."""
     if not options.report:
         return {}
-    times = np.stack([stamps(entry, exam.data.prediction_length) for entry in exam.data.test])
     found: dict[str, Any] = {
-        "diagnosis": {
-            name: diagnose(own, exam.truth, columns=exam.data.columns, stamps=times, progress=True)
-            for name, own in paths.items()
-        }
+        "diagnosis": {name: _diagnosed(exam, own) for name, own in paths.items()}
     }
     if options.num_samples >= FEWEST:
         found["metrics_mc_error"] = monte_carlo_error(
             paths["timediff"], exam.truth, seasonal_error=exam.seasonal
         )
     return found
+
+
+def _recalibrated(options: Options, exam: Exam, device: str) -> dict[str, Any]:
+    """Scores before and after, and the diagnosis of the first seed's paths afterwards."""
+    found = recalibrated(options, exam, device)
+    if options.report:
+        found["diagnosis"] = _diagnosed(exam, recalibrated_paths(options, options.seeds[0]))
+    return found
+
+
+def _diagnosed(exam: Exam, paths: np.ndarray) -> dict[str, Any]:
+    times = np.stack([stamps(entry, exam.data.prediction_length) for entry in exam.data.test])
+    return diagnose(paths, exam.truth, columns=exam.data.columns, stamps=times, progress=True)
 
 
 def _write_pictures(
