@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timediff.datasets import Dataset
-from timediff.metrics import sum_over_dimensions
+from timediff.metrics import covered, sum_over_dimensions
 from timediff.outputs import stamps
 from timediff.plots import Theme, typical_series
 from timediff.report import captions, figures
@@ -91,8 +91,7 @@ def _fan(
         other = None if other is None else other[..., d]
         what = f"series {data.columns[d]}"
     observed = np.concatenate([before, total]).astype(float)
-    low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
-    inside = int(((total >= low) & (total <= high)).sum())
+    inside = int(np.nansum(covered(drawn[..., None], total[..., None], level=0.9)))
     seen_steps = int(np.isfinite(total).sum())
     return Picture(
         section,

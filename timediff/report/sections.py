@@ -8,6 +8,7 @@ from timediff.metrics import TITLES
 from timediff.report.captions import COVERAGE
 from timediff.report.entrants import FLOOR, Entrant
 from timediff.report.html import escape, number, table, with_error
+from timediff.summary import UNLIKE_A_LOSS
 
 MAIN_SCORES = (
     *("mean_wquantile_loss_sum", "mean_wquantile_loss", "crps_sum", "crps", "energy_score"),
@@ -16,11 +17,6 @@ MAIN_SCORES = (
     *("reliability_error_sum", "sharpness_90_sum", "correlation_error"),
 )
 """Scores shown at once; the others are behind a fold."""
-_NO_RATIO = (
-    "coverage",
-    "sharpness",
-    "dawid_sebastiani",
-)  # not better for being smaller, or below 0
 
 
 def facts(record: dict[str, Any]) -> str:
@@ -107,14 +103,15 @@ def _floor(record: dict[str, Any], entrants: Sequence[Entrant], names: Sequence[
     rows = []
     for name in names:
         least = floor.metrics.get(name)
-        if name.startswith(_NO_RATIO) or not least or least <= 0:
+        if name.startswith(UNLIKE_A_LOSS) or not least or least <= 0:
             continue
         values = [entrant.metrics.get(name) for entrant in entrants]
         ratios = [number(None if value is None else value / least, 3) for value in values]
         rows.append([TITLES.get(name, name), *ratios])
     return (
         f"<h3>Ratio to the floor</h3><p>{escape(floor.title)} draws from the process itself given the "
-        "observed past: 1 is the best that can be done but for chance.</p>"
+        "observed past: 1 is the best that can be done but for chance. Left out are scores that can be "
+        "negative and numbers that are no losses, such as coverages.</p>"
         + table(["", *(entrant.title for entrant in entrants)], rows, caption="Score / floor")
     )
 
