@@ -1006,7 +1006,10 @@ def test_our_predictor_is_scored_in_place_of_training(folder, finished, tmp_path
 def test_a_deepar_that_is_not_ours_is_scored_series_by_series(folder, tmp_path, no_training):
     from gluonts.torch import DeepAREstimator
 
+    from timediff.baselines.external import fit_predictor, load_predictor
     from timediff.datasets import load_dataset
+    from timediff.errors import InputError
+    from timediff.scoring import make_task
 
     data = load_dataset(str(folder))
     series = [
@@ -1030,11 +1033,16 @@ def test_a_deepar_that_is_not_ours_is_scored_series_by_series(folder, tmp_path, 
     status, stdout, _ = run(folder, tmp_path / "out", *options)
     record = json.loads(stdout)
     assert status == 0 and record["per_seed"][0]["predictor"]["way"] == "univariate"
+    assert record["title"] == "DeepAR" and record["seconds"]["training"] is None
     assert record["metrics"]["crps"] < 1 and len(record["baselines"]) == 6
     shorter = wide_folder(tmp_path / "shorter", prediction_length=3)
     with pytest.raises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as stderr:
         main(command(shorter, tmp_path / "out2", *options))
     assert "forecasts 4 steps, the windows have 3" in stderr.getvalue()
+    later = load_predictor(saved)
+    later.lead_time = 2
+    with pytest.raises(InputError, match="leaves out 2 steps before its forecast"):
+        fit_predictor(later, make_task(data))
 
 
 def test_scores_before_and_after_recalibration_are_in_the_record(folder, tmp_path):
