@@ -29,12 +29,17 @@ def facts(record: dict[str, Any]) -> str:
         if data.get("verified")
         else "not compared with known values"
     )
+    first = (
+        f" Scores are means over the seeds; pictures, intervals and Monte-Carlo errors are of seed {seeds[0]}."
+        if len(seeds) > 1
+        else ""
+    )
     return (
         f"<p>{data['series']} series, frequency {escape(data['freq'])}, horizon "
         f"{data['prediction_length']} steps, {data['windows']} windows, {record['num_samples']} paths, "
         f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}, preset "
         f"{escape(record.get('preset', '–'))}. {observed}Data: {escape(data['source'])} "
-        f"({escape(data['licence'])}), {own}.</p>\n"
+        f"({escape(data['licence'])}), {own}.{first}</p>\n"
     )
 
 
