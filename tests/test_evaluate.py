@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 from tiny import HORIZON, QUIET, TINY, entry, wide_folder
 
 import timediff
@@ -1000,6 +1001,31 @@ def test_our_predictor_is_scored_in_place_of_training(folder, finished, tmp_path
     assert record["metrics"]["crps"] == pytest.approx(before, rel=0.3)
     assert run(folder, tmp_path, *options, "--resume")[0] == 0
     assert values(record_of(tmp_path)) == values(record)
+
+
+def test_predictors_of_others_stand_beside_the_baselines(folder, finished, tmp_path, capsys):
+    saved = [tmp_path / "repeated", finished[0] / "seed-2" / "predictor"]
+    saved[0].mkdir()
+    SeasonalNaivePredictor(prediction_length=HORIZON, season_length=8).serialize(saved[0])
+    options = ["--baselines", "none", "--json", "--rivals", *map(str, saved)]
+    status, stdout, _ = run(folder, tmp_path / "out", *options)
+    record = json.loads(stdout)
+    assert status == 0 and record["title"] == "timediff"
+    titles = {name: one["title"] for name, one in record["baselines"].items()}
+    assert titles == {
+        "predictor-repeated": "SeasonalNaivePredictor (repeated)",
+        "predictor-predictor": "TimeGradPredictor (predictor)",
+    }
+    assert record["comparisons"]["predictor-repeated"]["windows"] == WINDOWS
+    # A point forecast: all its paths are one.
+    metrics = record["baselines"]["predictor-repeated"]["metrics"]
+    assert metrics["crps"] == pytest.approx(metrics["nd"])
+    assert "SeasonalNaivePredictor" in (tmp_path / "out" / "table.txt").read_text()
+    again = run(folder, tmp_path / "out", *options, "--resume")
+    assert again[0] == 0 and values(json.loads(again[1])) == values(record)
+    with pytest.raises(SystemExit):
+        main(command(folder, tmp_path / "out2", "--rivals", "nowhere"))
+    assert "there is no folder nowhere" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -21,7 +21,7 @@ from timediff.outputs import locked, paths_file, prepare, stamps, write_forecast
 from timediff.plots import bound_figure, forecast_figure, save_figure
 from timediff.record import as_json, make_record
 from timediff.report import diagnose, write_report
-from timediff.rivals import run_baselines
+from timediff.rivals import predictors, run_baselines
 from timediff.scoring import Exam, make_exam, make_task, split, stride_of
 from timediff.seeds import (
     device_of,
@@ -50,13 +50,14 @@ def run(options: Options) -> dict[str, Any]:
         data = _load(options)
         _check(options, data)
         exam, task = make_exam(data), make_task(data)
-        if options.baselines != "none" or options.predictor is not None:
+        given = [*([options.predictor] if options.predictor else []), *predictors(options).values()]
+        if options.baselines != "none" or given:
             check_task(task)
-        if options.predictor is not None:
+        for folder in given:
             from timediff.baselines.external import fit_predictor, load_predictor
 
             # Said before anything of an earlier run is replaced.
-            fit_predictor(load_predictor(options.predictor, device=device), task)
+            fit_predictor(load_predictor(folder, device=device), task)
         with locked(out):
             prepare(options, data)
             results = [run_seed(options, exam, task, seed, device) for seed in options.seeds]

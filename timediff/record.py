@@ -215,6 +215,7 @@ def _config(options: Options) -> dict[str, Any]:
         "stride": options.stride,
         "history": options.history,
         "predictor": None if options.predictor is None else str(options.predictor),
+        "rivals": [str(folder) for folder in options.rivals],
     }
 
 

@@ -30,7 +30,8 @@ def facts(record: dict[str, Any]) -> str:
         else "not compared with known values"
     )
     first = (
-        f" Scores are means over the seeds; pictures, intervals and Monte-Carlo errors are of seed {seeds[0]}."
+        " Scores are means over the seeds; pictures, coverages and Monte-Carlo errors are of seed "
+        f"{seeds[0]}."
         if len(seeds) > 1
         else ""
     )
