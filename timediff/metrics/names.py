@@ -1,7 +1,10 @@
 """What the values of a table are: their definitions and titles, in the order in which they are shown."""
 
 COVERAGES = (50, 90, 95, 99)
-_INTERVAL = "whose ends are the order statistics at positions p (S + 1), interpolated"
+_INTERVAL = (
+    "whose ends are the order statistics at positions p (S + 1), interpolated, and at most the outermost: of "
+    "calibrated forecasts S paths hold no more than (S - 1) / (S + 1), so 98 % of 100 paths at the level 99 %"
+)
 
 METRICS = {
     "mean_wquantile_loss_sum": "mean_wquantile_loss of the sum over dimensions, which the TimeGrad "
