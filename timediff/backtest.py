@@ -18,7 +18,7 @@ from gluonts.model.predictor import Predictor
 
 from timediff.errors import InputError, check_whole
 from timediff.frames import read_frame
-from timediff.frequency import quiet_business_days, seasons
+from timediff.frequency import error_season, quiet_business_days
 from timediff.metrics import score, seasonal_error
 from timediff.progress import progress_bar
 from timediff.rolling import Entry, History, cut, window_origins
@@ -107,7 +107,7 @@ def backtest(
             for k, parts in enumerate(forecasts):
                 paths[k] = _paths(parts, starts[k], paths.shape[1:])
                 bar.update(1)
-        seasonal = seasonal_error(first["target"].T, season=min(seasons(first["start"].freqstr)))
+        seasonal = seasonal_error(first["target"].T, season=error_season(first["start"].freqstr))
     metrics = score(paths, truth, seasonal_error=seasonal)
     return Backtest(paths, truth, starts, columns, metrics)
 

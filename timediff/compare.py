@@ -141,7 +141,7 @@ def _unlike(a: Run, b: Run) -> str:
     if without:
         return f"{' and '.join(without)} has no losses per window"
     if len(_losses(a.record)) != len(_losses(b.record)) or any(
-        one[key] != other[key] for key in ("windows", "prediction_length")
+        one[key] != other[key] for key in ("windows", "prediction_length", "train_length")
     ):
         return "they forecast other windows"
     return ""
@@ -155,7 +155,13 @@ def _losses(record: dict[str, Any]) -> list[float]:
 
 
 def _overlap(record: dict[str, Any]) -> int:
-    return max((c.get("overlap", 0) for c in record.get("comparisons", {}).values()), default=0)
+    """Of its windows; records of earlier versions have no stride, but say it of their comparisons."""
+    from timediff.comparison import overlapping
+
+    data = record["dataset"]
+    if "stride" in data:
+        return overlapping(prediction_length=data["prediction_length"], stride=data["stride"])
+    return max((one["overlap"] for one in record.get("comparisons", {}).values()), default=0)
 
 
 def as_text(runs: Sequence[Run]) -> str:

@@ -241,6 +241,7 @@ class Options(NamedTuple):
         history: Steps that precede a window; all when left out.
         recalibrate: Score paths recalibrated on the validation windows too.
         report: Diagnose the forecasts, and write the report and its plots.
+        rivals: Folders of serialized predictors to compare with, beside the baselines.
     """
 
     dataset: str
@@ -264,3 +265,4 @@ class Options(NamedTuple):
     history: int | None = None
     recalibrate: bool = False
     report: bool = True
+    rivals: tuple[Path, ...] = ()

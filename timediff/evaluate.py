@@ -138,6 +138,13 @@ def _add_run(parser: ArgumentParser, preset: str) -> None:
         "that is not ours runs what its files name, so give only folders that you trust",
     )
     parser.add_argument(
+        "--rivals",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders of serialized GluonTS predictors to put beside the baselines, trusted like --predictor",
+    )
+    parser.add_argument(
         "--windows",
         type=int | None,
         help="test windows, cut anew from the whole data; those of the dataset when left out",
@@ -263,6 +270,7 @@ def _options(parsed: Namespace, *, length: tuple[int, float | None]) -> Options:
         history=parsed.history,
         recalibrate=bool(parsed.recalibrate),
         report=not parsed.no_report,
+        rivals=tuple(parsed.rivals),
     )
 
 

@@ -71,7 +71,8 @@ def forecast_figure(
     """Figure of one forecast window: the sum of all series above, single series below.
 
     A panel has the end of the history, the truth, and the forecast's median with its central 50 and
-    90 % intervals. Each step's sum is over the series observed at that step, as in the scores.
+    90 % intervals. The sum is over the series that are observed at all; where one of them has a gap, so has
+    the observed sum, while the scores add up what is observed at each step.
 
     Args:
         history: What came before, ``[Th, D]``; the last two horizons of it are drawn.

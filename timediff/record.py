@@ -89,7 +89,7 @@ def make_record(
     return {
         "format": FORMAT,
         "title": OURS if first is None else first["class"],
-        "dataset": _dataset(data),
+        "dataset": {**_dataset(data), "stride": stride},
         "observed_share": observed_share,
         "preset": options.preset,
         "config": _config(options),
@@ -207,6 +207,7 @@ def _config(options: Options) -> dict[str, Any]:
         "stride": options.stride,
         "history": options.history,
         "predictor": None if options.predictor is None else str(options.predictor),
+        "rivals": [str(folder) for folder in options.rivals],
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from timediff.baselines import Task
 from timediff.datasets import Dataset
 from timediff.errors import InputError
-from timediff.frequency import seasons
+from timediff.frequency import error_season, seasons
 from timediff.metrics import score, score_aggregate, seasonal_error, window_losses
 from timediff.protocols import protocol_table
 from timediff.rolling import end
@@ -43,7 +43,7 @@ def make_exam(data: Dataset) -> Exam:
         InputError: Nothing was observed that could be scored.
     """
     _, truth = split(data.test, data.prediction_length)
-    seasonal = seasonal_error(data.train[0]["target"].T, season=min(seasons(data.freq)))
+    seasonal = seasonal_error(data.train[0]["target"].T, season=error_season(data.freq))
     exam = Exam(data, truth, seasonal)
     try:
         # Said before training: an aggregate that is never observed, or no truth at all.

@@ -145,9 +145,8 @@ def recalibrated(options: Options, exam: Exam, device: str) -> dict[str, Any]:
             found = predictor.predict(known, options.num_samples, seed=seed)
             fitted = fit_recalibration(np.stack([one.samples for one in found]), truth)
             write_text(file, to_json(fitted) + "\n")
-        paths = np.load(folder / "paths.npy")
-        before.append(grade(exam, paths))
-        after.append(grade(exam, recalibrate(from_json(file.read_text()), paths)))
+        before.append(grade(exam, np.load(folder / "paths.npy", mmap_mode="r")))
+        after.append(grade(exam, recalibrated_paths(options, seed)))
     own = mean_entrant(after)
     return {
         "title": "timediff, recalibrated",
@@ -159,6 +158,13 @@ def recalibrated(options: Options, exam: Exam, device: str) -> dict[str, Any]:
         "aggregates": own["aggregates"],
         "protocols": own["protocols"],
     }
+
+
+def recalibrated_paths(options: Options, seed: int) -> np.ndarray:
+    """A seed's paths ``[W, S, T, D]`` through the map that `recalibrated` has written."""
+    folder = seed_folder(options, seed)
+    fitted = from_json((folder / "recalibration.json").read_text())
+    return recalibrate(fitted, np.load(folder / "paths.npy", mmap_mode="r"))
 
 
 def _with_density(options: Options, data: Dataset, result: dict[str, Any]) -> dict[str, Any]:

@@ -61,12 +61,17 @@ def fit_predictor(predictor: Predictor, task: Task) -> Fitted:
     """A forecaster that asks the predictor, for all series at once if it can, else for one at a time.
 
     Raises:
-        InputError: Neither works, or its forecasts have another length.
+        InputError: Neither works, or its forecasts are of other steps.
     """
     if predictor.prediction_length != task.horizon:
         raise InputError(
             f"the predictor forecasts {predictor.prediction_length} steps, the windows have {task.horizon}; "
             "give one of this horizon"
+        )
+    if predictor.lead_time:
+        raise InputError(
+            f"the predictor leaves out {predictor.lead_time} steps before its forecast (lead_time), and the "
+            "windows follow what is known at once; give one without, or use timediff.backtest"
         )
     said = []
     for way in (multivariate, univariate):
@@ -77,12 +82,20 @@ def fit_predictor(predictor: Predictor, task: Task) -> Fitted:
             said.append(" ".join(str(error).split()) or type(error).__name__)
             continue
         if shape[1:] == (task.horizon, len(task.columns)):
-            return Fitted(sample, {"class": type(predictor).__name__, "way": way.__name__})
+            return Fitted(sample, {"class": _name(predictor), "way": way.__name__})
         said.append(f"its forecasts have the shape {shape}")
     raise InputError(
         f"the predictor forecasts neither all {len(task.columns)} series at once ({said[0]}) nor one at a "
         f"time ({said[1]}); give one that was trained on this data"
     )
+
+
+def _name(predictor: Predictor) -> str:
+    """Its class, or that of its network where GluonTS has one predictor for all: DeepAR, PatchTST."""
+    network = type(getattr(predictor, "prediction_net", None)).__name__
+    own = type(predictor).__name__
+    model = network.removesuffix("LightningModule")
+    return model if own == "PyTorchPredictor" and model != network else own
 
 
 def multivariate(predictor: Predictor, columns: list[str]) -> _Sampler:

@@ -137,7 +137,7 @@ def seasonal_error(history: ArrayLike, *, season: int) -> Array:
 
     Args:
         history: What was observed before the forecast, ``[T, D]``; NaN is left out.
-        season: m, in steps.
+        season: m, in steps; `timediff.frequency.error_season` is GluonTS's for a frequency.
 
     Returns:
         ``[D]``, NaN for series without a difference.

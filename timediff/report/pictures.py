@@ -92,7 +92,7 @@ def _fan(
         other = None if other is None else other[..., d]
         what = f"series {data.columns[d]}"
     observed = np.concatenate([before, total]).astype(float)
-    inside = int(np.nansum(covered(drawn[..., None], total[:, None], level=0.9)))
+    inside = int(np.nansum(covered(drawn[..., None], total[..., None], level=0.9)))
     seen_steps = int(np.isfinite(total).sum())
     return Picture(
         section,
@@ -152,7 +152,7 @@ def error_pictures(found: dict[str, dict[str, Any]]) -> list[Picture]:
                     f"Lines of the {figures.SCORES[score]} by {words}; ours "
                     f"between {_range(values)}.",
                     f"{figures.SCORES[score]} by {words}, relative to the mean |y| of all steps: the mean of "
-                    f"a line is the score in the table. Lower is better.{left_out}",
+                    f"a line is the score of its paths. Lower is better.{left_out}",
                     partial(_themed, draw, found, score=score),
                 )
             )

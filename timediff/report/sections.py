@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from timediff.comparison import needed
 from timediff.metrics import TITLES, UNLIKE_A_LOSS
 from timediff.record import FLOOR
 from timediff.report.captions import COVERAGE
@@ -28,12 +29,18 @@ def facts(record: dict[str, Any]) -> str:
         if data.get("verified")
         else "not compared with known values"
     )
+    first = (
+        " Scores are means over the seeds; pictures, coverages and Monte-Carlo errors are of seed "
+        f"{seeds[0]}."
+        if len(seeds) > 1
+        else ""
+    )
     return (
         f"<p>{data['series']} series, frequency {escape(data['freq'])}, horizon "
         f"{data['prediction_length']} steps, {data['windows']} windows, {record['num_samples']} paths, "
         f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}, preset "
         f"{escape(record.get('preset', '–'))}. {observed}Data: {escape(data['source'])} "
-        f"({escape(data['licence'])}), {own}.</p>\n"
+        f"({escape(data['licence'])}), {own}.{first}</p>\n"
     )
 
 
@@ -50,9 +57,15 @@ def scores(record: dict[str, Any], entrants: Sequence[Entrant]) -> str:
         caption=f"Lower is better, but coverages should be their level, and widths say how sharp; "
         f"{entrants[0].title} as mean{spread}",
     )
+    drawn = (
+        f" The Monte-Carlo error is the standard error of {escape(entrants[0].title)} (its first seed) "
+        "over other draws of as many paths."
+        if record.get("metrics_mc_error")
+        else ""
+    )
     text += (
-        "<p>CRPS_sum is <code>mean_wquantile_loss_sum</code>, the published definition. The "
-        "Monte-Carlo error is what another draw of as many paths changes.</p>\n"
+        "<p>CRPS_sum is <code>mean_wquantile_loss_sum</code>, the published definition."
+        f"{drawn}</p>\n"
     )
     if more:
         inner = table(*_score_table(record, entrants, more), caption="Further scores")
@@ -103,7 +116,8 @@ def _floor(record: dict[str, Any], entrants: Sequence[Entrant], names: Sequence[
         rows.append([TITLES.get(name, name), *ratios])
     return (
         f"<h3>Ratio to the floor</h3><p>{escape(floor.title)} draws from the process itself given the "
-        "observed past: 1 is the best that can be done but for chance.</p>"
+        "observed past: 1 is the best that can be done but for chance. Left out are scores that can be "
+        "negative and numbers that are no losses, such as coverages.</p>"
         + table(["", *(entrant.title for entrant in entrants)], rows, caption="Score / floor")
     )
 
@@ -164,8 +178,9 @@ def comparison_table(
     if not few:
         return text
     windows = max(one["windows"] for one in few.values())
+    least = max(needed(one["overlap"]) for one in few.values())
     text = (
-        f"<p><strong>Too few windows</strong> ({windows} &lt; 30) to tell a difference from chance: no "
+        f"<p><strong>Too few windows</strong> ({windows} &lt; {least}) to tell a difference from chance: no "
         "p-values, only the differences per window.</p>\n" + text
     )
     inner = table(
