@@ -11,13 +11,14 @@ thread a run. Finished runs are kept in --work and not repeated. Writes
 
 import argparse
 import json
-import math
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from studies import mean_of
 
 HERE = Path(__file__).resolve().parent
 DATASETS = ("citylearn2022", "rts_gmlc")
@@ -40,8 +41,8 @@ def run(
 
     from timediff import SamplingConfig, TimeGradEstimator, TrainConfig, load_dataset, score
     from timediff.config import DistillConfig
-    from timediff.experiment import split
-    from timediff.outputs import write_text
+    from timediff.files import write_text
+    from timediff.scoring import split
     from timediff.student import halvings
 
     torch.set_num_threads(1)
@@ -107,16 +108,12 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
         name: {
             "calls": row["calls"],
             "sampling": row["sampling"],
-            **{key: _mean([r["rows"][name][key] for r in results]) for key in (*SHOWN, "seconds")},
+            **{
+                key: mean_of([r["rows"][name][key] for r in results]) for key in (*SHOWN, "seconds")
+            },
         }
         for name, row in results[0]["rows"].items()
     }
-
-
-def _mean(values: list[float]) -> dict[str, Any]:
-    mean = sum(values) / len(values)
-    spread = math.sqrt(sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1))
-    return {"mean": mean, "se": spread / math.sqrt(len(values)), "values": values}
 
 
 def as_text(record: dict[str, Any]) -> str:
@@ -153,7 +150,7 @@ def main() -> None:
         for (d, s), job in jobs.items():
             scores = {name: row[SHOWN[0]] for name, row in job.result()["rows"].items()}
             print(f"{d} {s}: " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()), flush=True)
-    from timediff.outputs import write_text
+    from timediff.files import write_text
     from timediff.record import commit, hardware
 
     results = {}
@@ -161,7 +158,7 @@ def main() -> None:
         found = [jobs[d, s].result() for s in args.seeds]
         results[d] = {
             "rows": summary(found),
-            "seconds": {k: _mean([r["seconds"][k] for r in found]) for k in found[0]["seconds"]},
+            "seconds": {k: mean_of([r["seconds"][k] for r in found]) for k in found[0]["seconds"]},
             "distillation": {k: v for k, v in found[0]["distillation"].items() if k != "seed"},
         }
     record = {

@@ -78,7 +78,7 @@ def forecast(
     import torch
 
     from timediff import SamplingConfig, TimeGradPredictor, load_dataset
-    from timediff.experiment import split
+    from timediff.scoring import split
 
     torch.set_num_threads(1)
     data = load_dataset(dataset, data_dir=data_dir)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from solvers import trained
+from solvers import style, trained
 
 from timediff import load_dataset
+from timediff.files import plain, write_text
 from timediff.metrics import METRICS, score
 from timediff.noise import NOISES
-from timediff.outputs import write_text
-from timediff.record import commit, hardware, plain
+from timediff.record import commit, hardware
 from timediff.scoring import make_exam, split
 
 HERE = Path(__file__).resolve().parent
@@ -80,13 +80,8 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
                 errors = [100 * row["error"][key] / row["mean"][key] for row in own]
                 counts = [row["paths"] for row in own]
                 axes.plot(counts, errors, color=colour, marker="o", label=kind)
-            axes.set(xscale="log", yscale="log", title=f"{name}: {SCORES[key]}")
-            axes.set_xticks(COUNTS, [str(count) for count in COUNTS], minor=False)
-            axes.set_xticks([], minor=True)
-            axes.set_xlabel("sample paths")
-            axes.set_ylabel("Monte-Carlo error, % of the score")
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.grid(color="#DDDDDD", lw=0.6, which="both")
+            style(axes, f"{name}: {SCORES[key]}", "sample paths", COUNTS)
+            axes.set(yscale="log", ylabel="Monte-Carlo error, % of the score")
     panels[0, 0].legend(frameon=False)
     save_figure(figure, path)
 

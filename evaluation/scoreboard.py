@@ -8,14 +8,13 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from timediff.record import NLL_TITLES, TITLES
+from timediff.comparison import in_words
+from timediff.metrics import TITLES
+from timediff.record import COMPARED, FLOOR, NLL_TITLES
 
 Record = dict[str, Any]
 
-SCORE = "mean_wquantile_loss_sum"
-MAIN = (SCORE, "crps", "energy_score", "nd", "coverage_90")
-#: Baseline that draws from the true distribution; others of this beginning know what no model can know.
-FLOOR = "oracle"
+MAIN = (COMPARED, "crps", "energy_score", "nd", "coverage_90")
 #: Logarithms of a density: they have no zero, and a ratio says nothing.
 LOGARITHMS = ("dawid_sebastiani",)
 
@@ -86,7 +85,7 @@ def entrants(records: list[Record]) -> list[Entrant]:
 
 def crps_sum(entrant: Entrant) -> float:
     """What entrants are ranked by; infinite where it is not defined."""
-    value = entrant.metrics.get(SCORE)
+    value = entrant.metrics.get(COMPARED)
     return math.inf if value is None else value
 
 
@@ -108,7 +107,7 @@ def overview(groups: dict[str, list[Record]]) -> str:
         cells = []
         for name, found in columns.items():
             own = next((e for e in found if e.title == title), None)
-            text = cell(own, SCORE) if own else "-"
+            text = cell(own, COMPARED) if own else "-"
             cells.append(f"**{text}**" if title == best[name] else text)
         rows.append([title, *cells])
     return table(rows)
@@ -172,7 +171,7 @@ def compared(found: dict[str, Any] | None) -> str:
     if interval := found.get("ratio_interval"):
         ratio += f" [{figures(interval[0])}, {figures(interval[1])}]"
     p = found.get("p_value")
-    test = "no p-value" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    test = "no p-value" if p is None else in_words(p)
     return f"{ratio}, {wins}; {test}"
 
 

@@ -11,17 +11,18 @@ Writes ``evaluation/results/solvers.json`` and ``solvers.png``.
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from timediff import SamplingConfig, TimeGradEstimator, TimeGradPredictor, TrainConfig, load_dataset
-from timediff.experiment import split
+from timediff.files import write_text
 from timediff.metrics import score
-from timediff.outputs import write_text
 from timediff.record import commit, hardware
 from timediff.samplers import SAMPLERS
+from timediff.scoring import split
 
 HERE = Path(__file__).resolve().parent
 DATASETS = ("citylearn2022", "exchange_rate")
@@ -130,15 +131,20 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
                     lw=1.5,
                     label=solver,
                 )
-            axes.set(xscale="log", ylim=(0.97 * best, 1.45 * best), title=f"{name}: {title}")
-            axes.set_xticks(CALLS, [str(calls) for calls in CALLS], minor=False)
-            axes.set_xticks([], minor=True)
-            axes.set_xlabel("calls of the network per time step")
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.grid(color="#DDDDDD", lw=0.6)
+            axes.set_ylim(0.97 * best, 1.45 * best)
+            style(axes, f"{name}: {title}", "calls of the network per time step", CALLS)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
     save_figure(figure, path)
+
+
+def style(axes: Any, title: str, xlabel: str, counts: Sequence[int]) -> None:
+    """Title, grid and a logarithmic axis of counts, each with its mark."""
+    axes.set(xscale="log", title=title, xlabel=xlabel)
+    axes.set_xticks(counts, [str(count) for count in counts], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#DDDDDD", lw=0.6, which="both")
 
 
 def main() -> None:

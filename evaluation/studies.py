@@ -74,8 +74,9 @@ def run(place: Place, dataset: str, variant: Variant, seed: int, test: bool) -> 
 
     from timediff import TimeGradEstimator, TrainConfig, load_dataset, score
     from timediff.config import ModelConfig
-    from timediff.experiment import hold_out, split
-    from timediff.outputs import write_text
+    from timediff.files import write_text
+    from timediff.scoring import split
+    from timediff.seeds import hold_out
 
     torch.set_num_threads(1)
     data = load_dataset(dataset, data_dir=place.data_dir)
@@ -112,14 +113,18 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean, standard error and single values of the scores shown; means of steps and seconds."""
     found: dict[str, Any] = {}
     for name in SHOWN:
-        values = [result["metrics"][name] for result in results]
-        mean = sum(values) / len(values)
-        spread = math.sqrt(sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1))
-        found[name] = {"mean": mean, "se": spread / math.sqrt(len(values)), "values": values}
+        found[name] = mean_of([result["metrics"][name] for result in results])
     found["steps"] = sum(result["steps"] for result in results) / len(results)
     for part in ("training", "sampling"):
         found[f"{part}_seconds"] = sum(r["seconds"][part] for r in results) / len(results)
     return found
+
+
+def mean_of(values: list[float]) -> dict[str, Any]:
+    """Mean of the seeds, its standard error, and the values."""
+    mean = sum(values) / len(values)
+    spread = math.sqrt(sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1))
+    return {"mean": mean, "se": spread / math.sqrt(len(values)), "values": values}
 
 
 @contextmanager
@@ -270,7 +275,7 @@ def make_parser(description: str, work: str) -> argparse.ArgumentParser:
 
 def finish(record: dict[str, Any], out: Path) -> None:
     """Writes a record with its commit and machine."""
-    from timediff.outputs import write_text
+    from timediff.files import write_text
     from timediff.record import commit, hardware
 
     machine = {"commit": commit(), "hardware": {**hardware("cpu"), "threads": 1}}

@@ -13,15 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from readme_results import summary
 from results_page import results
 from scoreboard import table
-from summary import summary
 
 from timediff.config import PRESETS
-from timediff.record import TITLES
+from timediff.metrics import TITLES
+from timediff.record import FORMAT
 
 HERE = Path(__file__).resolve().parent
-FORMAT = 2
 FACTOR_SCORES = ("mean_wquantile_loss_sum", "energy_score", "nd", "coverage_90")
 STUDIES = ("width", "denoiser", "positions")
 README, DETAILS = HERE.parent / "README.md", HERE / "README.md"

@@ -14,11 +14,12 @@ from gluonts.model.predictor import RepresentablePredictor
 from gluonts.torch.model.simple_feedforward import SimpleFeedForwardEstimator
 from tiny import HORIZON, QUIET, entry, estimator, wide_folder
 
-from timediff.backtest import backtest, rewindow
+from timediff.backtest import backtest
 from timediff.datasets import Dataset, load_dataset
 from timediff.errors import InputError
 from timediff.folders import Aggregate
 from timediff.metrics import score, seasonal_error
+from timediff.rolling import rewindow
 
 cross_checks = pytest.mark.cross_checks
 invariances = pytest.mark.invariances

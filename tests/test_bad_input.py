@@ -219,7 +219,7 @@ UNSCORABLE = {
     ),
     "no aggregate": (
         lambda f: wide_folder(f, values=missing(slice(-8, None), 2), **NET),
-        "aggregate net: The weighted sum is observed at no step",
+        "aggregate net: the weighted sum is observed at no step",
     ),
 }
 

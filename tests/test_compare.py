@@ -19,6 +19,7 @@ def record(*, windows=40, better=0.0, seed=0, name="made up", checksum="abc", **
         "format": 2,
         "dataset": {
             "name": name, "checksum": checksum, "windows": windows, "prediction_length": 6, "series": 3,
+            "train_length": 100, "stride": 6,
         },
         "seeds": [1, 2], "num_samples": 50, "preset": "default",
         "metrics": {"mean_wquantile_loss_sum": float(losses.mean()) / 100, "crps": 0.0567},
@@ -83,6 +84,31 @@ def test_other_data_or_windows_are_said_to_be_so(tmp_path, change, reason):
 
 
 @pytest.mark.contracts
+def test_as_many_windows_elsewhere_are_other_windows(tmp_path):
+    """Windows end with the data: the training data before them say where the first begins."""
+    other = record(seed=1)
+    other["dataset"] |= {"train_length": 217, "stride": 3}
+    found, said = compare.differences(compare.read_runs(write(tmp_path, record(), other)))
+    assert found == {} and "other windows" in said[0]
+
+
+@pytest.mark.contracts
+@pytest.mark.parametrize("changes", [{}, {"comparisons": {"var": {"overlap": 1}}}])
+def test_overlap_is_known_without_baselines(tmp_path, changes):
+    runs = [record(**changes), record(seed=1, **changes)]
+    for one in runs:
+        one["dataset"]["stride"] = 3
+    runs = compare.read_runs(write(tmp_path, *runs))
+    found = compare.differences(runs)[0]["run1"]
+    assert found["overlap"] == 1 and not found["too_few"]
+    for one in runs:
+        one.record["dataset"]["stride"] = 1
+        one.record.pop("comparisons", None)
+    assert compare.differences(runs)[0]["run1"]["too_few"]
+    assert "(40 &lt; 120)" in compare.as_html(runs)
+
+
+@pytest.mark.contracts
 def test_a_record_without_losses_per_window_is_shown_but_not_compared(tmp_path):
     bare = record(seconds={"training": None, "sampling": 2.5})
     del bare["windows"]
@@ -133,7 +159,7 @@ def test_page_is_written_whole_or_not_at_all(tmp_path, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     page.write_text("old")
-    monkeypatch.setattr("timediff.report.files.os.replace", interrupted)
+    monkeypatch.setattr("timediff.files.os.replace", interrupted)
     assert compare.main([*places, "--out", str(page)]) == 130
     assert page.read_text() == "old" and len(list(tmp_path.iterdir())) == 3
     with pytest.raises(SystemExit):

@@ -616,8 +616,9 @@ def test_list_shows_every_set_with_its_state(tmp_path, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + len(rows)
     assert re.match(r"electricity +370 x 5833 +H +24 +7 .*CC BY 4\.0.*absent$", lines[2])
-    assert main(["--data-dir", str(tmp_path / "absent")]) == 2
-    assert capsys.readouterr().err.startswith("error: the data directory")
+    with pytest.raises(SystemExit, match="2"):
+        main(["--data-dir", str(tmp_path / "absent")])
+    assert capsys.readouterr().err.startswith("timediff.datasets: the data directory")
 
 
 def test_command_line_is_quick_and_quiet():

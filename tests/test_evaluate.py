@@ -18,14 +18,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 from tiny import HORIZON, QUIET, TINY, entry, wide_folder
 
 import timediff
 from timediff.baselines import BASELINES
 from timediff.config import PRESETS, ModelConfig, SamplingConfig, TrainConfig
 from timediff.evaluate import main, make_parser, parse
-from timediff.metrics import METRICS, score
-from timediff.record import TITLES, as_json, mean, standard_error
+from timediff.metrics import METRICS, TITLES, score
+from timediff.record import as_json, mean, standard_error
 from timediff.specs import SPECS
 
 pytestmark = QUIET
@@ -467,6 +468,17 @@ def test_one_series(tmp_path, options):
     assert status == 0 and record["dataset"]["series"] == 1
     assert record["metrics"]["crps"] == pytest.approx(record["metrics"]["crps_sum"])
     assert ("val_loss" in record["per_seed"][0]["history"][0]) == bool(options)
+
+
+@pytest.mark.parametrize("count", ["1", "3"])
+def test_few_paths_are_reported_without_what_needs_more(folder, tmp_path, count):
+    options = [one for one in command(folder, tmp_path) if one != "--no-report"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main([*options, "--num-samples", count, "--baselines", "none"]) == 0
+    record = record_of(tmp_path)
+    assert "metrics_mc_error" not in record
+    assert (record["metrics"]["coverage_90_joint"] is None) == (count == "1")
+    assert "Monte-Carlo" not in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("held", [0, 3])
@@ -997,11 +1009,39 @@ def test_our_predictor_is_scored_in_place_of_training(folder, finished, tmp_path
     assert values(record_of(tmp_path)) == values(record)
 
 
+def test_predictors_of_others_stand_beside_the_baselines(folder, finished, tmp_path, capsys):
+    saved = [tmp_path / "repeated", finished[0] / "seed-2" / "predictor"]
+    saved[0].mkdir()
+    SeasonalNaivePredictor(prediction_length=HORIZON, season_length=8).serialize(saved[0])
+    options = ["--baselines", "none", "--json", "--rivals", *map(str, saved)]
+    status, stdout, _ = run(folder, tmp_path / "out", *options)
+    record = json.loads(stdout)
+    assert status == 0 and record["title"] == "timediff"
+    titles = {name: one["title"] for name, one in record["baselines"].items()}
+    assert titles == {
+        "predictor-repeated": "SeasonalNaivePredictor (repeated)",
+        "predictor-predictor": "TimeGradPredictor (predictor)",
+    }
+    assert record["comparisons"]["predictor-repeated"]["windows"] == WINDOWS
+    # A point forecast: all its paths are one.
+    metrics = record["baselines"]["predictor-repeated"]["metrics"]
+    assert metrics["crps"] == pytest.approx(metrics["nd"])
+    assert "SeasonalNaivePredictor" in (tmp_path / "out" / "table.txt").read_text()
+    again = run(folder, tmp_path / "out", *options, "--resume")
+    assert again[0] == 0 and values(json.loads(again[1])) == values(record)
+    with pytest.raises(SystemExit):
+        main(command(folder, tmp_path / "out2", "--rivals", "nowhere"))
+    assert "there is no folder nowhere" in capsys.readouterr().err
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_deepar_that_is_not_ours_is_scored_series_by_series(folder, tmp_path, no_training):
     from gluonts.torch import DeepAREstimator
 
+    from timediff.baselines.external import fit_predictor, load_predictor
     from timediff.datasets import load_dataset
+    from timediff.errors import InputError
+    from timediff.scoring import make_task
 
     data = load_dataset(str(folder))
     series = [
@@ -1025,11 +1065,16 @@ def test_a_deepar_that_is_not_ours_is_scored_series_by_series(folder, tmp_path, 
     status, stdout, _ = run(folder, tmp_path / "out", *options)
     record = json.loads(stdout)
     assert status == 0 and record["per_seed"][0]["predictor"]["way"] == "univariate"
+    assert record["title"] == "DeepAR" and record["seconds"]["training"] is None
     assert record["metrics"]["crps"] < 1 and len(record["baselines"]) == 6
     shorter = wide_folder(tmp_path / "shorter", prediction_length=3)
     with pytest.raises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as stderr:
         main(command(shorter, tmp_path / "out2", *options))
     assert "forecasts 4 steps, the windows have 3" in stderr.getvalue()
+    later = load_predictor(saved)
+    later.lead_time = 2
+    with pytest.raises(InputError, match="leaves out 2 steps before its forecast"):
+        fit_predictor(later, make_task(data))
 
 
 def test_scores_before_and_after_recalibration_are_in_the_record(folder, tmp_path):
@@ -1046,8 +1091,23 @@ def test_scores_before_and_after_recalibration_are_in_the_record(folder, tmp_pat
             == 8
         )
     assert "timediff, recalibrated" in (tmp_path / "table.txt").read_text()
+    assert "diagnosis" not in found
     again = run(folder, tmp_path, *options, "--resume")
     assert again[0] == 0 and values(json.loads(again[1])) == values(record)
+
+
+def test_the_report_shows_calibration_before_and_after_recalibration(folder, tmp_path):
+    options = ["--validation-windows", "8", "--recalibrate", "--baselines", "none"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert (
+            main([one for one in command(folder, tmp_path, *options) if one != "--no-report"]) == 0
+        )
+    found = record_of(tmp_path)["recalibration"]
+    coverage = found["diagnosis"]["coverage"]
+    assert coverage["each"][1] == pytest.approx(found["after"]["coverage_90"], rel=1e-4)
+    assert coverage["sum"][1] == pytest.approx(found["after"]["coverage_90_sum"], rel=1e-4)
+    for name in ("pit-each", "pit-sum", "pit-after-each", "pit-after-sum"):
+        assert (tmp_path / "plots" / f"{name}.png").is_file()
 
 
 def test_report_and_diagnosis_are_written_unless_told_otherwise(folder, finished, tmp_path):

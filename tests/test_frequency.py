@@ -9,6 +9,7 @@ import pytest
 from timediff.errors import InputError
 from timediff.frequency import (
     default_lags,
+    error_season,
     num_time_features,
     seasons,
     split_freq,
@@ -72,7 +73,9 @@ def test_unknown_frequencies_are_refused_in_one_sentence(freq):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("ask", [split_freq, default_lags, seasons, num_time_features])
+@pytest.mark.parametrize(
+    "ask", [split_freq, default_lags, seasons, error_season, num_time_features]
+)
 def test_every_question_refuses_an_unknown_frequency(ask):
     with pytest.raises(InputError):
         ask("fortnight")
@@ -109,10 +112,19 @@ def test_lags_and_seasons_are_usable(freq):
     assert seasons(freq) and seasons(freq) == sorted(set(seasons(freq)))
 
 
+@pytest.mark.parametrize("freq", [*FREQUENCIES, "5h", "4M", "5B"])
+def test_the_season_of_scaled_errors_is_that_of_gluonts(freq):
+    from gluonts.time_feature import get_seasonality
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # pandas, about names of frequencies
+        assert error_season(freq) == get_seasonality(freq)
+
+
 @pytest.mark.parametrize("alias", ["H", "30T", "MS", "QS-APR", "A"])
 def test_an_alias_answers_like_its_period(alias):
     name = to_period_freq(alias)
-    for ask in (default_lags, seasons, num_time_features):
+    for ask in (default_lags, seasons, error_season, num_time_features):
         assert ask(alias) == ask(name)
 
 

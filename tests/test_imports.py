@@ -20,6 +20,7 @@ MODULES = sorted(FILES)
 # A module imports only from rows above its own: first the method, then data, scores and the commands.
 METHOD = [
     "errors",
+    "seeding",
     "precision",
     "schedule",
     "parameterisation",
@@ -40,6 +41,7 @@ METHOD = [
     "encoder",
     "frequency",
     "config",
+    "checks",
     "batch",
     "noise",
     "workers",
@@ -51,12 +53,13 @@ METHOD = [
 ]
 LAYERS = [
     *METHOD,
-    *("progress", "windows", "budget", "lightning", "predictor", "estimator", "student"),
+    *("progress", "terminal", "files"),
+    *("windows", "budget", "lightning", "predictor", "estimator", "student"),
     *("specs", "folders", "switching", "oracle", "frames"),
     *("download", "tables", "lookup", "audit", "datasets", "rolling"),
     *("metrics", "protocols", "comparison", "backtest", "reordering", "recalibration"),
-    *("baselines", "plots", "record", "summary", "outputs", "scoring", "rivals", "seeds"),
-    *("report", "experiment", "evaluate", "distill", "compare", "cli", "__main__"),
+    *("baselines", "plots", "record", "outputs", "scoring", "rivals", "seeds"),
+    *("report", "summary", "experiment", "evaluate", "distill", "compare", "cli", "__main__"),
 ]
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from timediff.batch import Batch, Shape
-from timediff.config import SAMPLER_OPTIONS, ModelConfig, SamplingConfig
+from timediff.checks import SAMPLER_OPTIONS
+from timediff.config import ModelConfig, SamplingConfig
 from timediff.diffusion import LOSSES, WEIGHTINGS
 from timediff.model import TimeGrad
 from timediff.parameterisation import PARAMETERISATIONS

@@ -9,7 +9,16 @@ from scipy.stats import kurtosis, multivariate_normal
 
 from timediff.datasets import load_dataset
 from timediff.errors import InputError
-from timediff.metrics import crps_ensemble, energy_score, sum_over_dimensions
+from timediff.metrics import (
+    average_rank,
+    band_depth_rank,
+    covered,
+    covered_jointly,
+    crps_ensemble,
+    energy_score,
+    pit,
+    sum_over_dimensions,
+)
 from timediff.oracle import START, is_oracle, make_oracle, true_paths
 from timediff.switching import (
     WEEK,
@@ -163,6 +172,41 @@ def test_the_oracle_is_calibrated(forecasts):
         outside = (100 - level) // 2
         covered = (rank >= outside) & (rank < 100 - outside)
         assert standard_errors(covered.mean(axis=1), level / 100).max() < 5
+
+
+@pytest.mark.oracles
+def test_the_evaluator_finds_the_oracle_calibrated(forecasts):
+    """PIT, ranks of vectors and coverage as the record has them, jointly over the whole path as well."""
+    _, truth, paths = forecasts
+    rng = np.random.default_rng(16)
+    ranks = {
+        "each": pit(paths, truth, rng=rng),
+        "sum": pit(*sum_over_dimensions(paths, truth), rng=rng),
+        "average": average_rank(paths, truth, rng=rng),
+        "depth": band_depth_rank(paths, truth, rng=rng),
+    }
+    for name, found in ranks.items():
+        bins = np.floor(found.reshape(WINDOWS, -1, 1) * 10) == np.arange(10)
+        assert standard_errors(bins.mean(axis=1), 0.1).max() < 5, name  # windows are independent
+    for level in (0.5, 0.9, 0.95, 0.98):  # the outermost of 99 paths hold 98 %
+        for inside in (
+            covered(paths, truth, level=level),
+            covered(*sum_over_dimensions(paths, truth), level=level),
+            covered_jointly(paths, truth, level=level),
+        ):
+            assert standard_errors(inside.reshape(WINDOWS, -1).mean(axis=1), level) < 5
+
+
+@pytest.mark.oracles
+def test_the_evaluator_sees_what_is_not_calibrated(forecasts):
+    _, truth, paths = forecasts
+    less = narrow(None, paths)
+    ranks = pit(less, truth, rng=np.random.default_rng(17)).reshape(WINDOWS, -1)
+    assert standard_errors((ranks < 0.1).mean(axis=1), 0.1) > 5
+    assert standard_errors(covered(less, truth, level=0.9).mean(axis=(1, 2)), 0.9) > 5
+    assert standard_errors(covered_jointly(less, truth, level=0.9), 0.9) > 5
+    rank = average_rank(apart(None, paths), truth, rng=np.random.default_rng(18))
+    assert standard_errors((np.abs(rank - 0.5) > 0.4).mean(axis=1), 0.2) > 5
 
 
 def climatology(past, paths):

@@ -205,8 +205,8 @@ def test_kept_as_json():
 def test_mistakes():
     paths, truth = ideal(7, seed=1)
     for x, y, match in [
-        (paths, truth[:6], "of the same windows"),
-        (paths[0], truth[0], "of the same windows"),
+        (paths, truth[:6], "agree in windows"),
+        (paths[0], truth[0], "agree in windows"),
         (paths[:6], truth[:6], "from 6 windows of 100 paths"),
         (paths[:, :9], truth, "from 7 windows of 9 paths"),
         (paths, np.full_like(truth, np.nan), "something observed"),

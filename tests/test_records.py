@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from timediff.metrics import METRICS
-from timediff.record import TITLES
+from timediff.metrics import METRICS, TITLES
 from timediff.specs import SPECS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,7 +100,7 @@ def section(text, title):
 
 
 def test_summary_names_the_best_baseline_and_where_one_is_ahead(records):
-    text = script("summary").summary(records)
+    text = script("readme_results").summary(records)
     assert "| x | 3 | 0.450 ± 0.001 | 0.350 ± 0.001 | 0.400 (var) |" in text
     # The true distribution is no baseline, however well it scores, and "-" is a preset not run.
     assert "| y | 3 | 0.150 ± 0.001 | - | 0.300 (random walk) |" in text
@@ -110,7 +109,7 @@ def test_summary_names_the_best_baseline_and_where_one_is_ahead(records):
     assert "the true distribution itself scores 0.100" in text and "1.50 (`default`)" in text
     assert "± is the standard error over 3 seeds." in text
     assert "Too few windows to test any difference: `x`." in text
-    assert script("summary").summary([]) is None
+    assert script("readme_results").summary([]) is None
 
 
 def test_results_show_every_entrant_with_its_scores_seconds_and_command(records):
@@ -145,7 +144,9 @@ def test_runs_of_one_preset_are_told_apart_by_their_folders(records):
     assert "| timediff (recalibrated) | 3 | 0.200" in x and "| timediff (default) | 3 | 0.450" in x
     assert "| our deepar |  | 0.100" in x and "| our deepar | 0.375 |" in text
     # The README has the presets only.
-    assert script("summary").summary([*records, more]) == script("summary").summary(records)
+    assert script("readme_results").summary([*records, more]) == script("readme_results").summary(
+        records
+    )
 
 
 def test_only_a_known_floor_is_divided_by(records):

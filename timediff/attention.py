@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from timediff.denoiser import Denoiser
+from timediff.denoiser import Denoiser, LevelWaves
 from timediff.schedule import Level
 
 #: Inducing points of a block, M.
@@ -43,8 +43,6 @@ class AttentionDenoiser(Denoiser):
         outputs: Vectors that come out.
     """
 
-    frequencies: Tensor
-
     def __init__(
         self,
         target_dim: int,
@@ -56,12 +54,14 @@ class AttentionDenoiser(Denoiser):
         outputs: int = 1,
     ) -> None:
         super().__init__()
-        self.register_buffer("frequencies", 0.15 * 2.0 ** (torch.arange(13) / 2), persistent=False)
         self.inputs, self.width = inputs, width
+        self.waves = LevelWaves()
         hidden = max(width, 64)
         # Per block scale and shift of both norms, and those of the last norm.
         self.level = nn.Sequential(
-            nn.Linear(26, hidden), nn.SiLU(), nn.Linear(hidden, width * (4 * layers + 2))
+            nn.Linear(self.waves.size, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, width * (4 * layers + 2)),
         )
         # A shift per norm and one of the start for all tokens alike, and the start's low-rank part.
         self.condition = nn.Sequential(
@@ -83,8 +83,7 @@ class AttentionDenoiser(Denoiser):
         self.floats_per_row = (8 * width + points) * target_dim + width * (6 * layers + 4 * POINTS)
 
     def embed_level(self, level: Level) -> Tensor:
-        phase = level.log_snr[..., None] * self.frequencies
-        return self.level(torch.cat([phase.sin(), phase.cos()], dim=-1))
+        return self.level(self.waves(level))
 
     def embed_condition(self, cond: Tensor) -> Tensor:
         sizes = [RANK, self.width, 2 * len(self.blocks) * self.width]

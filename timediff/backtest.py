@@ -6,28 +6,23 @@ Axes: ``W`` windows, ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is 
 """
 
 import inspect
-import random
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor
 
-from timediff.errors import InputError
+from timediff.errors import InputError, check_whole
 from timediff.frames import read_frame
-from timediff.frequency import quiet_business_days, seasons
+from timediff.frequency import error_season, quiet_business_days
 from timediff.metrics import score, seasonal_error
 from timediff.progress import progress_bar
-from timediff.rolling import Entry, History, check_whole, cut, rewindow, window_origins
-
-__all__ = ["Backtest", "backtest", "rewindow"]
+from timediff.rolling import Entry, History, cut, window_origins
+from timediff.seeding import seeded
 
 
 class Backtest(NamedTuple):
@@ -112,15 +107,14 @@ def backtest(
             for k, parts in enumerate(forecasts):
                 paths[k] = _paths(parts, starts[k], paths.shape[1:])
                 bar.update(1)
-        seasonal = seasonal_error(first["target"].T, season=min(seasons(first["start"].freqstr)))
+        seasonal = seasonal_error(first["target"].T, season=error_season(first["start"].freqstr))
     metrics = score(paths, truth, seasonal_error=seasonal)
     return Backtest(paths, truth, starts, columns, metrics)
 
 
 def _check(forecaster: Any, *, refit: bool, num_samples: int, seed: int) -> None:
     check_whole("num_samples", num_samples)
-    if not isinstance(seed, Integral) or seed < 0:
-        raise InputError(f"seed is {seed!r}; it must be a whole number of at least 0")
+    check_whole("seed", seed, least=0)
     if not isinstance(forecaster, Estimator | Predictor):
         raise InputError(
             f"the forecaster is a {type(forecaster).__name__}; give a GluonTS estimator or predictor"
@@ -145,7 +139,7 @@ def _forecasts(
     Each job is an entry to train on and those to forecast.
     """
     for job, (training, known) in enumerate(jobs):
-        with _seeded(seed, job):
+        with seeded(int(np.random.SeedSequence([seed, job]).generate_state(1)[0])):
             predictor = forecaster
             if isinstance(forecaster, Estimator):
                 predictor = forecaster.train(list(_entries([training], names)))
@@ -199,19 +193,3 @@ def _paths(parts: tuple[Forecast, ...], start: pd.Period, shape: tuple[int, ...]
             f"series] is {shape}; models of one series need univariate=True, and some fix num_samples"
         )
     return found
-
-
-@contextmanager
-def _seeded(seed: int, job: int) -> Iterator[None]:
-    """Seeds the global generators that GluonTS draws from, and puts them back afterwards."""
-    mixed = int(np.random.SeedSequence([seed, job]).generate_state(1)[0])
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            random.seed(mixed)
-            np.random.seed(mixed)  # noqa: NPY002
-            torch.manual_seed(mixed)
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002

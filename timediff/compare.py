@@ -9,12 +9,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from timediff.errors import InputError
+from timediff.terminal import Parser, aligned, fail
 
 PROGRAM = "timediff compare"
-LOSS = "mean_wquantile_loss_sum"
 
 
 class Run(NamedTuple):
@@ -24,20 +24,8 @@ class Run(NamedTuple):
     record: dict[str, Any]
 
 
-def fail(message: str, *, hint: str = " See --help.") -> NoReturn:
-    """Says what is wrong in one sentence and stops with status 2."""
-    print(f"{PROGRAM}: {message.rstrip('.')}.{hint}", file=sys.stderr)
-    raise SystemExit(2)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line instead of the whole usage."""
-        fail(message)
-
-
 def make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog=PROGRAM,
         allow_abbrev=False,
         description="Puts records side by side. The first is what the others are compared with, window by "
@@ -61,6 +49,8 @@ def read_runs(places: Sequence[Path]) -> list[Run]:
 
 
 def _read(place: Path) -> dict[str, Any]:
+    from timediff.record import FORMAT
+
     file = place / "record.json" if place.is_dir() else place
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
@@ -72,7 +62,7 @@ def _read(place: Path) -> dict[str, Any]:
         raise InputError(f"{file} cannot be read as a record ({error})") from error
     if not isinstance(record, dict) or not {"dataset", "metrics", "seeds"} <= record.keys():
         raise InputError(f"{file} is no record; give a folder that timediff evaluate wrote")
-    if record.get("format") != 2:
+    if record.get("format") != FORMAT:
         raise InputError(f"{file} was written by an earlier version; evaluate again to compare it")
     return record
 
@@ -157,19 +147,27 @@ def _unlike(a: Run, b: Run) -> str:
     if without:
         return f"{' and '.join(without)} has no losses per window"
     if len(_losses(a.record)) != len(_losses(b.record)) or any(
-        one[key] != other[key] for key in ("windows", "prediction_length")
+        one[key] != other[key] for key in ("windows", "prediction_length", "train_length")
     ):
         return "they forecast other windows"
     return ""
 
 
 def _losses(record: dict[str, Any]) -> list[float]:
-    losses = record.get("windows", {}).get("timediff", {}).get(LOSS, [])
+    from timediff.record import COMPARED, OURS
+
+    losses = record.get("windows", {}).get(OURS, {}).get(COMPARED, [])
     return [float("nan") if value is None else value for value in losses]
 
 
 def _overlap(record: dict[str, Any]) -> int:
-    return max((c.get("overlap", 0) for c in record.get("comparisons", {}).values()), default=0)
+    """Of its windows; records of earlier versions have no stride, but say it of their comparisons."""
+    from timediff.comparison import overlapping
+
+    data = record["dataset"]
+    if "stride" in data:
+        return overlapping(prediction_length=data["prediction_length"], stride=data["stride"])
+    return max((one["overlap"] for one in record.get("comparisons", {}).values()), default=0)
 
 
 def as_text(runs: Sequence[Run]) -> str:
@@ -178,20 +176,12 @@ def as_text(runs: Sequence[Run]) -> str:
 
     found, said = differences(runs)
     head = ["", *(run.label for run in runs)]
-    parts = [_aligned([head, *fact_rows(runs)]), _aligned(score_rows(runs))]
+    parts = [aligned([head, *fact_rows(runs)]), aligned(score_rows(runs))]
     if found:
         rows = [[label, *comparison_cells(one)] for label, one in found.items()]
         title = f"CRPS_sum window by window: {runs[0].label}"
-        parts.append(f"{title}\n{_aligned([['against', *COMPARISON_HEAD], *rows])}")
-    return "\n\n".join([*parts, *said])
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+        parts.append([title, *aligned([["against", *COMPARISON_HEAD], *rows])])
+    return "\n\n".join([*map("\n".join, parts), *said])
 
 
 def as_html(runs: Sequence[Run]) -> str:
@@ -215,14 +205,15 @@ def as_html(runs: Sequence[Run]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    args = make_parser().parse_args(argv)
+    parser = make_parser()
+    args = parser.parse_args(argv)
     try:
         runs = read_runs(args.runs)
         text = as_text(runs)
         if args.out is not None:
             _write(args.out, as_html(runs))
     except InputError as error:
-        fail(str(error), hint="")  # of the data mostly, and with a way out of its own
+        fail(PROGRAM, str(error), hint="")  # of the data mostly, and with a way out of its own
     except KeyboardInterrupt:
         print(f"\n{PROGRAM}: interrupted", file=sys.stderr)
         return 130
@@ -233,11 +224,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write(out: Path, text: str) -> None:
-    from timediff.report.files import write_whole
+    from timediff.report.html import write_page
 
     if out.is_dir():
         raise InputError(f"{out} is a folder; give --out a file such as {out / 'compare.html'}")
-    write_whole(out, text)
+    write_page(out, text)
 
 
 if __name__ == "__main__":

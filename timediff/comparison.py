@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, stdtr, stdtrit
 
-from timediff.errors import InputError
+from timediff.errors import InputError, check_whole
+from timediff.files import plain
+from timediff.metrics.arrays import ratio
 
 Array = NDArray[np.float64]
 
@@ -64,8 +66,7 @@ class Comparison(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """For a record: only what was found, in types that JSON has; what is not finite is None."""
-        found = {name: value for name, value in self._asdict().items() if value is not None}
-        return {name: _plain(value) for name, value in found.items()}
+        return plain({name: found for name, found in self._asdict().items() if found is not None})
 
     def as_text(self) -> str:
         """One line for a table."""
@@ -74,9 +75,8 @@ class Comparison(NamedTuple):
         if self.ratio_interval is None or self.p_value is None:
             return f"too few windows ({self.windows} < {needed(self.overlap)}): {head}, {tail}"
         low, high = self.ratio_interval
-        p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
         interval = f"{LEVEL:.0%} {low:.3f} .. {high:.3f}"
-        return f"{head} ({interval}), DM {self.statistic:+.2f}, {p}, {tail}"
+        return f"{head} ({interval}), DM {self.statistic:+.2f}, {in_words(self.p_value)}, {tail}"
 
 
 def compare(a: ArrayLike, b: ArrayLike, *, overlap: int = 0, seed: int = 0) -> Comparison:
@@ -99,7 +99,7 @@ def compare(a: ArrayLike, b: ArrayLike, *, overlap: int = 0, seed: int = 0) -> C
         windows=windows,
         too_few=windows < needed(overlap),
         difference=float(differences[known].mean()),
-        ratio=_ratio(used_a.sum(), used_b.sum()),
+        ratio=ratio(used_a.sum(), used_b.sum()),
         wins=int((used_a < used_b).sum()),
         differences=differences.tolist(),
         overlap=overlap,
@@ -117,6 +117,11 @@ def compare(a: ArrayLike, b: ArrayLike, *, overlap: int = 0, seed: int = 0) -> C
         difference_interval=difference_interval,
         ratio_interval=ratio_interval,
     )
+
+
+def in_words(p_value: float) -> str:
+    """As "p = 0.012", or "p < 0.001"."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
 def overlapping(*, prediction_length: int, stride: int) -> int:
@@ -250,18 +255,5 @@ def _checked(a: ArrayLike, b: ArrayLike, overlap: int) -> tuple[Array, Array, ND
         )
     if unknown.all():
         raise InputError("no window has a loss, so there is nothing to compare")
-    if isinstance(overlap, bool) or not isinstance(overlap, int | np.integer) or overlap < 0:
-        raise InputError(
-            f"overlap is {overlap!r}; it must be a whole number of windows, at least 0"
-        )
+    check_whole("overlap", overlap, least=0)
     return a, b, ~unknown
-
-
-def _ratio(a: float, b: float) -> float:
-    return float(a / b) if b > 0 else math.nan
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,7 +8,6 @@ compared by `timediff.audit`. ``oracle`` is simulated by `timediff.oracle`.
 Axes: D series, T time steps.
 """
 
-import argparse
 import sys
 import warnings
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from timediff.folders import Aggregate, checksum, missing_part
 from timediff.lookup import candidates, data_directory, find_and_read, other_folders, read
 from timediff.oracle import DIM, HORIZON, LENGTH, WINDOWS
 from timediff.specs import SPECS, Published, Spec
+from timediff.terminal import Parser, aligned
 
 __all__ = [
     "SPECS",
@@ -208,24 +208,16 @@ def _local_row(folder: Path) -> Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the list of datasets; exit status 2 on a mistake in what was given."""
-    parser = argparse.ArgumentParser(
-        prog="python -m timediff.datasets", description="List datasets."
-    )
+    parser = Parser(prog="timediff.datasets", description="List datasets.")
     parser.add_argument(
         "--data-dir", type=Path, help="folder of datasets (default: the variable TIMEDIFF_DATA)"
     )
     try:
         rows = list_datasets(parser.parse_args(argv).data_dir)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        parser.error(str(error))
     header = ("name", "series x steps", "freq", "horizon", "windows", "source", "licence", "status")
-    lines = [header, *(tuple(str(cell) for cell in row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    for line in lines:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        )
+    print("\n".join(aligned([header, *([str(cell) for cell in row] for row in rows)])))
     return 0
 
 

@@ -227,6 +227,21 @@ def _convolve(conv: nn.Conv1d, x: Tensor, *, factor: float = 1.0) -> Tensor:
     return y.view(len(weight), -1, rows)
 
 
+class LevelWaves(nn.Module):
+    """Sinusoids of the log-SNR, wavelengths 40 to 0.6 as it runs over about -6 .. 10: ``[..., size]``."""
+
+    frequencies: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", 0.15 * 2.0 ** (torch.arange(13) / 2), persistent=False)
+        self.size = 2 * len(self.frequencies)
+
+    def forward(self, level: Level) -> Tensor:
+        phase = level.log_snr[..., None] * self.frequencies
+        return torch.cat([phase.sin(), phase.cos()], dim=-1)
+
+
 class MlpDenoiser(Denoiser):
     r"""Residual perceptron over the dimensions with adaptive layer norm: matrix products only.
 
@@ -245,8 +260,6 @@ class MlpDenoiser(Denoiser):
         outputs: Vectors that come out.
     """
 
-    frequencies: Tensor
-
     def __init__(
         self,
         target_dim: int,
@@ -258,11 +271,10 @@ class MlpDenoiser(Denoiser):
         outputs: int = 1,
     ) -> None:
         super().__init__()
-        # log-SNR runs over about -6 .. 10: wavelengths from 40 down to 0.6.
-        self.register_buffer("frequencies", 0.15 * 2.0 ** (torch.arange(13) / 2), persistent=False)
         self.width = width
+        self.waves = LevelWaves()
         self.level = nn.Sequential(
-            nn.Linear(26, width), nn.SiLU(), nn.Linear(width, 2 * width * (layers + 1))
+            nn.Linear(self.waves.size, width), nn.SiLU(), nn.Linear(width, 2 * width * (layers + 1))
         )
         self.condition = nn.Sequential(
             nn.Linear(cond_size, width), nn.SiLU(), nn.Linear(width, width * (layers + 1))
@@ -278,8 +290,7 @@ class MlpDenoiser(Denoiser):
 
     def embed_level(self, level: Level) -> Tensor:
         """Factor and shift of every norm."""
-        phase = level.log_snr[..., None] * self.frequencies
-        embedded = self.level(torch.cat([phase.sin(), phase.cos()], dim=-1))
+        embedded = self.level(self.waves(level))
         scale, shift = embedded.unflatten(-1, (-1, 2, self.width)).unbind(dim=-2)
         return torch.stack([1 + scale, shift], dim=-2).flatten(-3)
 

@@ -11,28 +11,17 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from timediff.config import STUDENT_STEPS, DistillConfig, check_distillation
+from timediff.checks import check_distillation
+from timediff.config import STUDENT_STEPS, DistillConfig
 from timediff.errors import InputError
+from timediff.terminal import Parser
 
 PROGRAM = "timediff.distill"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line instead of the whole usage."""
-        fail(message)
-
-
-def fail(message: str) -> NoReturn:
-    """Says what is wrong in one sentence and stops with status 2."""
-    print(f"{PROGRAM}: {message.rstrip('.')}. See --help.", file=sys.stderr)
-    raise SystemExit(2)
-
-
 def make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog=PROGRAM,
         allow_abbrev=False,
         description="Distils a trained predictor into one that forecasts with few network calls a time step: "
@@ -71,7 +60,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    args = make_parser().parse_args(argv)
+    parser = make_parser()
+    args = parser.parse_args(argv)
     config = DistillConfig(*(getattr(args, name) for name in DistillConfig._fields))
     saved: list[int | None] = []
     try:
@@ -79,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_folders(args)
         _run(args, config, saved)
     except InputError as error:
-        fail(str(error))
+        parser.error(str(error))
     except KeyboardInterrupt:
         print(f"\n{PROGRAM}: interrupted; {_kept(args, saved)}", file=sys.stderr)
         return 130

@@ -19,7 +19,8 @@ from gluonts.transform import Chain, Transformation
 
 from timediff.batch import Shape
 from timediff.budget import RESERVE, TIMED, WARM_UP, Pace, Stopwatch, epochs_of, steps_within
-from timediff.config import ModelConfig, SamplingConfig, TrainConfig, check_options
+from timediff.checks import check_options
+from timediff.config import ModelConfig, SamplingConfig, TrainConfig
 from timediff.errors import InputError
 from timediff.frequency import default_difference, default_lags, num_time_features, to_period_freq
 from timediff.lightning import (
@@ -202,34 +203,12 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         from_predictor: PyTorchPredictor | None,
         ckpt_path: str | Path | None,
     ) -> TrainOutput:
-        if self.train_config.patience and validation_data is None:
-            raise InputError(
-                "patience stops on the validation loss; give validation data, or patience 0"
-            )
-        if validation_data is not None and self.model.schedule == "learned":
-            raise InputError(
-                "a learned schedule moves the levels that a validation loss would be measured at, so no two "
-                "epochs compare; leave out validation data, or choose another schedule"
-            )
+        self._check_training(series, validated=validation_data is not None)
         warn_of_poor_dimensions(series, horizon=self.shape.horizon)
         warn_of_unused_fields(series)
-        longest = max(len(one.values) for one in series)
-        if longest <= self.shape.difference:
-            raise InputError(
-                f"difference is {self.shape.difference}, but the longest series has {longest} steps; "
-                "give a smaller one, or 0"
-            )
         module = self.create_lightning_module()
         before = None if ckpt_path is None else check_checkpoint(Path(ckpt_path), module)
-        last = module.model.schedule.points[-1]
-        left = (last.alpha / last.norm) ** 2
-        if left > MOST_SIGNAL_LEFT:
-            warnings.warn(
-                f"after {self.model.diffusion_steps} diffusion steps {left:.0%} of the data's variance "
-                "is left, but sampling starts from pure noise: raise beta_end, or have more "
-                "diffusion_steps and choose fewer sampling steps",
-                stacklevel=3,
-            )
+        self._warn_of_signal(module)
         entries = [one.entry for one in series]
         training = self.create_training_data_loader(entries, module)
         self._start_weights(module, series, from_predictor)
@@ -263,6 +242,35 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         return TrainOutput(
             transformation, module, trainer, self.create_predictor(transformation, module)
         )
+
+    def _check_training(self, series: list[Series], *, validated: bool) -> None:
+        """Raises `InputError` for what the data and the options do not allow together."""
+        if self.train_config.patience and not validated:
+            raise InputError(
+                "patience stops on the validation loss; give validation data, or patience 0"
+            )
+        if validated and self.model.schedule == "learned":
+            raise InputError(
+                "a learned schedule moves the levels that a validation loss would be measured at, so no two "
+                "epochs compare; leave out validation data, or choose another schedule"
+            )
+        longest = max(len(one.values) for one in series)
+        if longest <= self.shape.difference:
+            raise InputError(
+                f"difference is {self.shape.difference}, but the longest series has {longest} steps; "
+                "give a smaller one, or 0"
+            )
+
+    def _warn_of_signal(self, module: TimeGradModule) -> None:
+        last = module.model.schedule.points[-1]
+        left = (last.alpha / last.norm) ** 2
+        if left > MOST_SIGNAL_LEFT:
+            warnings.warn(
+                f"after {self.model.diffusion_steps} diffusion steps {left:.0%} of the data's variance "
+                "is left, but sampling starts from pure noise: raise beta_end, or have more "
+                "diffusion_steps and choose fewer sampling steps",
+                stacklevel=4,
+            )
 
     def _resolved(
         self, series: list[Series], predictor: PyTorchPredictor | None

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
+from timediff import terminal
 from timediff.config import PRESETS, ModelConfig, Options, SamplingConfig, TrainConfig
 from timediff.errors import InputError
 
@@ -46,8 +47,7 @@ class _Parser(ArgumentParser):
 
 def fail(message: str, *, hint: str = " See --help.") -> NoReturn:
     """Says what is wrong in one sentence and stops with status 2."""
-    print(f"{PROGRAM}: {message.rstrip('.')}.{hint}", file=sys.stderr)
-    raise SystemExit(2)
+    terminal.fail(PROGRAM, message, hint=hint)
 
 
 def seconds(text: object) -> float:
@@ -147,6 +147,13 @@ def _add_run(parser: ArgumentParser, preset: str) -> None:
         type=Path | None,
         help="folder of a serialized GluonTS predictor to score in place of training, ours or any other; one "
         "that is not ours runs what its files name, so give only folders that you trust",
+    )
+    parser.add_argument(
+        "--rivals",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders of serialized GluonTS predictors to put beside the baselines, trusted like --predictor",
     )
     parser.add_argument(
         "--windows",
@@ -274,6 +281,7 @@ def _options(parsed: Namespace, *, length: tuple[int, float | None]) -> Options:
         history=parsed.history,
         recalibrate=bool(parsed.recalibrate),
         report=not parsed.no_report,
+        rivals=tuple(parsed.rivals),
     )
 
 

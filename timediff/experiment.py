@@ -11,21 +11,30 @@ from typing import Any
 import numpy as np
 
 from timediff.baselines import check_task
+from timediff.baselines.external import fit_predictor, load_predictor
 from timediff.config import Options
 from timediff.datasets import Dataset, load_dataset
 from timediff.errors import InputError
+from timediff.files import write_text
 from timediff.frequency import quiet_business_days
 from timediff.metrics import monte_carlo_error
-from timediff.outputs import locked, paths_file, prepare, stamps, write_forecasts, write_text
+from timediff.metrics.monte_carlo import FEWEST
+from timediff.outputs import locked, paths_file, prepare, stamps, write_forecasts
 from timediff.plots import bound_figure, forecast_figure, save_figure
-from timediff.record import as_json, make_record
+from timediff.record import OURS, as_json, make_record
 from timediff.report import diagnose, write_report
-from timediff.rivals import run_baselines
+from timediff.rivals import predictors, run_baselines
+from timediff.rolling import rewindow
 from timediff.scoring import Exam, make_exam, make_task, split, stride_of
-from timediff.seeds import device_of, hold_out, make_estimator, recalibrated, run_seed, seed_folder
+from timediff.seeds import (
+    device_of,
+    make_estimator,
+    recalibrated,
+    recalibrated_paths,
+    run_seed,
+    seed_folder,
+)
 from timediff.summary import as_text
-
-__all__ = ["hold_out", "run", "split"]
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -41,13 +50,12 @@ def run(options: Options) -> dict[str, Any]:
         data = _load(options)
         _check(options, data)
         exam, task = make_exam(data), make_task(data)
-        if options.baselines != "none" or options.predictor is not None:
+        given = [*([options.predictor] if options.predictor else []), *predictors(options).values()]
+        if options.baselines != "none" or given:
             check_task(task)
-        if options.predictor is not None:
-            from timediff.baselines.external import fit_predictor, load_predictor
-
+        for folder in given:
             # Said before anything of an earlier run is replaced.
-            fit_predictor(load_predictor(options.predictor, device=device), task)
+            fit_predictor(load_predictor(folder, device=device), task)
         with locked(out):
             prepare(options, data)
             results = [run_seed(options, exam, task, seed, device) for seed in options.seeds]
@@ -63,9 +71,9 @@ def run(options: Options) -> dict[str, Any]:
             )
             record["baselines_left_out"] = left_out
             paths = _paths(options, record)
-            if options.recalibrate:
-                record["recalibration"] = recalibrated(options, exam, device)
             record |= _examined(options, exam, paths)
+            if options.recalibrate:
+                record["recalibration"] = _recalibrated(options, exam, device)
             write_text(out / "record.json", as_json(record) + "\n")
             write_text(out / "table.txt", as_text(record, out) + "\n")
             _write_pictures(options, exam, results, paths)
@@ -79,8 +87,6 @@ def _load(options: Options) -> Dataset:
     data = load_dataset(options.dataset, data_dir=options.data_dir, align_clock=options.align_clock)
     if options.windows is None:
         return data
-    from timediff.backtest import rewindow
-
     return rewindow(
         data,
         windows=options.windows,
@@ -117,7 +123,7 @@ def _check(options: Options, data: Dataset) -> None:
 
 def _paths(options: Options, record: dict[str, Any]) -> dict[str, np.ndarray]:
     """Paths ``[W, S, T, D]`` of the first seed and of all baselines, as memory maps, by their names."""
-    files = {"timediff": seed_folder(options, options.seeds[0]) / "paths.npy"}
+    files = {OURS: seed_folder(options, options.seeds[0]) / "paths.npy"}
     files |= {name: paths_file(options, name) for name in record["baselines"]}
     return {name: np.load(file, mmap_mode="r") for name, file in files.items()}
 
@@ -126,16 +132,27 @@ def _examined(options: Options, exam: Exam, paths: dict[str, np.ndarray]) -> dic
     """What a record has beside the scores: what chance the number of paths leaves, and where entrants err."""
     if not options.report:
         return {}
-    times = np.stack([stamps(entry, exam.data.prediction_length) for entry in exam.data.test])
-    return {
-        "metrics_mc_error": monte_carlo_error(
-            paths["timediff"], exam.truth, seasonal_error=exam.seasonal
-        ),
-        "diagnosis": {
-            name: diagnose(own, exam.truth, columns=exam.data.columns, stamps=times, progress=True)
-            for name, own in paths.items()
-        },
+    found: dict[str, Any] = {
+        "diagnosis": {name: _diagnosed(exam, own) for name, own in paths.items()}
     }
+    if options.num_samples >= FEWEST:
+        found["metrics_mc_error"] = monte_carlo_error(
+            paths[OURS], exam.truth, seasonal_error=exam.seasonal
+        )
+    return found
+
+
+def _recalibrated(options: Options, exam: Exam, device: str) -> dict[str, Any]:
+    """Scores before and after, and the diagnosis of the first seed's paths afterwards."""
+    found = recalibrated(options, exam, device)
+    if options.report:
+        found["diagnosis"] = _diagnosed(exam, recalibrated_paths(options, options.seeds[0]))
+    return found
+
+
+def _diagnosed(exam: Exam, paths: np.ndarray) -> dict[str, Any]:
+    times = np.stack([stamps(entry, exam.data.prediction_length) for entry in exam.data.test])
+    return diagnose(paths, exam.truth, columns=exam.data.columns, stamps=times, progress=True)
 
 
 def _write_pictures(
@@ -163,7 +180,7 @@ def _draw(options: Options, data: Dataset, paths: dict[str, np.ndarray]) -> None
     figure = forecast_figure(
         shown[:-horizon],
         shown[-horizon:],
-        np.asarray(paths["timediff"][-1]),
+        np.asarray(paths[OURS][-1]),
         columns=data.columns,
         stamps=stamps(entry, len(shown)),
         title=f"{data.name}: last test window",

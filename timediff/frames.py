@@ -1,4 +1,4 @@
-"""Reads wide tables in memory: a pandas DataFrame, one row per time step, one column per series.
+"""Wide tables in memory: a pandas DataFrame, one row per time step, one column per series.
 
 Axes: D series, T time steps.
 """
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from timediff.errors import InputError
 from timediff.folders import unique_names
@@ -26,20 +27,43 @@ def read_frame(frame: pd.DataFrame, freq: str | None) -> tuple[dict[str, Any], l
     """
     if not isinstance(frame, pd.DataFrame) or frame.empty:
         raise InputError("the frame is empty or no DataFrame; give one row per time step")
-    for column, dtype in frame.dtypes.items():
+    values = series_of(frame, "the frame")
+    entry = {"item_id": "frame", "start": _regular_start(frame.index, freq), "target": values}
+    return entry, unique_names([str(column) for column in frame.columns])
+
+
+def series_of(table: pd.DataFrame, what: str) -> np.ndarray:
+    """The series of a table as float32 ``[D, T]``.
+
+    Raises:
+        InputError: A column is not numeric or has values too large; ``what`` names the table.
+    """
+    for column, dtype in table.dtypes.items():
         if not pd.api.types.is_numeric_dtype(dtype):
-            raise InputError(f"column {column!r} of the frame is not numeric; convert or drop it")
-    start = _regular_start(frame.index, freq)
+            raise InputError(f"column {column!r} of {what} is not numeric; convert or remove it")
     with np.errstate(over="ignore"):
-        values = frame.to_numpy(dtype=np.float32, na_value=np.nan)
+        values = table.to_numpy(dtype=np.float32, na_value=np.nan)  # [T, D]
     infinite = np.isinf(values).any(axis=0)
     if infinite.any():
         raise InputError(
-            f"column {frame.columns[int(np.argmax(infinite))]!r} of the frame has values that float32 "
-            "cannot hold; make these NaN or scale the column"
+            f"column {table.columns[int(np.argmax(infinite))]!r} of {what} has values that float32 "
+            "cannot hold; leave them out or scale the column"
         )
-    entry = {"item_id": "frame", "start": start, "target": np.ascontiguousarray(values.T)}
-    return entry, unique_names([str(column) for column in frame.columns])
+    return np.ascontiguousarray(values.T)
+
+
+def off_beat(
+    index: pd.DatetimeIndex | pd.PeriodIndex, freq: str
+) -> tuple[pd.Period, NDArray[np.bool_]]:
+    """The first period of an index, and which of its rows ``[T]`` are not the steps that follow it."""
+    periods = index.to_period(freq) if isinstance(index, pd.DatetimeIndex) else index
+    start = periods[0]
+    expected = pd.period_range(start, periods=len(index), freq=freq)
+    bad = np.asarray(periods != expected)
+    if isinstance(index, pd.DatetimeIndex) and isinstance(expected.freq, pd.offsets.Tick):
+        # A stamp inside the right hour may still be off its minute.
+        bad |= np.asarray(index != index[0] + np.arange(len(index)) * pd.Timedelta(expected.freq))
+    return start, bad
 
 
 def _regular_start(index: pd.Index, freq: str | None) -> pd.Period:
@@ -62,18 +86,13 @@ def _regular_start(index: pd.Index, freq: str | None) -> pd.Period:
                 "such as h, and put in missing rows with frame.asfreq"
             )
         freq = to_period_freq(freq)
-        periods = index.to_period(freq)
     else:
-        periods, freq = index, index.freqstr
-    expected = pd.period_range(periods[0], periods=len(index), freq=freq)
-    bad = np.asarray(periods != expected)
-    if isinstance(index, pd.DatetimeIndex) and isinstance(expected.freq, pd.offsets.Tick):
-        # A stamp inside the right hour may still be off its minute.
-        bad |= np.asarray(index != index[0] + np.arange(len(index)) * pd.Timedelta(expected.freq))
+        freq = index.freqstr
+    start, bad = off_beat(index, freq)
     if bad.any():
         row = int(np.argmax(bad))
         raise InputError(
             f"the frame is not regular at {freq}: after {index[row - 1]} comes {index[row]}; sort "
             "it, drop what stands twice, and put in missing rows with frame.asfreq"
         )
-    return periods[0]
+    return start

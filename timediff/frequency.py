@@ -42,6 +42,7 @@ _FIELDS = {
     "Q": ("quarter",),
     "Y": (),
 }
+_ERROR_SEASONS = {"s": 3600, "min": 1440, "h": 24, "B": 5, "M": 12, "Q": 4}
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "D": 86400}
 _DAY, _WEEK = 86400, 7 * 86400
 # Longer lags would make the history that every window carries longer than the data often is.
@@ -134,6 +135,17 @@ def seasons(freq: str) -> list[int]:
         return [1, season] if rest == 0 and season > 1 else [1]
     found = [_steps(span, multiple, base) for span in (_DAY, _WEEK)]
     return [season for season in found if season is not None and season > 1] or [1]
+
+
+def error_season(freq: str) -> int:
+    """Season of the naive errors that MASE and MSIS refer to, in steps: ``get_seasonality`` of GluonTS.
+
+    An hour of seconds, a day of minutes or hours, a week of business days, a year of months or quarters; 1
+    for days, weeks, years, and where a multiple does not fit.
+    """
+    multiple, base = split_freq(freq)
+    season, rest = divmod(_ERROR_SEASONS.get(base, 1), multiple)
+    return 1 if rest else season
 
 
 def default_difference(freq: str) -> int:

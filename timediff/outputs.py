@@ -4,7 +4,6 @@ Axes: ``W`` windows, ``S`` sample paths, ``T`` time steps of the forecast, ``D``
 """
 
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import pandas as pd
 from timediff.config import Options
 from timediff.datasets import Dataset
 from timediff.errors import InputError
+from timediff.files import whole, write_text
 
 if sys.platform != "win32":
     import fcntl
@@ -130,25 +130,24 @@ def write_forecasts(options: Options, data: Dataset, paths: list[np.ndarray]) ->
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    target, partial = options.out / "forecasts.parquet", options.out / "forecasts.partial.parquet"
     names = [*KEYS, *_series_names(data.columns)]
     writer = None
-    for seed, windows in zip(options.seeds, paths, strict=True):
-        for window, (samples, entry) in enumerate(zip(windows, data.test, strict=True)):
-            count, horizon, dim = samples.shape
-            keys = [
-                np.full(count * horizon, seed),
-                np.full(count * horizon, window),
-                np.repeat(np.arange(count), horizon),
-                np.tile(stamps(entry, horizon), count),
-            ]
-            flat = np.asarray(samples).reshape(-1, dim)
-            table = pa.table([*map(pa.array, keys), *map(pa.array, flat.T)], names=names)
-            writer = writer or pq.ParquetWriter(partial, table.schema, compression="zstd")
-            writer.write_table(table)
-    assert writer is not None
-    writer.close()
-    os.replace(partial, target)
+    with whole(options.out / "forecasts.parquet") as part:
+        for seed, windows in zip(options.seeds, paths, strict=True):
+            for window, (samples, entry) in enumerate(zip(windows, data.test, strict=True)):
+                count, horizon, dim = samples.shape
+                keys = [
+                    np.full(count * horizon, seed),
+                    np.full(count * horizon, window),
+                    np.repeat(np.arange(count), horizon),
+                    np.tile(stamps(entry, horizon), count),
+                ]
+                flat = np.asarray(samples).reshape(-1, dim)
+                table = pa.table([*map(pa.array, keys), *map(pa.array, flat.T)], names=names)
+                writer = writer or pq.ParquetWriter(part, table.schema, compression="zstd")
+                writer.write_table(table)
+        assert writer is not None
+        writer.close()
 
 
 def _series_names(columns: list[str]) -> list[str]:
@@ -176,13 +175,5 @@ def paths_file(options: Options, name: str) -> Path:
 
 def save_paths(file: Path, paths: np.ndarray) -> None:
     """Writes paths ``[W, S, T, D]`` as float32, whole or not at all."""
-    partial = file.with_name(f"{file.stem}.partial.npy")
-    np.save(partial, np.asarray(paths, dtype=np.float32))
-    os.replace(partial, file)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a small file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with whole(file) as part:
+        np.save(part, np.asarray(paths, dtype=np.float32))

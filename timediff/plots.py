@@ -4,7 +4,6 @@ Axes: ``S`` sample paths, ``T`` time steps of the forecast, ``D`` series; NaN is
 intervals drawn are those that the coverage scores count (`timediff.metrics.central_interval`).
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from timediff.errors import InputError
+from timediff.files import whole
 from timediff.metrics import central_interval, median
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def forecast_figure(
     """Figure of one forecast window: the sum of all series above, single series below.
 
     A panel has the end of the history, the truth, and the forecast's median with its central 50 and
-    90 % intervals. Each step's sum is over the series observed at that step, as in the scores.
+    90 % intervals. The sum is over the series that are observed at all; where one of them has a gap, so has
+    the observed sum, while the scores add up what is observed at each step.
 
     Args:
         history: What came before, ``[Th, D]``; the last two horizons of it are drawn.
@@ -96,8 +97,8 @@ def forecast_figure(
     shapes_agree = all(p.ndim == 3 and p.shape[1:] == truth.shape for p in (paths, *others))
     if not shapes_agree or len(columns) != dimensions:
         raise InputError(
-            "A forecast figure needs truth [T, D], paths [S, T, D] and D names, but their shapes are "
-            f"{truth.shape}, {[p.shape for p in (paths, *others)]} and {len(columns)}."
+            "a forecast figure needs truth [T, D], paths [S, T, D] and D names, but their shapes are "
+            f"{truth.shape}, {[p.shape for p in (paths, *others)]} and {len(columns)}"
         )
     tail = min(len(history), max(2 * horizon, 24))
     observed = np.concatenate([history[len(history) - tail :], truth])  # [tail + T, D]
@@ -175,18 +176,14 @@ def bound_figure(terms: Array, *, log_scale: Array, title: str = "") -> "Figure"
 
 def save_figure(figure: "Figure", path: str | Path) -> None:
     """Write a figure in the format its name ends with; the file appears whole or not at all."""
-    path = Path(path)
-    part = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        figure.savefig(part)
-        os.replace(part, path)
+        with whole(Path(path)) as part:
+            figure.savefig(part)
     except OSError as error:
         raise InputError(
-            f"Cannot write the picture {path} ({error.strerror}): choose a folder that exists and "
-            "can be written."
+            f"cannot write the picture {path} ({error.strerror}): choose a folder that exists and "
+            "can be written"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def draw_forecast(
@@ -249,8 +246,8 @@ def _times(stamps: ArrayLike | None, past: int, horizon: int) -> NDArray:
     times = np.asarray(stamps, dtype="datetime64[ns]")
     if times.shape != (past + horizon,):
         raise InputError(
-            f"A forecast figure needs a stamp for each of the {past + horizon} steps of history and "
-            f"truth, but the stamps have the shape {times.shape}."
+            f"a forecast figure needs a stamp for each of the {past + horizon} steps of history and "
+            f"truth, but the stamps have the shape {times.shape}"
         )
     return times
 

@@ -1,7 +1,6 @@
 """The trained model as a GluonTS predictor, and the files it is kept in."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from numbers import Integral
 from pathlib import Path
@@ -17,9 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from timediff.batch import Batch, Shape
-from timediff.config import ModelConfig, SamplingConfig, check_sampling
+from timediff.checks import check_sampling
+from timediff.config import ModelConfig, SamplingConfig
 from timediff.density import Density, Future, complete, future, window_density
 from timediff.errors import InputError
+from timediff.files import whole
 from timediff.frequency import quiet_business_days
 from timediff.model import TimeGrad
 from timediff.noise import PATHS_PER_STREAM
@@ -287,9 +288,8 @@ class TimeGradPredictor(PyTorchPredictor):
                 f"none of {len(series)} windows is without missing targets, so there is no likelihood "
                 "to report; leave it out"
             )
-        return Density(*(torch.cat(parts, dim=-1) for parts in zip(*found, strict=True))), len(
-            series
-        ) - len(found)
+        density = Density(*(torch.cat(parts, dim=-1) for parts in zip(*found, strict=True)))
+        return density, len(series) - len(found)
 
     def _knows_too_little(self, wish: str) -> InputError:
         return InputError(
@@ -340,9 +340,8 @@ class TimeGradPredictor(PyTorchPredictor):
             "distilled": self.distilled,
         }
         weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-        partial = path / (_WEIGHTS + ".partial")
-        save_file(weights, partial)
-        os.replace(partial, path / _WEIGHTS)
+        with whole(path / _WEIGHTS) as part:
+            save_file(weights, part)
         (path / _PREDICTOR).write_text(json.dumps(described, indent=1) + "\n")
 
     @classmethod

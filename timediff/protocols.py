@@ -14,13 +14,14 @@ Axes: ``W`` windows, ``S`` sample paths, ``T`` time steps, ``D`` dimensions; NaN
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from timediff.errors import InputError
-from timediff.metrics import crps_ensemble, sum_over_dimensions
+from timediff.metrics import crps_ensemble, quantile_loss, sum_over_dimensions
+from timediff.metrics.arrays import check_windows
 
 Array = NDArray[np.float64]
 #: Losses ``[W, T, 1]`` of paths ``[W, S, T, 1]`` and truth ``[W, T, 1]``, and what makes one number of them.
@@ -78,30 +79,22 @@ def protocol_table(paths: ArrayLike, truth: ArrayLike) -> dict[str, float]:
 
 def _summed(paths: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
     paths, truth = np.asarray(paths), np.asarray(truth)
-    if paths.ndim != 4 or truth.ndim != 3 or len(paths) != len(truth) or len(truth) == 0:
-        raise InputError(
-            "Protocols score paths [W, S, T, D] and truth [W, T, D] of the same windows, but their "
-            f"shapes are {paths.shape} and {truth.shape}."
-        )
+    check_windows(paths, truth, "a protocol")
     sums = [sum_over_dimensions(*window) for window in zip(paths, truth, strict=True)]
     return np.stack([one for one, _ in sums]), np.stack([one for _, one in sums])
 
 
-def _quantile_loss(levels: int, *, interpolated: bool = False) -> _Loss:
-    """Mean over a grid of `LEVELS`.
+def _quantile_loss(levels: int) -> _Loss:
+    """`quantile_loss` over a grid of `LEVELS`: a quantile is the path nearest to position (S - 1) p."""
+    return partial(quantile_loss, levels=LEVELS[levels])
 
-    The quantile of level p is the path at position (S - 1) p in order, counted from 0: between two paths
-    it is ``interpolated``, or the position is rounded, halves to even, as GluonTS does.
-    """
+
+def _interpolated_loss(levels: int) -> _Loss:
+    """The same where a quantile is interpolated between the two paths around position (S - 1) p."""
 
     def loss(paths: Array, truth: Array) -> Array:
-        ordered = np.sort(paths, axis=1)
         total = np.zeros_like(truth)
-        for p in LEVELS[levels]:
-            if interpolated:
-                q = np.quantile(ordered, p, axis=1)
-            else:
-                q = ordered[:, int(np.round((paths.shape[1] - 1) * p))]
+        for p, q in zip(LEVELS[levels], np.quantile(paths, LEVELS[levels], axis=1), strict=True):
             total += 2 * np.abs((q - truth) * ((truth <= q) - p))
         return total / len(LEVELS[levels])
 
@@ -109,13 +102,10 @@ def _quantile_loss(levels: int, *, interpolated: bool = False) -> _Loss:
 
 
 def _fair_crps(paths: Array, truth: Array) -> Array:
-    """`crps_ensemble` without the pairs of a path with itself; NaN for a single path."""
-    members = paths.shape[1]
-    if members == 1:
+    """`crps_ensemble` of different paths; NaN for a single path."""
+    if paths.shape[1] == 1:
         return np.full_like(truth, np.nan)
-    biased = crps_ensemble(paths, truth)
-    spread = np.abs(paths - truth[:, None]).mean(axis=1) - biased
-    return biased - spread / (members - 1)
+    return crps_ensemble(paths, truth, fair=True)
 
 
 def _ratio_of_sums(losses: Array, truth: Array) -> float:
@@ -169,20 +159,20 @@ PROTOCOLS: dict[str, Protocol] = {
     "interpolated_19": Protocol(
         "ratio_of_sums_19 with quantiles interpolated between the order statistics.",
         "Tashiro et al. (2021), https://github.com/ermongroup/CSDI (torch.quantile)",
-        _quantile_loss(19, interpolated=True),
+        _interpolated_loss(19),
         _ratio_of_sums,
     ),
     "mean_of_window_ratios_19": Protocol(
         "The interpolated quantile loss at 19 levels over the size of the truth in each window, then the "
         "mean over windows: quiet windows count like loud ones.",
         f"{_PROBTS}, which takes a ratio for each batch",
-        _quantile_loss(19, interpolated=True),
+        _interpolated_loss(19),
         _mean_of_window_ratios,
     ),
     "mean_of_window_ratios_9": Protocol(
         "The same at the 9 levels .1 .. .9.",
         f"{_PROBTS}, with its default quantiles_num=10",
-        _quantile_loss(9, interpolated=True),
+        _interpolated_loss(9),
         _mean_of_window_ratios,
     ),
     "mean_of_step_ratios_19": Protocol(

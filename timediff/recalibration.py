@@ -36,6 +36,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from timediff.errors import InputError
 from timediff.metrics import sum_over_dimensions
+from timediff.metrics.arrays import check_windows
 from timediff.progress import progress_bar
 from timediff.reordering import ranked, reordered
 
@@ -150,12 +151,7 @@ def from_json(text: str) -> Recalibration:
 
 def _checked(paths: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.floating], Array]:
     paths, truth = np.asarray(paths), np.asarray(truth, dtype=np.float64)
-    expected = truth.shape[:1] + paths.shape[1:2] + truth.shape[1:]
-    if paths.ndim != 4 or paths.shape != expected:
-        raise InputError(
-            "a recalibration needs paths [W, S, T, D] and truth [W, T, D] of the same windows, but their "
-            f"shapes are {paths.shape} and {truth.shape}"
-        )
+    check_windows(paths, truth, "a recalibration")
     windows, count = paths.shape[:2]
     if windows < MIN_WINDOWS or count < MIN_PATHS:
         raise InputError(

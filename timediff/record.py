@@ -20,8 +20,8 @@ from timediff import __version__
 from timediff.comparison import compare, overlapping
 from timediff.config import Options
 from timediff.datasets import Dataset
+from timediff.files import plain
 from timediff.metrics import METRICS
-from timediff.metrics import TITLES as TITLES
 from timediff.protocols import PROTOCOLS
 
 NLL = {
@@ -44,8 +44,11 @@ NLL_TITLES = {
     "nll_error": "standard error of its trace",
 }
 FORMAT = 2
-#: Our name among the entrants, and the score that they are compared by window by window.
-OURS, COMPARED = "timediff", "mean_wquantile_loss_sum"
+#: The score that entrants are ordered and compared by, window by window.
+COMPARED = "mean_wquantile_loss_sum"
+#: Names of entrants: ours, and the one that knows the process of the data, where it is known. What no
+#: forecaster can know has a name that begins like the latter.
+OURS, FLOOR = "timediff", "oracle"
 _PACKAGES = ("torch", "gluonts", "lightning", "numpy", "pandas")
 
 
@@ -86,7 +89,7 @@ def make_record(
     return {
         "format": FORMAT,
         "title": OURS if first is None else first["class"],
-        "dataset": _dataset(data),
+        "dataset": {**_dataset(data), "stride": stride},
         "observed_share": observed_share,
         "preset": options.preset,
         "config": _config(options),
@@ -139,17 +142,6 @@ def standard_error(rows: Sequence[dict[str, float | None]]) -> dict[str, float |
         name: float(np.std([_number(row[name]) for row in rows], ddof=1) / math.sqrt(len(rows)))
         for name in rows[0]
     }
-
-
-def plain(value: Any) -> Any:
-    """The same in types that strict JSON has: what is not finite is None."""
-    if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
 
 
 def commit() -> str | None:
@@ -215,6 +207,7 @@ def _config(options: Options) -> dict[str, Any]:
         "stride": options.stride,
         "history": options.history,
         "predictor": None if options.predictor is None else str(options.predictor),
+        "rivals": [str(folder) for folder in options.rivals],
     }
 
 

@@ -7,23 +7,26 @@ is finished, so that a resumed run does not repeat it.
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from timediff.baselines import BASELINES, Fitted, Task, chosen, draw
-from timediff.baselines.registry import Fit
+from timediff.baselines.external import fit_predictor, load_predictor
+from timediff.baselines.task import Fit
 from timediff.config import Options
 from timediff.datasets import Dataset
 from timediff.errors import InputError
+from timediff.files import plain, write_text
 from timediff.oracle import is_oracle, true_paths
-from timediff.outputs import BASELINE_FOLDER, paths_file, save_paths, write_text
-from timediff.record import plain
+from timediff.outputs import BASELINE_FOLDER, paths_file, save_paths
+from timediff.record import FLOOR
 from timediff.scoring import Exam, grade, split
 
 #: Entrants that know the process of the data, where there is one.
 ORACLES = {
-    "oracle": (
+    FLOOR: (
         "oracle",
         "Paths from the true distribution of the future given the observed past: the floor, which "
         "nothing that sees the past alone can beat in expectation.",
@@ -50,14 +53,18 @@ def run_baselines(
     folder.mkdir(exist_ok=True)
     margins: dict[Fit, tuple[Fitted, float]] = {}
     found: dict[str, dict[str, Any]] = {}
-    for name in [*_oracles(options, exam.data), *names]:
+    given = predictors(options)
+    for name in [*_oracles(options, exam.data), *names, *given]:
         file = folder / f"{name}.json"
         stored = json.loads(file.read_text()) if file.is_file() else {}
-        if stored.get("seed") != options.seeds[0] or not paths_file(options, name).is_file():
+        same = stored.get("seed") == options.seeds[0] and stored.get("folder") == (
+            str(given[name]) if name in given else None
+        )
+        if not same or not paths_file(options, name).is_file():
             try:
                 paths, stored = _run(name, options, exam.data, task, margins)
             except Exception as error:
-                ours = name in ORACLES or BASELINES[name].fast
+                ours = name in ORACLES or (name not in given and BASELINES[name].fast)
                 if isinstance(error, OSError | MemoryError) or (
                     ours and not isinstance(error, InputError)
                 ):
@@ -78,8 +85,24 @@ def _oracles(options: Options, data: Dataset) -> list[str]:
     return list(ORACLES) if options.baselines != "none" and is_oracle(known) else []
 
 
+def predictors(options: Options) -> dict[str, Path]:
+    """Folders of the serialized predictors to compare with, by their names in the record.
+
+    Raises:
+        InputError: Two of them would have one name.
+    """
+    named = {f"predictor-{folder.resolve().name}": folder for folder in options.rivals}
+    if len(named) < len(options.rivals):
+        raise InputError(
+            "two folders of --rivals have one name, so a table would mix them; rename one"
+        )
+    return named
+
+
 def _title(name: str) -> str:
-    return ORACLES[name][0] if name in ORACLES else BASELINES[name].title
+    if name in ORACLES:
+        return ORACLES[name][0]
+    return BASELINES[name].title if name in BASELINES else name
 
 
 def _run(
@@ -98,6 +121,9 @@ def _run(
         )
         seconds = {"training": 0.0, "sampling": time.perf_counter() - started}
         return paths, {"note": ORACLES[name][1], "seed": seed, "seconds": seconds}
+    given = predictors(options)
+    if name in given:
+        return _run_predictor(given[name], options, task)
     baseline = BASELINES[name]
     print(baseline.title, file=sys.stderr)
     if baseline.fit not in margins:
@@ -113,3 +139,18 @@ def _run(
         "sampling": time.perf_counter() - trained,
     }
     return paths, {"note": baseline.note, "seed": seed, "seconds": seconds, **fitted.details}
+
+
+def _run_predictor(folder: Path, options: Options, task: Task) -> tuple[np.ndarray, dict[str, Any]]:
+    """The same of a serialized predictor."""
+    fitted = fit_predictor(load_predictor(folder), task)
+    seed, started = options.seeds[0], time.perf_counter()
+    paths = draw(fitted, task, num_samples=options.num_samples, seed=seed)
+    return paths, {
+        "title": f"{fitted.details['class']} ({folder.resolve().name})",
+        "note": f"A predictor that was trained before, from the folder {folder}.",
+        "folder": str(folder),
+        "seed": seed,
+        "seconds": {"training": None, "sampling": time.perf_counter() - started},
+        **fitted.details,
+    }

@@ -7,13 +7,12 @@ fixed number.
 Axes: ``W`` windows, ``T`` time steps, ``D`` series; NaN is a missing value.
 """
 
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 
 from timediff.datasets import Dataset
-from timediff.errors import InputError
+from timediff.errors import InputError, check_whole
 from timediff.frequency import quiet_business_days
 
 History = int | Literal["expanding"]
@@ -51,8 +50,8 @@ def rewindow(
             history=history,
             what=f"dataset {dataset.name}",
         )
-        trained, *present = (_end(entry) - _begin(whole) for entry in [train, *dataset.test])
-        same = trained == origins[0] and [end - horizon for end in present] == origins
+        trained, *present = (end(entry) - begin(whole) for entry in [train, *dataset.test])
+        same = trained == origins[0] and [last - horizon for last in present] == origins
         if same and history == "expanding":
             return dataset
         test = [
@@ -103,27 +102,21 @@ def window_origins(
     return list(range(first, length - horizon + 1, stride))
 
 
-def check_whole(name: str, value: Any, *, or_else: str = "") -> None:
-    """Raises `InputError` unless the value is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise InputError(f"{name} is {value!r}; it must be a whole number of at least 1{or_else}")
-
-
 def cut(whole: Entry, origin: int, history: History = "expanding", future: int = 0) -> Entry:
     """What precedes an origin, and so many steps of the future: a part of the data as an entry."""
-    begin = 0 if history == "expanding" else origin - history
-    target = whole["target"][:, begin : origin + future]
-    return {**whole, "start": whole["start"] + begin, "target": target}
+    first = 0 if history == "expanding" else origin - history
+    target = whole["target"][:, first : origin + future]
+    return {**whole, "start": whole["start"] + first, "target": target}
 
 
 def _joined(dataset: Dataset) -> Entry:
     """All that the training and the test entries hold, on one clock; NaN where none holds anything."""
     entries = [*dataset.train, *dataset.test]
-    begin, end = min(map(_begin, entries)), max(map(_end, entries))
-    whole = np.full((len(dataset.columns), end - begin), np.nan, dtype=np.float32)
+    first, last = min(map(begin, entries)), max(map(end, entries))
+    whole = np.full((len(dataset.columns), last - first), np.nan, dtype=np.float32)
     step = dataset.train[0]["start"].freq.n
     for entry in entries:
-        part = whole[:, _begin(entry) - begin : _end(entry) - begin]
+        part = whole[:, begin(entry) - first : end(entry) - first]
         missing = np.isnan(part)
         wrong = ~missing & ~np.isnan(entry["target"]) & (part != entry["target"])
         phase = (entry["start"].ordinal - dataset.train[0]["start"].ordinal) % step
@@ -139,11 +132,12 @@ def _joined(dataset: Dataset) -> Entry:
     return {**dataset.train[0], "start": start, "target": whole}
 
 
-def _begin(entry: Entry) -> int:
+def begin(entry: Entry) -> int:
     """The first step of an entry, counted from the calendar's origin."""
     # Ordinals count base units: two for each step of a period of "2h".
     return int(entry["start"].ordinal // entry["start"].freq.n)
 
 
-def _end(entry: Entry) -> int:
-    return _begin(entry) + int(entry["target"].shape[1])
+def end(entry: Entry) -> int:
+    """The first step after an entry, counted likewise."""
+    return begin(entry) + int(entry["target"].shape[1])

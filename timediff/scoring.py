@@ -10,9 +10,10 @@ import numpy as np
 from timediff.baselines import Task
 from timediff.datasets import Dataset
 from timediff.errors import InputError
-from timediff.frequency import seasons
+from timediff.frequency import error_season, seasons
 from timediff.metrics import score, score_aggregate, seasonal_error, window_losses
 from timediff.protocols import protocol_table
+from timediff.rolling import end
 
 
 class Exam(NamedTuple):
@@ -42,7 +43,7 @@ def make_exam(data: Dataset) -> Exam:
         InputError: Nothing was observed that could be scored.
     """
     _, truth = split(data.test, data.prediction_length)
-    seasonal = seasonal_error(data.train[0]["target"].T, season=min(seasons(data.freq)))
+    seasonal = seasonal_error(data.train[0]["target"].T, season=error_season(data.freq))
     exam = Exam(data, truth, seasonal)
     try:
         # Said before training: an aggregate that is never observed, or no truth at all.
@@ -61,7 +62,7 @@ def make_task(data: Dataset) -> Task:
     return Task(
         train=train["target"].T,
         histories=[entry["target"].T for entry in known],
-        gaps=[_end(entry) - _end(train) for entry in known],
+        gaps=[end(entry) - end(train) for entry in known],
         horizon=data.prediction_length,
         freq=data.freq,
         starts=[entry["start"] + entry["target"].shape[1] for entry in known],
@@ -85,12 +86,6 @@ def stride_of(task: Task) -> int:
     """Steps between the windows, the fewest."""
     steps = np.diff(task.gaps)
     return int(steps.min()) if len(steps) and steps.min() > 0 else task.horizon
-
-
-def _end(entry: dict[str, Any]) -> int:
-    """The first step after an entry, counted from the calendar's origin."""
-    # Ordinals count base units: two for each step of a period of "2h".
-    return entry["start"].ordinal // entry["start"].freq.n + entry["target"].shape[1]
 
 
 def _aggregates(data: Dataset, paths: np.ndarray, truth: np.ndarray) -> dict[str, Any]:

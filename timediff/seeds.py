@@ -18,13 +18,16 @@ import torch
 from gluonts.torch.model.estimator import TrainOutput
 
 from timediff.baselines import Task, draw
+from timediff.baselines.external import fit_predictor, load_predictor
 from timediff.config import Options
 from timediff.datasets import Dataset
 from timediff.errors import InputError
 from timediff.estimator import TimeGradEstimator
-from timediff.outputs import save_paths, write_text
+from timediff.files import plain, write_text
+from timediff.outputs import save_paths
 from timediff.predictor import TimeGradPredictor
-from timediff.record import mean_entrant, plain
+from timediff.recalibration import fit_recalibration, from_json, recalibrate, to_json
+from timediff.record import mean_entrant
 from timediff.scoring import Exam, grade, split
 
 
@@ -115,8 +118,6 @@ def _forecast_with(
     options: Options, data: Dataset, task: Task, seed: int, device: str
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Paths of the predictor that was given, and what is to be known of it."""
-    from timediff.baselines.external import fit_predictor, load_predictor
-
     assert options.predictor is not None
     predictor = load_predictor(options.predictor, device=device)
     fitted, started = fit_predictor(predictor, task), time.perf_counter()
@@ -133,8 +134,6 @@ def _forecast_with(
 
 def recalibrated(options: Options, exam: Exam, device: str) -> dict[str, Any]:
     """Our scores before and after recalibration on the validation windows: means over the seeds."""
-    from timediff.recalibration import fit_recalibration, from_json, recalibrate, to_json
-
     before, after = [], []
     for seed in options.seeds:
         folder = seed_folder(options, seed)
@@ -146,9 +145,8 @@ def recalibrated(options: Options, exam: Exam, device: str) -> dict[str, Any]:
             found = predictor.predict(known, options.num_samples, seed=seed)
             fitted = fit_recalibration(np.stack([one.samples for one in found]), truth)
             write_text(file, to_json(fitted) + "\n")
-        paths = np.load(folder / "paths.npy")
-        before.append(grade(exam, paths))
-        after.append(grade(exam, recalibrate(from_json(file.read_text()), paths)))
+        before.append(grade(exam, np.load(folder / "paths.npy", mmap_mode="r")))
+        after.append(grade(exam, recalibrated_paths(options, seed)))
     own = mean_entrant(after)
     return {
         "title": "timediff, recalibrated",
@@ -160,6 +158,13 @@ def recalibrated(options: Options, exam: Exam, device: str) -> dict[str, Any]:
         "aggregates": own["aggregates"],
         "protocols": own["protocols"],
     }
+
+
+def recalibrated_paths(options: Options, seed: int) -> np.ndarray:
+    """A seed's paths ``[W, S, T, D]`` through the map that `recalibrated` has written."""
+    folder = seed_folder(options, seed)
+    fitted = from_json((folder / "recalibration.json").read_text())
+    return recalibrate(fitted, np.load(folder / "paths.npy", mmap_mode="r"))
 
 
 def _with_density(options: Options, data: Dataset, result: dict[str, Any]) -> dict[str, Any]:

@@ -12,13 +12,8 @@ import torch
 
 from timediff.batch import Batch
 from timediff.chains import steps_taken
-from timediff.config import (
-    STUDENT_STEPS,
-    DistillConfig,
-    SamplingConfig,
-    check_distillation,
-    check_sampling,
-)
+from timediff.checks import check_distillation, check_sampling
+from timediff.config import STUDENT_STEPS, DistillConfig, SamplingConfig
 from timediff.distillation import distillation_loss
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days

@@ -1,11 +1,13 @@
 """The text a person reads at the end of an evaluation: one table of all entrants, then all scores of ours."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from timediff.metrics import TITLES
-from timediff.record import COMPARED, NLL_TITLES
+from timediff.comparison import in_words
+from timediff.metrics import TITLES, UNLIKE_A_LOSS
+from timediff.record import COMPARED, FLOOR, NLL_TITLES
+from timediff.report.entrants import Entrant, entrants_of
+from timediff.terminal import aligned
 
 #: Scores that the table of entrants shows.
 MAIN = {
@@ -15,10 +17,6 @@ MAIN = {
     "nd": "ND",
     "coverage_90": "90 % cov.",
 }
-#: How scores begin of which a ratio to the floor says nothing: they can be negative, or are no losses.
-UNLIKE_A_LOSS = ("coverage", "dawid_sebastiani", "reliability", "sharpness", "correlation")
-#: Entrant whose scores are the floor, where the process of the data is known.
-FLOOR = "oracle"
 
 
 def as_text(record: dict[str, Any], out: Path) -> str:
@@ -29,20 +27,21 @@ def as_text(record: dict[str, Any], out: Path) -> str:
         f"{dataset['windows']} windows, {record['num_samples']} paths, "
         f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}"
     )
-    parts = [[head], _aligned(_entrants(record)), _compared(record), _aligned(_scores(record))]
+    parts = [[head], aligned(_entrants(record)), _compared(record), aligned(_scores(record))]
     return "\n\n".join("\n".join(part) for part in [*parts, _tail(record, out)] if part)
 
 
 def _entrants(record: dict[str, Any]) -> list[tuple[str, ...]]:
     """Head, ours, and the others by the first score; what was published last."""
-    head = ("", *MAIN.values(), "seconds", *(["x floor"] if FLOOR in record["baselines"] else []))
-    rows = [head, _entrant(record, record, len(record["seeds"])), *_errors(record["metrics_se"])]
+    ours, *others = entrants_of(record)
+    floor = record["baselines"].get(FLOOR)
+    head = ("", *MAIN.values(), "seconds", *(["x floor"] if floor else []))
+    rows = [head, _entrant(ours, floor), *_errors(record["metrics_se"])]
     if "recalibration" in record:
         found = record["recalibration"]
         rows.append((found["title"], *(_number(found["after"][name], None) for name in MAIN)))
         rows += _errors(found["after_se"])
-    order = sorted(record["baselines"].values(), key=lambda one: _merit(one["metrics"]))
-    rows += [_entrant(one, record, 1) for one in order]
+    rows += [_entrant(one, floor) for one in others]
     for entry in record["dataset"]["published"]:
         if entry["metric"] in MAIN:
             value = f"{entry['value']:g} ± {entry['error']:g}"
@@ -59,14 +58,11 @@ def _errors(found: dict[str, float | None]) -> list[tuple[str, ...]]:
     return [("  ± over seeds", *("-" if value is None else f"{value:.5f}" for value in cells))]
 
 
-def _entrant(one: dict[str, Any], record: dict[str, Any], runs: int) -> tuple[str, ...]:
-    metrics = one["metrics"]
-    spent = [part for part in one["seconds"].values() if part is not None]
-    cells = [_number(metrics[name], None) for name in MAIN]
-    row = [one["title"], *cells, f"{sum(spent) / runs:.1f}"]
-    floor = record["baselines"].get(FLOOR)
+def _entrant(one: Entrant, floor: dict[str, Any] | None) -> tuple[str, ...]:
+    cells = [_number(one.metrics[name], None) for name in MAIN]
+    row = [one.title, *cells, "-" if one.seconds is None else f"{one.seconds:.1f}"]
     if floor is not None:
-        row.append(_ratio(metrics[COMPARED], floor["metrics"][COMPARED]))
+        row.append(_ratio(one.metrics[COMPARED], floor["metrics"][COMPARED]))
     return tuple(row)
 
 
@@ -85,9 +81,7 @@ def _compared(record: dict[str, Any]) -> list[str]:
         low, high = one.get("ratio_interval") or (None, None)
         interval = "" if low is None else f"  {low:.3f} .. {high:.3f}"
         p_value = one.get("p_value")
-        chance = (
-            "" if p_value is None else f"  p {'< 0.001' if p_value < 0.001 else f'= {p_value:.3f}'}"
-        )
+        chance = "" if p_value is None else f"  {in_words(p_value)}"
         title = record["baselines"][name]["title"]
         lines.append(
             f"  against {title}: {_number(one['ratio'], None)}{interval}{chance}, "
@@ -146,19 +140,6 @@ def _tail(record: dict[str, Any], out: Path) -> list[str]:
         f"paths    {out / 'forecasts.parquet'}",
         *density,
     ]
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
-def _merit(metrics: dict[str, float | None]) -> float:
-    value = metrics[COMPARED]
-    return float("inf") if value is None or value != value else value
 
 
 def _number(value: float | None, error: float | None) -> str:

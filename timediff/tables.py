@@ -16,6 +16,7 @@ import pandas as pd
 
 from timediff.errors import InputError
 from timediff.folders import Aggregate, Contents, read_json_object, whole_number
+from timediff.frames import off_beat, series_of
 from timediff.frequency import quiet_business_days, to_period_freq
 
 META_HELP = (
@@ -50,7 +51,11 @@ def read_wide(folder: Path) -> Contents:
     table_path, table = _read_table(folder)
     stamps = _stamps(table.index, table_path)
     start = _regular_start(stamps, freq=freq, path=table_path)
-    values = _values(table, table_path)  # [D, T]
+    if not len(table.columns):
+        raise InputError(
+            f"{table_path} has no series: put one column per series after the timestamps"
+        )
+    values = series_of(table, str(table_path))  # [D, T]
     held_out = windows * horizon
     if values.shape[1] < held_out + horizon:
         raise InputError(
@@ -128,15 +133,9 @@ def _regular_start(stamps: pd.DatetimeIndex, *, freq: str, path: Path) -> pd.Per
     if not len(stamps):
         raise InputError(f"{path} has no rows: put at least one per time step there")
     with quiet_business_days():
-        periods = stamps.to_period(freq)
-        expected = pd.period_range(periods[0], periods=len(stamps), freq=freq)
-        bad = np.asarray(periods != expected)
-        step = periods[0].freq
-        if isinstance(step, pd.offsets.Tick):
-            # A stamp inside the right hour may still be off its minute.
-            bad |= np.asarray(stamps != stamps[0] + np.arange(len(stamps)) * pd.Timedelta(step))
+        start, bad = off_beat(stamps, freq)
         if not bad.any():
-            return periods[0]
+            return start
     row = int(np.argmax(bad))
     before, here = stamps[row - 1], stamps[row]
     if here == before:
@@ -147,25 +146,6 @@ def _regular_start(stamps: pd.DatetimeIndex, *, freq: str, path: Path) -> pd.Per
         f"{path} is not regular at {freq}: after {before} comes {here}; correct freq in meta.json, "
         "or put in the missing rows with empty cells"
     )
-
-
-def _values(table: pd.DataFrame, path: Path) -> np.ndarray:
-    """The series as float32 ``[D, T]``."""
-    if not len(table.columns):
-        raise InputError(f"{path} has no series: put one column per series after the timestamps")
-    for column, dtype in table.dtypes.items():
-        if not pd.api.types.is_numeric_dtype(dtype):
-            raise InputError(f"column {column!r} of {path} is not numeric: correct or remove it")
-    with np.errstate(over="ignore"):
-        values = table.to_numpy(dtype=np.float32, na_value=np.nan)  # [T, D]
-    infinite = np.isinf(values).any(axis=0)
-    if infinite.any():
-        column = table.columns[int(np.argmax(infinite))]
-        raise InputError(
-            f"column {column!r} of {path} has values that float32 cannot hold: "
-            "leave these cells empty or scale the column"
-        )
-    return np.ascontiguousarray(values.T)
 
 
 def _aggregates(given: Any, columns: list[str], path: Path) -> dict[str, Aggregate]:

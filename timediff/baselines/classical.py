@@ -13,7 +13,6 @@ import numpy as np
 
 from timediff.baselines.naive import last_season
 from timediff.baselines.task import Array, Fitted, Task, Window, bounds
-from timediff.errors import InputError
 from timediff.progress import progress_bar
 
 #: Steps of the end of the past that a model is fitted to and brought to.
@@ -71,6 +70,8 @@ def _fitted(model: Any, series: Array) -> Any:
         return None
     try:
         return model.fit(series)
+    except MemoryError:
+        raise
     except Exception:  # statsforecast has no errors of its own for what it cannot fit
         return None
 
@@ -84,9 +85,10 @@ def _forecast(model: Any, past: Array, horizon: int) -> tuple[Array, Array]:
             deviation = (np.asarray(found["hi-80"]) - np.asarray(found["lo-80"])) / _SPREAD
             if np.isfinite(mean).all() and np.isfinite(deviation).all():
                 return mean, np.maximum(deviation, 0)
-        except Exception as error:
-            if isinstance(error, MemoryError):
-                raise
+        except MemoryError:
+            raise
+        except Exception:  # nor for what it cannot forecast
+            pass
     steps = np.diff(past)
     deviation = np.std(steps) if len(steps) else 0.0
     return np.full(horizon, past[-1]), deviation * np.sqrt(np.arange(1, horizon + 1))
@@ -106,13 +108,3 @@ def _complete(values: Array, season: int) -> Array:
         known = last_season(values[:t], season)[0] if t else np.full(values.shape[1], np.nan)
         values[t] = np.where(np.isnan(values[t]), known, values[t])
     return np.nan_to_num(values)
-
-
-def check_installed() -> None:
-    """Raises `InputError` without statsforecast."""
-    try:
-        import statsforecast  # noqa: F401
-    except ImportError:
-        raise InputError(
-            "AutoETS and AutoARIMA need statsforecast: install timediff with its extra [baselines]"
-        ) from None

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from timediff.baselines.task import Array, Fitted, Task, Window, resized
+from timediff.baselines.task import Array, Fitted, Task, Window, in_phase, resized
 from timediff.frequency import quiet_business_days
 
 #: Days on either side of the same day of the year.
@@ -50,7 +50,7 @@ def block_starts(
     """
     every = np.arange(max(length - horizon, 0) + 1)
     for season in sorted(seasons, reverse=True):
-        alike = every[(every - length - gap) % season == 0]
+        alike = in_phase(every, length + gap, season)
         near = alike[days_apart(start, alike - length - gap) <= NEAR]
         for chosen in (near, alike):
             if len(chosen) >= FEWEST:
@@ -58,7 +58,7 @@ def block_starts(
     return alike if len(alike) else every
 
 
-def days_apart(start: pd.Period, steps: Array) -> Array:
+def days_apart(start: pd.Period, steps: NDArray[np.intp]) -> Array:
     """Days of the year between a period and those so many steps from it, the shorter way round."""
     with quiet_business_days():
         first = start + int(steps[0]) if len(steps) else start

@@ -4,9 +4,10 @@ import tempfile
 import warnings
 from typing import Any
 
-from timediff.baselines.external import entries, seeded, univariate
+from timediff.baselines.external import entries, univariate
 from timediff.baselines.task import Fitted, Task
 from timediff.frequency import quiet_business_days
+from timediff.seeding import seeded
 
 #: The training budget: optimiser steps of 32 windows of one series each.
 STEPS = 1000

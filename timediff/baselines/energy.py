@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from timediff.baselines.external import seeded
 from timediff.baselines.task import Array, Fitted, Task, Window, bounds
 from timediff.batch import Batch, integrate
 from timediff.config import ModelConfig, TrainConfig
@@ -25,6 +24,7 @@ from timediff.estimator import TimeGradEstimator
 from timediff.model import TimeGrad
 from timediff.progress import progress_bar
 from timediff.scaling import training_default
+from timediff.seeding import seeded
 from timediff.windows import WindowData, changes, forecast_batch, read_entry
 
 #: The training budget, and draws m of each step of it.

@@ -4,22 +4,20 @@ Axes: ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value
 """
 
 import json
-import random
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from gluonts.model.predictor import Predictor
 
 from timediff.baselines.task import Array, Fitted, Task, Window
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
 from timediff.predictor import TimeGradPredictor
+from timediff.seeding import seeded
 
 _Sampler = Callable[[Window, int, np.random.Generator], Array]
 
@@ -63,12 +61,17 @@ def fit_predictor(predictor: Predictor, task: Task) -> Fitted:
     """A forecaster that asks the predictor, for all series at once if it can, else for one at a time.
 
     Raises:
-        InputError: Neither works, or its forecasts have another length.
+        InputError: Neither works, or its forecasts are of other steps.
     """
     if predictor.prediction_length != task.horizon:
         raise InputError(
             f"the predictor forecasts {predictor.prediction_length} steps, the windows have {task.horizon}; "
             "give one of this horizon"
+        )
+    if predictor.lead_time:
+        raise InputError(
+            f"the predictor leaves out {predictor.lead_time} steps before its forecast (lead_time), and the "
+            "windows follow what is known at once; give one without, or use timediff.backtest"
         )
     said = []
     for way in (multivariate, univariate):
@@ -79,12 +82,20 @@ def fit_predictor(predictor: Predictor, task: Task) -> Fitted:
             said.append(" ".join(str(error).split()) or type(error).__name__)
             continue
         if shape[1:] == (task.horizon, len(task.columns)):
-            return Fitted(sample, {"class": type(predictor).__name__, "way": way.__name__})
+            return Fitted(sample, {"class": _name(predictor), "way": way.__name__})
         said.append(f"its forecasts have the shape {shape}")
     raise InputError(
         f"the predictor forecasts neither all {len(task.columns)} series at once ({said[0]}) nor one at a "
         f"time ({said[1]}); give one that was trained on this data"
     )
+
+
+def _name(predictor: Predictor) -> str:
+    """Its class, or that of its network where GluonTS has one predictor for all: DeepAR, PatchTST."""
+    network = type(getattr(predictor, "prediction_net", None)).__name__
+    own = type(predictor).__name__
+    model = network.removesuffix("LightningModule")
+    return model if own == "PyTorchPredictor" and model != network else own
 
 
 def multivariate(predictor: Predictor, columns: list[str]) -> _Sampler:
@@ -155,18 +166,3 @@ def _predict(
         except TypeError:  # one that knows no number of paths
             found = list(predictor.predict(shown))
         return [paths_of(one, num_samples, rng) for one in found]
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """The global generators of torch, numpy and Python seeded inside, and left as they were."""
-    ours, theirs = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(ours)
-            np.random.set_state(theirs)  # noqa: NPY002

@@ -21,6 +21,7 @@ from timediff.baselines.task import (
     crps_of_sum,
     draw,
     held_out,
+    in_phase,
     resized,
 )
 from timediff.errors import InputError
@@ -72,8 +73,7 @@ def seasonal_naive(
     differences = np.nan_to_num(train[season:] - train[:-season])
     if season == 1:
         differences -= differences.mean(axis=0)
-    starts = np.arange(len(differences) - horizon + 1)
-    starts = starts[(starts + season - len(train) - gap) % cycle == 0]
+    starts = in_phase(np.arange(len(differences) - horizon + 1), len(differences) + gap, cycle)
     blocks = resized(rng, starts if recent is None else starts[-recent:], num_samples)  # [S]
 
     last = last_season(history, season)  # [season, D]
@@ -146,24 +146,24 @@ def _check(
 ) -> None:
     if history.ndim != 2 or train.ndim != 2 or history.shape[1] != train.shape[1]:
         raise InputError(
-            "The seasonal naive forecast needs a history [T, D] and training data [T0, D] of the same "
-            f"series, but their shapes are {history.shape} and {train.shape}."
+            "the seasonal naive forecast needs a history [T, D] and training data [T0, D] of the same "
+            f"series, but their shapes are {history.shape} and {train.shape}"
         )
     if min(season, horizon, num_samples, cycle) < 1:
         raise InputError(
-            f"Season ({season}), horizon ({horizon}), number of paths ({num_samples}) and cycle "
-            f"({cycle}) of a seasonal naive forecast must be at least 1."
+            f"season ({season}), horizon ({horizon}), number of paths ({num_samples}) and cycle "
+            f"({cycle}) of a seasonal naive forecast must be at least 1"
         )
     if len(history) == 0:
         raise InputError(
-            "A seasonal naive forecast has no history to go on from: give at least one step before "
-            "the forecast."
+            "a seasonal naive forecast has no history to go on from: give at least one step before "
+            "the forecast"
         )
     if len(train) < _needed(season, horizon, cycle):
         raise InputError(
-            f"A seasonal naive forecast of {horizon} steps with season {season} needs "
+            f"a seasonal naive forecast of {horizon} steps with season {season} needs "
             f"{_needed(season, horizon, cycle)} training steps, but there are {len(train)}: choose a "
-            "shorter season or horizon."
+            "shorter season or horizon"
         )
 
 

@@ -4,6 +4,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from timediff.baselines.classical import STEPS, fit_arima, fit_ets
 from timediff.baselines.climatology import NEAR, fit_climatology
 from timediff.baselines.copula import joined
 from timediff.baselines.naive import RECENT, fit_random_walk, fit_seasonal_naive
@@ -59,18 +60,7 @@ class Baseline(NamedTuple):
 _COPULA = "Joined by the ranks of its past errors (empirical copula); the margins are unchanged."
 
 
-def _ets(task: Task, *, seed: int, progress: bool) -> Fitted:
-    from timediff.baselines.classical import fit_ets
-
-    return fit_ets(task, seed=seed, progress=progress)
-
-
-def _arima(task: Task, *, seed: int, progress: bool) -> Fitted:
-    from timediff.baselines.classical import fit_arima
-
-    return fit_arima(task, seed=seed, progress=progress)
-
-
+# Those of torch are imported when they are called for.
 def _deepar(task: Task, *, seed: int, progress: bool) -> Fitted:
     from timediff.baselines.deep import fit_deepar
 
@@ -132,18 +122,19 @@ BASELINES: dict[str, Baseline] = {
     ),
     "auto_ets": Baseline(
         "AutoETS, copula",
-        f"AutoETS of statsforecast on the last 1000 steps of each series, normal margins. {_COPULA}",
+        f"AutoETS of statsforecast on the last {STEPS} steps of each series, normal margins. {_COPULA}",
         False,
-        _ets,
+        fit_ets,
         copula=True,
         needs=("statsforecast",),
     ),
     "auto_arima": Baseline(
         "AutoARIMA, copula",
-        "AutoARIMA of statsforecast, without season of its own, on the last 1000 steps of each series "
-        f"freed of its mean at each position in the shortest season, normal margins. {_COPULA}",
+        "AutoARIMA of statsforecast, without season of its own, on the last "
+        f"{STEPS} steps of each series freed of its mean at each position in the shortest season, normal "
+        f"margins. {_COPULA}",
         False,
-        _arima,
+        fit_arima,
         copula=True,
         needs=("statsforecast",),
     ),

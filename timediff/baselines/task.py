@@ -116,25 +116,25 @@ def check_task(task: Task) -> None:
     same = len(task.histories) == len(task.gaps) == len(task.starts)
     if not same or not task.histories or train.ndim != 2:
         raise InputError(
-            "A task needs training data [T0, D] and a history, a gap and a start for each of at least one "
+            "a task needs training data [T0, D] and a history, a gap and a start for each of at least one "
             f"window, but there are {len(task.histories)}, {len(task.gaps)} and {len(task.starts)} for "
-            f"training data of shape {train.shape}."
+            f"training data of shape {train.shape}"
         )
     for history in task.histories:
         if history.ndim != 2 or history.shape[1] != train.shape[1] or not len(history):
             raise InputError(
-                "A task needs histories [T, D] of at least one step of the same series as its training "
-                f"data, but their shapes are {history.shape} and {train.shape}."
+                "a task needs histories [T, D] of at least one step of the same series as its training "
+                f"data, but their shapes are {history.shape} and {train.shape}"
             )
     if horizon < 1 or not task.seasons or min(task.seasons) < 1:
         raise InputError(
-            "A task needs seasons and a horizon of at least 1 step, not "
-            f"{tuple(task.seasons)} and {horizon}."
+            "a task needs seasons and a horizon of at least 1 step, not "
+            f"{tuple(task.seasons)} and {horizon}"
         )
     if len(train) <= horizon + 1:
         raise InputError(
-            f"Baselines for a horizon of {horizon} steps need {horizon + 2} training steps, but there are "
-            f"{len(train)}: choose a shorter horizon."
+            f"baselines for a horizon of {horizon} steps need {horizon + 2} training steps, but there are "
+            f"{len(train)}: choose a shorter horizon"
         )
 
 
@@ -195,6 +195,11 @@ def bounds(train: Array) -> tuple[Array, Array]:
     low, high = (np.where(np.isfinite(end), end, 0.0) for end in (low, high))
     width = high - low
     return np.where(low >= 0, np.maximum(low - width, 0), low - width), high + width
+
+
+def in_phase(starts: NDArray[np.intp], end: int, cycle: int) -> NDArray[np.intp]:
+    """The steps among ``starts`` that have the position of step ``end`` in a cycle."""
+    return starts[(starts - end) % cycle == 0]
 
 
 def resized(

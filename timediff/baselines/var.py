@@ -21,7 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timediff.baselines.naive import last_season
-from timediff.baselines.task import Array, Fitted, Task, Window, best, bounds, held_out, resized
+from timediff.baselines.task import (
+    Array,
+    Fitted,
+    Task,
+    Window,
+    best,
+    bounds,
+    held_out,
+    in_phase,
+    resized,
+)
 
 #: Ridge penalties as shares of the number of rows; infinity leaves every series to itself.
 PENALTIES = (1e-3, 1e-2, 0.1, 1.0, 10.0, np.inf)
@@ -134,7 +144,7 @@ def residual_blocks(
     """Contiguous blocks of residuals that began at the window's position in the cycle, ``[S, T, D]``."""
     length = len(model.residuals)
     starts = np.arange(max(length - horizon, 0) + 1)
-    aligned = starts[(starts - length - gap) % cycle == 0]
+    aligned = in_phase(starts, length + gap, cycle)
     first = resized(rng, aligned if len(aligned) else starts, count)
     steps = np.minimum(first[:, None] + np.arange(horizon), length - 1)
     return model.residuals[steps]

@@ -42,6 +42,7 @@ from timediff.metrics.multivariate import (
 from timediff.metrics.names import (
     METRICS,
     TITLES,
+    UNLIKE_A_LOSS,
 )
 from timediff.metrics.quantiles import (
     LEVELS,
@@ -64,6 +65,7 @@ __all__ = [
     "LEVELS",
     "METRICS",
     "TITLES",
+    "UNLIKE_A_LOSS",
     "average_rank",
     "band_depth_rank",
     "brier_score",

@@ -16,6 +16,8 @@ from timediff.errors import InputError
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.floating]
+#: Sums over entries, steps or windows; those of reliability are arrays, one number for each level.
+Sums = dict[str, Array]
 
 #: Values of paths in a block, if one step has fewer: small enough for a processor's cache.
 BLOCK = 2**19
@@ -31,39 +33,40 @@ def checked(paths: ArrayLike, truth: ArrayLike) -> tuple[Floats, Array]:
     expected = truth.shape[:-2] + paths.shape[-3:-2] + truth.shape[-2:]
     if paths.ndim < 3 or paths.shape != expected or paths.size == 0:
         raise InputError(
-            "Scores need paths [..., S, T, D] and truth [..., T, D] that agree in windows, steps and "
-            f"dimensions and are not empty, but their shapes are {paths.shape} and {truth.shape}."
+            "scores need paths [..., S, T, D] and truth [..., T, D] that agree in windows, steps and "
+            f"dimensions and are not empty, but their shapes are {paths.shape} and {truth.shape}"
         )
     # The extremes are NaN if anything is, and need no memory.
     if not (np.isfinite(paths.min()) and np.isfinite(paths.max())):
         raise InputError(
-            "The forecast paths contain NaN or infinity and cannot be scored: find out where the "
-            "model or its sampling diverged."
+            "the forecast paths contain NaN or infinity and cannot be scored: find out where the "
+            "model or its sampling diverged"
         )
     if np.isinf(truth).any():
-        raise InputError("The truth contains infinity: mark missing values as NaN.")
+        raise InputError("the truth contains infinity: mark missing values as NaN")
     return paths, truth
 
 
 def checked_windows(paths: ArrayLike, truth: ArrayLike) -> tuple[Floats, Array]:
     """The same for paths ``[W, S, T, D]`` of which something was observed."""
-    shapes = np.shape(paths), np.shape(truth)
-    if (
-        len(shapes[0]) != 4
-        or len(shapes[1]) != 3
-        or shapes[0][:1] != shapes[1][:1]
-        or 0 in shapes[1]
-    ):
-        raise InputError(
-            "Scores need paths [W, S, T, D] and truth [W, T, D] of the same windows, but their "
-            f"shapes are {shapes[0]} and {shapes[1]}."
-        )
+    check_windows(paths, truth, "a score")
     paths, truth = checked(paths, truth)
     if np.isnan(truth).all():
         raise InputError(
-            "Every value of the truth is missing: score windows in which something was observed."
+            "every value of the truth is missing: score windows in which something was observed"
         )
     return paths, truth
+
+
+def check_windows(paths: ArrayLike, truth: ArrayLike, what: str) -> None:
+    """Raises `InputError` unless shapes are ``[W, S, T, D]`` and ``[W, T, D]`` of the same, nothing empty."""
+    of_paths, of_truth = np.shape(paths), np.shape(truth)
+    agree = len(of_paths) == 4 and of_paths[:1] + of_paths[2:] == of_truth
+    if not agree or 0 in of_paths:
+        raise InputError(
+            f"{what} needs paths [W, S, T, D] and truth [W, T, D] that agree in windows, steps and series "
+            f"and are not empty, but their shapes are {of_paths} and {of_truth}"
+        )
 
 
 def floats(values: ArrayLike) -> Floats:
@@ -74,15 +77,15 @@ def floats(values: ArrayLike) -> Floats:
 def check_level(level: float) -> None:
     if not 0 < level <= 1:
         raise InputError(
-            f"The level of an interval is a share above 0 and up to 1, but it is {level}: "
-            "write 0.9 for 90 %."
+            f"the level of an interval is a share above 0 and up to 1, but it is {level}: "
+            "write 0.9 for 90 %"
         )
 
 
 def check_members(paths: Floats, least: int, what: str) -> None:
     if paths.shape[-3] < least:
         raise InputError(
-            f"{what} needs at least {least} sample paths, but there are {paths.shape[-3]}: draw more."
+            f"{what} needs at least {least} sample paths, but there are {paths.shape[-3]}: draw more"
         )
 
 
@@ -166,6 +169,12 @@ def by_step(function: Callable[[Array, Array], float], paths: ArrayLike, truth: 
 def flat(paths: Floats, truth: Array) -> tuple[Floats, Array]:
     """All leading axes as one: ``[W, S, T, D]`` and ``[W, T, D]``."""
     return paths.reshape(-1, *paths.shape[-3:]), truth.reshape(-1, *truth.shape[-2:])
+
+
+def add(sums: Sums, more: Sums) -> None:
+    """Adds to sums by name, in place."""
+    for name, value in more.items():
+        sums[name] = sums.get(name, 0.0) + value
 
 
 def ratio(numerator: float, denominator: float) -> float:

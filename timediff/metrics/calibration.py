@@ -70,7 +70,7 @@ def covered_jointly(paths: ArrayLike, truth: ArrayLike, *, level: float) -> Arra
     """
     check_level(level)
     paths, truth = checked(paths, truth)
-    check_members(paths, 3, "A simultaneous band")
+    check_members(paths, 3, "a simultaneous band")
     windows = zip(*flat(paths, truth), strict=True)
     inside = [
         np.nan if np.isnan(y).all() else inside_band(*extremes(x, y), level) for x, y in windows
@@ -165,8 +165,8 @@ def rank_histogram(ranks: ArrayLike, *, bins: int = 10) -> Array:
     values = values[~np.isnan(values)]
     if bins < 1 or ((values < 0) | (values > 1)).any():
         raise InputError(
-            f"A rank histogram needs ranks in 0 .. 1, as `pit` returns them, and at least one bin; "
-            f"it was given {bins} bins."
+            f"a rank histogram needs ranks in 0 .. 1, as `pit` returns them, and at least one bin; "
+            f"it was given {bins} bins"
         )
     counts, _ = np.histogram(values, bins=bins, range=(0, 1))
     return counts / values.size if values.size else np.full(bins, np.nan)

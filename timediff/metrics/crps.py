@@ -35,7 +35,7 @@ def crps_ensemble(paths: ArrayLike, truth: ArrayLike, *, fair: bool = False) -> 
         InputError: If a single path is to be scored fairly.
     """
     if fair:
-        check_members(floats(paths), 2, "The fair CRPS")
+        check_members(floats(paths), 2, "the fair CRPS")
     return by_entry(partial(crps_of, fair=fair), paths, truth)
 
 
@@ -65,7 +65,7 @@ def threshold_weighted_crps(
         InputError: If ``tail`` is neither.
     """
     if tail not in ("upper", "lower"):
-        raise InputError(f"The tail of a weighted CRPS is 'upper' or 'lower', but it is {tail!r}.")
+        raise InputError(f"the tail of a weighted CRPS is 'upper' or 'lower', but it is {tail!r}")
     return by_entry(partial(tail_crps_of, upper=tail == "upper"), paths, truth, threshold)
 
 

@@ -5,7 +5,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from timediff.metrics.arrays import Array, Floats, by_step, check_members, checked, flat, floats
+from timediff.metrics.arrays import (
+    Array,
+    Floats,
+    Sums,
+    add,
+    by_step,
+    check_members,
+    checked,
+    flat,
+    floats,
+)
 
 #: The squared pivot of a correlation matrix below which a column is as good as a sum of others.
 REPEATED = 1e-10
@@ -36,7 +46,7 @@ def dawid_sebastiani(paths: ArrayLike, truth: ArrayLike) -> Array:
     Raises:
         InputError: If there is a single path.
     """
-    check_members(floats(paths), 2, "A covariance")
+    check_members(floats(paths), 2, "a covariance")
     return by_step(lambda x, y: dawid_sebastiani_of(x, y).score, paths, truth)
 
 
@@ -50,7 +60,7 @@ def covariance_shrinkage(paths: ArrayLike, truth: ArrayLike) -> Array:
     Returns:
         ``[..., T]``, NaN for steps of which nothing was observed.
     """
-    check_members(floats(paths), 2, "A covariance")
+    check_members(floats(paths), 2, "a covariance")
     return by_step(lambda x, y: dawid_sebastiani_of(x, y).shrinkage, paths, truth)
 
 
@@ -74,11 +84,10 @@ def correlation_error(paths: ArrayLike, truth: ArrayLike) -> float:
         InputError: If there is a single path.
     """
     paths, truth = checked(paths, truth)
-    check_members(paths, 2, "A correlation")
-    sums: dict[str, Array] = {}
+    check_members(paths, 2, "a correlation")
+    sums: Sums = {}
     for window in zip(*flat(paths, truth), strict=True):
-        for name, value in residual_moments(*window).items():
-            sums[name] = sums.get(name, 0.0) + value
+        add(sums, residual_moments(*window))
     return correlation_error_of(sums)
 
 
@@ -108,7 +117,7 @@ def dawid_sebastiani_of(x: Array, y: Array) -> Gaussian:
     return Gaussian(float(units + _shrunk(z, error, shrinkage)), shrinkage)
 
 
-def residual_moments(paths: Floats, truth: Array) -> dict[str, Array]:
+def residual_moments(paths: Floats, truth: Array) -> Sums:
     r"""Sums of products and squares over one window, ``[D, D]`` each, that make correlations.
 
     Squares are :math:`\sum r_i^2` over the entries at which j was observed as well; the truth's are freed
@@ -141,7 +150,7 @@ def residual_moments(paths: Floats, truth: Array) -> dict[str, Array]:
     }
 
 
-def correlation_error_of(sums: dict[str, Array]) -> float:
+def correlation_error_of(sums: Sums) -> float:
     """`correlation_error` from the sums of `residual_moments` over all windows."""
     squares = [sums[f"{side}_squares"] for side in ("paths", "truth")]
     usable = (squares[0] > 0) & (squares[0].T > 0) & (squares[1] > 0) & (squares[1].T > 0)

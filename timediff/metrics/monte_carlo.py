@@ -9,6 +9,9 @@ from timediff.metrics.names import METRICS
 from timediff.metrics.table import score
 from timediff.progress import progress_bar
 
+#: Paths below which there is no error to be told.
+FEWEST = 4
+
 
 def monte_carlo_error(
     paths: ArrayLike,
@@ -43,9 +46,9 @@ def monte_carlo_error(
         InputError: If there are fewer than 4 paths or 2 groups.
     """
     paths, truth = checked_windows(paths, truth)
-    check_members(paths, 4, "A Monte-Carlo error")
+    check_members(paths, FEWEST, "a Monte-Carlo error")
     if groups < 2:
-        raise InputError(f"A jackknife needs at least 2 groups of paths, but groups is {groups}.")
+        raise InputError(f"a jackknife needs at least 2 groups of paths, but groups is {groups}")
     group = np.arange(paths.shape[1]) % groups
     rows = []
     with progress_bar("Monte-Carlo error", total=int(group.max()) + 1, shown=progress) as bar:

@@ -32,7 +32,7 @@ def energy_score(paths: ArrayLike, truth: ArrayLike, *, fair: bool = False) -> A
         InputError: If a single path is to be scored fairly.
     """
     if fair:
-        check_members(floats(paths), 2, "The fair energy score")
+        check_members(floats(paths), 2, "the fair energy score")
     return by_step(partial(energy_of, fair=fair), paths, truth)
 
 
@@ -62,11 +62,9 @@ def variogram_score(
         InputError: If order or number of pairs is not above 0.
     """
     if not 0 < order < np.inf:
-        raise InputError(f"The order of a variogram score must be above 0, but it is {order}.")
+        raise InputError(f"the order of a variogram score must be above 0, but it is {order}")
     if max_pairs is not None and max_pairs < 1:
-        raise InputError(
-            f"A variogram score needs at least one pair, but max_pairs is {max_pairs}."
-        )
+        raise InputError(f"a variogram score needs at least one pair, but max_pairs is {max_pairs}")
     return by_step(
         lambda x, y: variogram_of(x, y, order=order, max_pairs=max_pairs)[0], paths, truth
     )

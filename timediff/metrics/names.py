@@ -1,7 +1,10 @@
 """What the values of a table are: their definitions and titles, in the order in which they are shown."""
 
 COVERAGES = (50, 90, 95, 99)
-_INTERVAL = "whose ends are the order statistics at positions p (S + 1), interpolated"
+_INTERVAL = (
+    "whose ends are the order statistics at positions p (S + 1), interpolated, and at most the outermost: of "
+    "calibrated forecasts S paths hold no more than (S - 1) / (S + 1), so 98 % of 100 paths at the level 99 %"
+)
 
 METRICS = {
     "mean_wquantile_loss_sum": "mean_wquantile_loss of the sum over dimensions, which the TimeGrad "
@@ -29,7 +32,8 @@ METRICS = {
     "interval_score_90": "sum of Winkler's score of the central 90 % interval, / sum |y|",
     "nd": "sum |median - y| / sum |y|, where the median is the order statistic nearest to 0.5",
     "nrmse": "root of the mean of (mean of the paths - y)^2, / mean |y|",
-    "mase": "mean of |median - y| / mean absolute seasonal difference of the series before the forecast; "
+    "mase": "mean of |median - y| / mean absolute seasonal difference of the series before the forecast, "
+    "over a day of hours or minutes, 5 business days, 12 months, 4 quarters, else one step, as in GluonTS; "
     "not defined where that is not given",
     "msis": "mean of Winkler's score of the central 95 % interval, / the same; likewise",
     "newsvendor_cost_sum": "cost of providing the 0.9 quantile of the sum where a unit too few costs 9 and "
@@ -56,6 +60,9 @@ METRICS = {
     "correlation_error": "root mean square over pairs of series of the correlation of x - m over all "
     "windows, steps and paths minus that of y - m, where m is the mean of the paths, its own luck subtracted",
 }
+
+#: How scores begin of which a ratio to another's says nothing: they can be negative, or are no losses.
+UNLIKE_A_LOSS = ("coverage", "dawid_sebastiani", "reliability", "sharpness", "correlation")
 
 TITLES = {
     "mean_wquantile_loss_sum": "CRPS_sum",

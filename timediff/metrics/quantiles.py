@@ -121,7 +121,7 @@ def interval_score(paths: ArrayLike, truth: ArrayLike, *, level: float) -> Array
     """
     check_level(level)
     if level == 1:
-        raise InputError("The interval score is not defined at level 1: use a level below 1.")
+        raise InputError("the interval score is not defined at level 1: use a level below 1")
     return by_entry(partial(interval_score_of, level=level), paths, truth)
 
 
@@ -151,7 +151,7 @@ def newsvendor_cost(paths: ArrayLike, truth: ArrayLike, *, under: float, over: f
     """
     if not (0 < under < np.inf and 0 < over < np.inf):
         raise InputError(
-            f"The costs of a unit too few and too many must be above 0, but are {under} and {over}."
+            f"the costs of a unit too few and too many must be above 0, but are {under} and {over}"
         )
     return by_entry(partial(newsvendor_of, under=under, over=over), paths, truth)
 
@@ -161,7 +161,7 @@ def checked_levels(levels: ArrayLike) -> Array:
     array = np.atleast_1d(np.asarray(levels, dtype=np.float64))
     if array.ndim != 1 or array.size == 0 or not ((array > 0) & (array < 1)).all():
         raise InputError(
-            f"Levels of quantiles are one or more shares between 0 and 1, but are {array}."
+            f"levels of quantiles are one or more shares between 0 and 1, but are {array}"
         )
     return array
 

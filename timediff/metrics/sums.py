@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from timediff.errors import InputError
-from timediff.metrics.arrays import Array, Floats, entry_blocks, observed_steps, ratio
+from timediff.metrics.arrays import Array, Floats, Sums, add, entry_blocks, observed_steps, ratio
 from timediff.metrics.calibration import below_of, covered_of, extremes, inside_band
 from timediff.metrics.crps import brier_of, crps_of, tail_crps_of
 from timediff.metrics.gaussian import dawid_sebastiani_of
@@ -27,9 +27,6 @@ MAX_PAIRS = 20_000
 TAIL = 0.1
 RESERVE = {"under": 9.0, "over": 1.0}
 
-#: Sums over entries, steps or windows; those of reliability are arrays, one number for each level.
-Sums = dict[str, Array]
-
 
 class Scale(NamedTuple):
     """What scores refer to, from truth and history alone; each ``[D]`` or broadcast to ``[W, T, D]``."""
@@ -45,8 +42,8 @@ def scale_of(truth: Array, seasonal: ArrayLike | None) -> Scale:
     given = np.full(dims, np.nan) if seasonal is None else np.asarray(seasonal, dtype=np.float64)
     if given.shape not in ((dims,), (windows, dims)):
         raise InputError(
-            f"Seasonal errors are one number for each series, [D] or [W, D], but their shape is "
-            f"{given.shape} where the truth has {windows} windows of {dims} series."
+            f"seasonal errors are one number for each series, [D] or [W, D], but their shape is "
+            f"{given.shape} where the truth has {windows} windows of {dims} series"
         )
     observed = ~np.isnan(truth)
     absolute = np.where(observed, np.abs(truth), 0.0)
@@ -141,11 +138,6 @@ def band_sums(paths: Floats, truth: Array) -> Sums:
         f"covered_{level}": np.asarray(inside_band(*reach, level / 100)) for level in COVERAGES
     }
     return inside | {"count": np.asarray(1.0)}
-
-
-def add(sums: Sums, more: Sums) -> None:
-    for name, value in more.items():
-        sums[name] = sums.get(name, 0.0) + value
 
 
 def ratio_of(sums: Sums, numerator: str, denominator: str) -> float:

@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from timediff.errors import InputError
-from timediff.metrics.arrays import Array, Floats, checked_windows, observed_steps, ratio
+from timediff.metrics.arrays import Array, Floats, Sums, add, checked_windows, observed_steps, ratio
 from timediff.metrics.crps import crps_of
 from timediff.metrics.gaussian import correlation_error_of, residual_moments
 from timediff.metrics.multivariate import energy_of, sum_over_dimensions
 from timediff.metrics.names import COVERAGES
 from timediff.metrics.quantiles import LEVELS, nearest, quantile_loss_of
 from timediff.metrics.sums import (
-    Sums,
-    add,
     band_sums,
     entry_sums,
     losses,
@@ -88,8 +86,8 @@ def score_aggregate(paths: ArrayLike, truth: ArrayLike, *, weights: ArrayLike) -
     dimensions = np.shape(truth)[-1:]
     if weights.shape != dimensions or not np.isfinite(weights).all() or not weights.any():
         raise InputError(
-            f"A weighted sum over truth of shape {np.shape(truth)} needs one finite weight for each "
-            f"entry of the last axis, not all 0, but its weights have the shape {weights.shape}."
+            f"a weighted sum over truth of shape {np.shape(truth)} needs one finite weight for each "
+            f"entry of the last axis, not all 0, but its weights have the shape {weights.shape}"
         )
     paths, truth = checked_windows(paths, truth)
     used = np.flatnonzero(weights)
@@ -100,8 +98,8 @@ def score_aggregate(paths: ArrayLike, truth: ArrayLike, *, weights: ArrayLike) -
         add(sums, entry_sums(sum_paths, sum_truth, losses))
     if sums["count"] == 0:
         raise InputError(
-            "The weighted sum is observed at no step, as some dimension is always missing: give "
-            "weight 0 to the dimensions that are missing most."
+            "the weighted sum is observed at no step, as some dimension is always missing: give "
+            "weight 0 to the dimensions that are missing most"
         )
     return {
         "mean_wquantile_loss": ratio_of(sums, "quantile_loss", "size"),
@@ -139,7 +137,7 @@ def seasonal_error(history: ArrayLike, *, season: int) -> Array:
 
     Args:
         history: What was observed before the forecast, ``[T, D]``; NaN is left out.
-        season: m, in steps.
+        season: m, in steps; `timediff.frequency.error_season` is GluonTS's for a frequency.
 
     Returns:
         ``[D]``, NaN for series without a difference.
@@ -148,7 +146,7 @@ def seasonal_error(history: ArrayLike, *, season: int) -> Array:
         InputError: If the season is no number of steps above 0.
     """
     if season < 1:
-        raise InputError(f"A season has at least one step, but it is {season}.")
+        raise InputError(f"a season has at least one step, but it is {season}")
     values = np.asarray(history, dtype=np.float64)
     differences = np.abs(values[season:] - values[:-season])
     count = np.isfinite(differences).sum(axis=0)

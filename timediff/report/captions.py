@@ -59,8 +59,8 @@ def correlation(found: dict[str, Any]) -> str:
     chance = 1 / max(found["steps"], 1) ** 0.5
     return (
         "Correlations of the truth's deviations from the forecast mean against those of the paths, over all "
-        "windows and steps, for each pair of the listed series. Right: on the dashed line; dots above it: "
-        "the forecast has too little dependence. "
+        "windows and steps, for each pair of the listed series. Right: on the dashed line; farther from 0 "
+        "upwards than sideways: the forecast has too little dependence. "
         + ("" if error is None else f"Root mean square distance {error:.3f}; ")
         + f"even a right forecast is about {chance:.2f} off, and more where steps depend on each other."
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from timediff.metrics.arrays import Sums, add
 from timediff.metrics.gaussian import residual_moments
 
 Array = NDArray[np.float64]
@@ -34,7 +35,7 @@ class CorrelationSums:
 
     def __init__(self, series: list[int]) -> None:
         self.series = series
-        self.sums: dict[str, Array] = {}
+        self.sums: Sums = {}
         self.steps = 0
 
     def add(self, paths: NDArray, truth: NDArray) -> None:
@@ -43,8 +44,7 @@ class CorrelationSums:
             return
         happened = truth[:, self.series].astype(np.float64)
         self.steps += int(np.isfinite(happened).any(axis=-1).sum())
-        for name, value in residual_moments(paths[..., self.series], happened).items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+        add(self.sums, residual_moments(paths[..., self.series], happened))
 
     def result(self, names: list[str]) -> dict[str, Any]:
         """Names, and the correlations of each pair i < j row by row; None where one does not vary."""

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from timediff import metrics
 from timediff.errors import InputError
+from timediff.metrics.arrays import Sums, add, check_windows
 from timediff.progress import progress_bar
 from timediff.report import chance
 from timediff.report.correlation import CorrelationSums, chosen_series
@@ -147,7 +148,7 @@ class _Calibration:
     def __init__(self) -> None:
         parts = ("each", "sum", "average_rank", "band_depth")
         self.histogram = {part: np.zeros(BINS) for part in parts}
-        self.chance: dict[str, Array] = {}
+        self.chance: Sums = {}
         self.below = {"each": np.zeros(len(LEVELS)), "sum": np.zeros(len(LEVELS))}
         self.inside = {"each": np.zeros(len(COVERAGES)), "sum": np.zeros(len(COVERAGES))}
         self.count = {"each": 0, "sum": 0}
@@ -181,8 +182,7 @@ class _Calibration:
             paths, totals[0], np.isfinite(truth), bins=BINS, levels=LEVELS, coverages=COVERAGES,
             rng=rng,
         )  # fmt: skip
-        for name, counts in counted.items():
-            self.chance[name] = self.chance.get(name, 0) + counts
+        add(self.chance, counted)
 
     def add_whole(self, paths: Array, truth: Array) -> None:
         """One window as a whole, ``[S, T, D]``."""
@@ -225,23 +225,19 @@ def _checked(
     paths: NDArray, truth: NDArray, columns: Sequence[str] | None, stamps: ArrayLike | None
 ) -> tuple[list[str], NDArray | None]:
     """Names of the series and hours of the steps ``[W, T]``, where the data are finer than a day."""
-    if paths.ndim != 4 or truth.ndim != 3 or paths.shape[:1] + paths.shape[2:] != truth.shape:
-        raise InputError(
-            "A diagnosis needs paths [W, S, T, D] and truth [W, T, D] that agree in windows, steps and "
-            f"series, but their shapes are {paths.shape} and {truth.shape}."
-        )
+    check_windows(paths, truth, "a diagnosis")
     if not np.isfinite(truth).any():
-        raise InputError("Every value of the truth is missing: there is nothing to diagnose.")
+        raise InputError("every value of the truth is missing: there is nothing to diagnose")
     names = [str(d) for d in range(truth.shape[2])] if columns is None else list(columns)
     if len(names) != truth.shape[2]:
-        raise InputError(f"{truth.shape[2]} series need as many names, but {len(names)} are given.")
+        raise InputError(f"{truth.shape[2]} series need as many names, but {len(names)} are given")
     if stamps is None:
         return names, None
     times = np.asarray(stamps, dtype="datetime64[ns]")
     if times.shape != truth.shape[:2]:
         raise InputError(
-            f"The steps of {truth.shape[0]} windows need stamps of the shape {truth.shape[:2]}, "
-            f"but theirs is {times.shape}."
+            f"the steps of {truth.shape[0]} windows need stamps of the shape {truth.shape[:2]}, "
+            f"but theirs is {times.shape}"
         )
     hours = times.astype("datetime64[h]").astype(int) % 24
     return names, hours if len(np.unique(hours)) > 1 else None

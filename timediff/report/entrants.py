@@ -3,10 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
-OURS = "timediff"
-FLOOR = "oracle"
-"""Baseline that knows the process: what no forecast can beat but by chance."""
-MAIN = "mean_wquantile_loss_sum"
+from timediff.record import COMPARED, OURS
 
 
 class Entrant(NamedTuple):
@@ -30,7 +27,7 @@ class Entrant(NamedTuple):
 
 
 def entrants_of(record: dict[str, Any]) -> list[Entrant]:
-    """Entrants of a record, ours first, the others by `MAIN`, those without a score last."""
+    """Entrants of a record, ours first, the others by `COMPARED`, those without it last."""
     runs = max(len(record.get("seeds", ())), 1)
     seconds = seconds_of(record)
     ours = Entrant(
@@ -56,7 +53,7 @@ def entrants_of(record: dict[str, Any]) -> list[Entrant]:
 
 
 def _merit(entrant: Entrant) -> float:
-    value = entrant.metrics.get(MAIN)
+    value = entrant.metrics.get(COMPARED)
     return math.inf if value is None or math.isnan(value) else value
 
 

@@ -10,8 +10,11 @@ import math
 import re
 from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from timediff.errors import InputError
+from timediff.files import write_text
 from timediff.plots import DARK, LIGHT, Theme
 
 if TYPE_CHECKING:
@@ -110,6 +113,21 @@ def page(title: str, body: str) -> str:
         f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n{style}</style>\n</head>\n"
         f"<body>\n<main>\n<h1>{escape(title)}</h1>\n{body}</main>\n</body>\n</html>\n"
     )
+
+
+def write_page(path: Path, text: str) -> None:
+    """Writes a page, whole or not at all.
+
+    Raises:
+        InputError: It cannot be written, the disk being full, say.
+    """
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}); choose a folder that exists, can be written and "
+            "has space left"
+        ) from error
 
 
 def _variables(theme: Theme) -> dict[str, str]:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timediff.datasets import Dataset
-from timediff.metrics import sum_over_dimensions
+from timediff.metrics import covered, sum_over_dimensions
 from timediff.outputs import stamps
 from timediff.plots import Theme, typical_series
+from timediff.record import COMPARED
 from timediff.report import captions, figures
-from timediff.report.entrants import MAIN, Entrant
+from timediff.report.entrants import Entrant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,8 +92,7 @@ def _fan(
         other = None if other is None else other[..., d]
         what = f"series {data.columns[d]}"
     observed = np.concatenate([before, total]).astype(float)
-    low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
-    inside = int(((total >= low) & (total <= high)).sum())
+    inside = int(np.nansum(covered(drawn[..., None], total[..., None], level=0.9)))
     seen_steps = int(np.isfinite(total).sum())
     return Picture(
         section,
@@ -152,7 +152,7 @@ def error_pictures(found: dict[str, dict[str, Any]]) -> list[Picture]:
                     f"Lines of the {figures.SCORES[score]} by {words}; ours "
                     f"between {_range(values)}.",
                     f"{figures.SCORES[score]} by {words}, relative to the mean |y| of all steps: the mean of "
-                    f"a line is the score in the table. Lower is better.{left_out}",
+                    f"a line is the score of its paths. Lower is better.{left_out}",
                     partial(_themed, draw, found, score=score),
                 )
             )
@@ -237,7 +237,7 @@ def cost_pictures(entrants: Sequence[Entrant]) -> list[Picture]:
     """Score against seconds, of the entrants of which both are known."""
     rows = []
     for entrant in entrants:
-        value = entrant.metrics.get(MAIN)
+        value = entrant.metrics.get(COMPARED)
         if entrant.seconds and value is not None:
             rows.append((entrant.title, entrant.seconds, value))
     if not rows:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from timediff.metrics import TITLES
+from timediff.comparison import needed
+from timediff.metrics import TITLES, UNLIKE_A_LOSS
+from timediff.record import FLOOR
 from timediff.report.captions import COVERAGE
-from timediff.report.entrants import FLOOR, Entrant
+from timediff.report.entrants import Entrant
 from timediff.report.html import escape, number, table, with_error
 
 MAIN_SCORES = (
@@ -15,11 +17,6 @@ MAIN_SCORES = (
     *("reliability_error_sum", "sharpness_90_sum", "correlation_error"),
 )
 """Scores shown at once; the others are behind a fold."""
-_NO_RATIO = (
-    "coverage",
-    "sharpness",
-    "dawid_sebastiani",
-)  # not better for being smaller, or below 0
 
 
 def facts(record: dict[str, Any]) -> str:
@@ -35,11 +32,17 @@ def facts(record: dict[str, Any]) -> str:
     source = f"Data: {escape(data['source'])} ({escape(data['licence'])}), {own}."
     if data["source"] == "not stated":
         source = ""
+    first = (
+        " Scores are means over the seeds; pictures, coverages and Monte-Carlo errors are of seed "
+        f"{seeds[0]}."
+        if len(seeds) > 1
+        else ""
+    )
     return (
         f"<p>{data['series']} series, frequency {escape(data['freq'])}, horizon "
         f"{data['prediction_length']} steps, {data['windows']} windows, {record['num_samples']} paths, "
         f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}, preset "
-        f"{escape(record.get('preset', '–'))}. {observed}{source}</p>\n"
+        f"{escape(record.get('preset', '–'))}. {observed}{source}{first}</p>\n"
     )
 
 
@@ -56,9 +59,15 @@ def scores(record: dict[str, Any], entrants: Sequence[Entrant]) -> str:
         caption=f"Lower is better, but coverages should be their level, and widths say how sharp; "
         f"{entrants[0].title} as mean{spread}",
     )
+    drawn = (
+        f" The Monte-Carlo error is the standard error of {escape(entrants[0].title)} (its first seed) "
+        "over other draws of as many paths."
+        if record.get("metrics_mc_error")
+        else ""
+    )
     text += (
-        "<p>CRPS_sum is <code>mean_wquantile_loss_sum</code>, the published definition. The "
-        "Monte-Carlo error is what another draw of as many paths changes.</p>\n"
+        "<p>CRPS_sum is <code>mean_wquantile_loss_sum</code>, the published definition."
+        f"{drawn}</p>\n"
     )
     if more:
         inner = table(*_score_table(record, entrants, more), caption="Further scores")
@@ -102,14 +111,15 @@ def _floor(record: dict[str, Any], entrants: Sequence[Entrant], names: Sequence[
     rows = []
     for name in names:
         least = floor.metrics.get(name)
-        if name.startswith(_NO_RATIO) or not least or least <= 0:
+        if name.startswith(UNLIKE_A_LOSS) or not least or least <= 0:
             continue
         values = [entrant.metrics.get(name) for entrant in entrants]
         ratios = [number(None if value is None else value / least, 3) for value in values]
         rows.append([TITLES.get(name, name), *ratios])
     return (
         f"<h3>Ratio to the floor</h3><p>{escape(floor.title)} draws from the process itself given the "
-        "observed past: 1 is the best that can be done but for chance.</p>"
+        "observed past: 1 is the best that can be done but for chance. Left out are scores that can be "
+        "negative and numbers that are no losses, such as coverages.</p>"
         + table(["", *(entrant.title for entrant in entrants)], rows, caption="Score / floor")
     )
 
@@ -141,16 +151,12 @@ def aggregates(record: dict[str, Any], entrants: Sequence[Entrant]) -> str:
     )
 
 
-def density(record: dict[str, Any]) -> str:
+def density(record: dict[str, Any], ours: str) -> str:
     """Likelihood and its bound, where they were asked for."""
     if "nll" not in record:
         return ""
     rows = [[name, number(value)] for name, value in record["nll"].items()]
-    return "<h3>Likelihood</h3>" + table(["", entrant_title(record)], rows, caption="Likelihood")
-
-
-def entrant_title(record: dict[str, Any]) -> str:
-    return str(record.get("title", "timediff"))
+    return "<h3>Likelihood</h3>" + table(["", ours], rows, caption="Likelihood")
 
 
 def comparisons(record: dict[str, Any], titles: Mapping[str, str]) -> str:
@@ -174,8 +180,9 @@ def comparison_table(
     if not few:
         return text
     windows = max(one["windows"] for one in few.values())
+    least = max(needed(one["overlap"]) for one in few.values())
     text = (
-        f"<p><strong>Too few windows</strong> ({windows} &lt; 30) to tell a difference from chance: no "
+        f"<p><strong>Too few windows</strong> ({windows} &lt; {least}) to tell a difference from chance: no "
         "p-values, only the differences per window.</p>\n" + text
     )
     inner = table(

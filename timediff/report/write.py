@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from timediff.datasets import Dataset
 from timediff.errors import InputError
+from timediff.files import plain
 from timediff.outputs import stamps
 from timediff.plots import DARK, LIGHT, save_figure
 from timediff.progress import progress_bar
-from timediff.record import plain
+from timediff.record import FLOOR
 from timediff.report import pictures, sections
 from timediff.report.diagnosis import diagnose
-from timediff.report.entrants import FLOOR, Entrant, entrants_of
-from timediff.report.files import write_whole
-from timediff.report.html import escape, figure_block, page
+from timediff.report.entrants import Entrant, entrants_of
+from timediff.report.html import escape, figure_block, page, write_page
 from timediff.report.pictures import Picture
 
 HEADINGS = {
@@ -54,7 +54,7 @@ def write_report(
         InputError: The folder cannot be written to, or there are no paths.
     """
     if not entrants:
-        raise InputError("A report needs the paths of at least one entrant, ours first.")
+        raise InputError("a report needs the paths of at least one entrant, ours first")
     record = plain(record)
     known = entrants_of(record)
     titles = {entrant.name: entrant.title for entrant in known}
@@ -72,7 +72,7 @@ def write_report(
     try:
         plots.mkdir(exist_ok=True)
     except OSError as error:
-        raise InputError(f"Cannot make the folder {plots} ({error.strerror}).") from error
+        raise InputError(f"cannot make the folder {plots} ({error.strerror})") from error
     blocks: dict[str, list[str]] = {}
     with progress_bar("pictures", total=len(shown)) as bar:
         for picture in shown:
@@ -84,7 +84,7 @@ def write_report(
             blocks.setdefault(picture.section, []).append(block)
             bar.update()
     body = _body(record, known, titles, found, blocks)
-    write_whole(
+    write_page(
         Path(out) / "report.html", page(f"{record['dataset']['name']}: forecast report", body)
     )
 
@@ -144,7 +144,7 @@ def _body(
     tables = {
         "scores": sections.scores(record, known)
         + sections.aggregates(record, known)
-        + sections.density(record),
+        + sections.density(record, known[0].title),
         "comparisons": sections.comparisons(record, titles),
         "protocols": sections.protocols(record, titles),
         "calibration": sections.coverage(found, titles),

@@ -3,8 +3,6 @@
 import math
 
 from scoreboard import (
-    FLOOR,
-    SCORE,
     Entrant,
     Record,
     by_dataset,
@@ -16,6 +14,7 @@ from scoreboard import (
 )
 
 from timediff.config import PRESETS
+from timediff.record import COMPARED, FLOOR
 
 
 def summary(records: list[Record]) -> str | None:
@@ -28,9 +27,9 @@ def summary(records: list[Record]) -> str | None:
     rows = [["data set", "series", *presets, "best baseline"]]
     for name, group in groups.items():
         found = entrants(group)
-        ours = {label(r): cell(e, SCORE) for r, e in zip(group, found, strict=False)}
+        ours = {label(r): cell(e, COMPARED) for r, e in zip(group, found, strict=False)}
         best = best_baseline(found)
-        theirs = f"{cell(best, SCORE)} ({best.title})" if best else "-"
+        theirs = f"{cell(best, COMPARED)} ({best.title})" if best else "-"
         series = str(group[0]["dataset"]["series"])
         rows.append([name, series, *(ours.get(preset, "-") for preset in presets), theirs])
     chosen = "The best baseline is the one with the lowest CRPS_sum on these very windows."
@@ -88,7 +87,7 @@ def floors(groups: dict[str, list[Record]]) -> list[str]:
             for record, own in zip(group, found, strict=False)
         )
         sentences.append(
-            f"On `{name}` the true distribution itself scores {cell(floor, SCORE)}, the least that can be "
+            f"On `{name}` the true distribution itself scores {cell(floor, COMPARED)}, the least that can be "
             f"expected; ours are at {ratios} times this."
         )
     return sentences
@@ -100,7 +99,7 @@ def theirs_of(records: list[Record]) -> list[str]:
         (record["dataset"]["name"], entry["model"], entry["value"], entry["error"], entry["source"])
         for record in records
         for entry in record["dataset"]["published"]
-        if entry["metric"] == SCORE and record["dataset"]["verified"]
+        if entry["metric"] == COMPARED and record["dataset"]["verified"]
     }
     return [
         f"Published for `{name}`: {model} {value:g} ± {error:g} ({source})."
