@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from timediff.comparison import in_words
 from timediff.metrics import TITLES
-from timediff.record import COMPARED, FLOOR, NLL_TITLES
+from timediff.record import COMPARED, FLOOR, NLL_TITLES, OURS
 
 Record = dict[str, Any]
 
@@ -48,10 +48,13 @@ def figures(value: float | None, error: float | None = None, *, digits: int = 3)
 
 
 def by_dataset(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Records of each data set, in the order given."""
+    """Records of each data set, in the order given; those on other windows than its first apart."""
     groups: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(record["dataset"]["name"], []).append(record)
+        name, windows = record["dataset"]["name"], record["dataset"]["windows"]
+        first = groups.get(name, [record])[0]["dataset"]["windows"]
+        key = name if windows == first else f"{name}, {windows} windows"
+        groups.setdefault(key, []).append(record)
     return groups
 
 
@@ -62,18 +65,7 @@ def label(record: Record) -> str:
 
 def entrants(records: list[Record]) -> list[Entrant]:
     """Of the records of one data set: ours, one for each record, then every baseline once."""
-    ours = [
-        Entrant(
-            record["folder"],
-            f"timediff ({label(record)})",
-            record["metrics"],
-            record["metrics_se"],
-            record["aggregates"],
-            {part: total / len(record["seeds"]) for part, total in record["seconds"].items()},
-            len(record["seeds"]),
-        )
-        for record in records
-    ]
+    ours = [own for record in records for own in _ours(record)]
     baselines: dict[str, Entrant] = {}
     for record in records:
         for name, own in record["baselines"].items():
@@ -81,6 +73,22 @@ def entrants(records: list[Record]) -> list[Entrant]:
             note = own.get("note") or ""
             baselines.setdefault(name, Entrant(name, own["title"], *row, note=note))
     return [*ours, *baselines.values()]
+
+
+def _ours(record: Record) -> list[Entrant]:
+    """What a record is of; after recalibration, too, if it was asked for."""
+    count = len(record["seeds"])
+    seconds = {
+        part: None if total is None else total / count for part, total in record["seconds"].items()
+    }
+    title = f"{record.get('title', OURS)} ({label(record)})"
+    scores = (record["metrics"], record["metrics_se"], record["aggregates"])
+    own = Entrant(record["folder"], title, *scores, seconds, count)
+    if "recalibration" not in record:
+        return [own]
+    after = (record["recalibration"]["after"], record["recalibration"]["after_se"], {})
+    first = own._replace(title=f"{title}, before")
+    return [first, Entrant(f"{own.name}-after", f"{title}, after", *after, seconds, count)]
 
 
 def crps_sum(entrant: Entrant) -> float:

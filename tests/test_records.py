@@ -149,6 +149,25 @@ def test_runs_of_one_preset_are_told_apart_by_their_folders(records):
     )
 
 
+def test_other_windows_given_predictors_and_recalibration_have_rows_of_their_own(records):
+    given = {**made("x-given", "x", "default", 0.6, RIVALS), "title": "DeepAR"}
+    given["seconds"] = {"training": None, "sampling": 6.0}
+    after = {**dict.fromkeys(METRICS, 0.25), SCORE: 0.42}
+    again = made("x-recalibrated", "x", "default", 0.44, RIVALS)
+    again["recalibration"] = {"after": after, "after_se": dict.fromkeys(METRICS, 0.00125)}
+    rolling = made("x-rolling", "x", "default", 0.9, {"random_walk": 0.8}, windows=40)
+    text = script("results_page").results([*records, given, again, rolling])
+    rows = section(text, "## x")
+    for row in (
+        "| DeepAR (given) | 3 | 0.600 ± 0.001 |",
+        "| timediff (recalibrated), before | 3 | 0.440 ± 0.001 |",
+        "| timediff (recalibrated), after | 3 | 0.420 ± 0.001 |",
+    ):
+        assert row in rows
+    assert "(rolling)" not in rows
+    assert "| timediff (rolling) | 3 | 0.900 ± 0.001 |" in section(text, "## x, 40 windows")
+
+
 def test_only_a_known_floor_is_divided_by(records):
     text = script("results_page").results(records)
     assert "### Ratio to the floor: x" not in text
@@ -233,18 +252,18 @@ def test_leaderboard_keeps_record_table_and_picture_of_what_came_to_its_end(tmp_
             "forecasts.parquet",
         ):
             (out / file).write_text(file)
-        return subprocess.CompletedProcess(command, int(out.name == "ETTh1-paper"))
+        return subprocess.CompletedProcess(command, int(out.name == "citylearn2022-deepar"))
 
     monkeypatch.setattr(leaderboard.subprocess, "run", run)
     monkeypatch.setattr(
         sys,
         "argv",
-        ["leaderboard", *("ETTh1-paper", "oracle-paper"), "--runs", str(runs)]
+        ["leaderboard", *("citylearn2022-deepar", "oracle-paper"), "--runs", str(runs)]
         + ["--results", str(results)],
     )
     assert leaderboard.main() == 1
-    assert asked == ["ETTh1-paper", "oracle-paper"]
-    assert not (results / "ETTh1-paper").exists()
+    assert asked == ["citylearn2022-deepar", "oracle-paper"]
+    assert not (results / "citylearn2022-deepar").exists()
     kept = {file.name for file in (results / "oracle-paper").iterdir()}
     assert kept == {"record.json", "table.txt", "forecast.png"}
 
