@@ -32,7 +32,7 @@ DATASETS = ("citylearn2022", "rts_gmlc")
 SEEDS = (1, 2, 3)
 VALIDATION_WINDOWS = 14
 STEPS = 500
-SECONDS = 120.0
+SECONDS = 60.0
 SHARES = (1.0, 0.5, 0.25)
 NAMES = ("width", "denoiser", "positions")
 SCORE = "mean_wquantile_loss_sum"
@@ -291,7 +291,8 @@ def main() -> None:
     place = Place(args.work or Path("runs") / args.name, args.data_dir, args.num_samples)
     with runner(place, args.jobs) as table:
         record = conduct(args.name, chosen, table)
-    command = f"python evaluation/studies.py {args.name} --data-dir FOLDER"
+    length = f"--seconds {args.seconds:g}" if args.name == "denoiser" else f"--steps {args.steps}"
+    command = f"python evaluation/studies.py {args.name} --data-dir FOLDER {length}"
     finish({"command": command, **record}, args.out or RESULTS / f"{args.name}.json")
     print(as_text(record))
     print(f"\n{record['rule']}: {record['choice']}")
