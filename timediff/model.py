@@ -11,6 +11,7 @@ Source: Rasul et al. (2021), arXiv:2101.12072.
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -264,15 +265,17 @@ class TimeGrad(nn.Module):
                 past, rows.repeat_interleave(PATHS_PER_STREAM), chains, noise, advanced
             )
 
-        found = side_by_side([partial(drawn, chunk) for chunk in chunks], workers=workers)
-        for chunk, paths in zip(chunks, found, strict=True):
-            for (_, block), own in zip(chunk, paths.split(PATHS_PER_STREAM), strict=True):
-                if block == 0:
-                    window = own.new_empty(blocks * PATHS_PER_STREAM, *own.shape[1:])
-                window[block * PATHS_PER_STREAM : (block + 1) * PATHS_PER_STREAM] = own
-                if block == blocks - 1:
-                    yield window[:num_samples]
-            del paths, own
+        tasks = [partial(drawn, chunk) for chunk in chunks]
+        # Closed at once where the caller stops, so that no thread draws for nobody.
+        with closing(side_by_side(tasks, workers=workers)) as found:
+            for chunk, paths in zip(chunks, found, strict=True):
+                for (_, block), own in zip(chunk, paths.split(PATHS_PER_STREAM), strict=True):
+                    if block == 0:
+                        window = own.new_empty(blocks * PATHS_PER_STREAM, *own.shape[1:])
+                    window[block * PATHS_PER_STREAM : (block + 1) * PATHS_PER_STREAM] = own
+                    if block == blocks - 1:
+                        yield window[:num_samples]
+                del paths, own
 
     def _split(self, streams: int, sampling: SamplingConfig, memory: float) -> tuple[int, int]:
         """How many workers draw the streams, 0 for none but the caller, and how many in a chunk."""

@@ -6,7 +6,7 @@ another longer than they work. Paths are independent, so threads are given paths
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ def workers_for(device: torch.device) -> int:
     return torch.get_num_threads() if device.type == "cpu" else 0
 
 
-def side_by_side(tasks: Iterable[Task[T]], *, workers: int) -> Iterator[T]:
+def side_by_side(tasks: Iterable[Task[T]], *, workers: int) -> Generator[T]:
     """Results in the order of the tasks, at most ``workers`` of which are under way or waiting to be taken.
 
     Without workers the caller does them one after another. Tasks that are under way when the iterator is
