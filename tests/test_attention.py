@@ -32,7 +32,7 @@ def chain(device="cpu"):
 
 def run(denoiser, x, n, cond):
     level = denoiser.embed_level(chain(x.device).level(n))
-    return denoiser(x, level, denoiser.embed_condition(cond))
+    return torch.cat(denoiser(x, level, cond), dim=-1)
 
 
 @invariances
@@ -70,8 +70,8 @@ def test_the_condition_moves_every_dimension_by_its_own_amount():
     names = torch.randn_like(denoiser.names)
     with torch.no_grad():
         denoiser.names.copy_(names)
-    one, other = (denoiser.embed_condition(torch.randn(C))[: names.numel()] for _ in range(2))
-    moved = (one - other).view(5, -1)
+    (one, _), (other, _) = (denoiser._start(torch.randn(1, C)) for _ in range(2))
+    moved = (one - other)[0]
     assert (moved - moved.mean(dim=0)).abs().max() > 1e-3
 
 
@@ -96,10 +96,10 @@ def test_the_cost_of_a_row_is_linear_in_the_number_of_dimensions():
     def flops(dim):
         denoiser = make(dim, width=32)
         x, level = torch.randn(2, dim), denoiser.embed_level(chain().level(torch.tensor(30)))
-        cond = denoiser.embed_condition(torch.randn(2, C))
+        network = denoiser.under(torch.randn(2, C))
         # Only the plain form of attention is made of operations that are counted.
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            denoiser(x, level, cond)
+            network(x, level)
         return counter.get_total_flops()
 
     small, middle, large = (flops(dim) for dim in (500, 1000, 2000))
@@ -128,8 +128,8 @@ def test_it_learns_how_dimensions_hang_together():
         x0 = rho**0.5 * factor * loadings + (1 - rho) ** 0.5 * own
         eps = torch.randn(rows, dim)
         x = share**0.5 * x0 + (1 - share) ** 0.5 * eps
-        cond = denoiser.embed_condition(torch.zeros(1, C))
-        return (denoiser(x, denoiser.embed_level(level), cond) - eps).square().mean()
+        (out,) = denoiser(x, denoiser.embed_level(level), torch.zeros(1, C))
+        return (out - eps).square().mean()
 
     for _ in range(250):
         optimizer.zero_grad()

@@ -33,14 +33,14 @@ class Answer(Denoiser):
 
     def embed_level(self, level):
         self.embedded += 1
-        return torch.stack([level.log_snr, level.n], dim=-1)
+        return (torch.stack([level.log_snr, level.n], dim=-1),)
 
-    def embed_condition(self, cond):
-        return cond
+    def under(self, cond):
+        def network(x, level):
+            self.asked.append((x, level[0]))
+            return self.answer.chunk(2, dim=-1) if self.answer.shape[-1] > D else (self.answer,)
 
-    def forward(self, x, level, cond):
-        self.asked.append((x, level))
-        return self.answer
+        return network
 
 
 def bound_to(answer, schedule, **config):
@@ -79,7 +79,7 @@ def test_the_network_sees_data_of_unit_size(name):
         x0, eps = torch.randn(10_000, D), torch.randn(10_000, D)
         point = schedule.points[n]
         denoiser(point.alpha * x0 + point.sigma * eps, point)
-        seen, _ = denoiser.network.asked[-1]
+        seen, _ = denoiser.levels.network.asked[-1]
         # Five standard errors of the variance of 30,000 normal numbers.
         assert abs(float(seen.var()) - 1) < 5 * (2 / 30_000) ** 0.5
 
@@ -100,7 +100,7 @@ def test_self_conditioning_shows_the_estimate_beside_the_input():
     denoiser = bound_to(torch.zeros(4, D), schedule, self_conditioning=True)
     denoiser(x, schedule.points[3], before)
     denoiser(x, schedule.points[3])
-    (first, _), (second, _) = denoiser.network.asked
+    (first, _), (second, _) = denoiser.levels.network.asked
     assert torch.equal(first, torch.cat([x, before], dim=-1))
     assert torch.equal(second, torch.cat([x, torch.zeros(4, D)], dim=-1))
 
@@ -111,13 +111,19 @@ def test_levels_are_embedded_once_and_alike_in_floats_and_tensors():
     network = Answer(torch.zeros(4, D))
     levels = LevelTable(network, schedule, like=torch.zeros(1))
     n = torch.tensor([3, 20, 1, 3])
-    together = levels(schedule.level(n))
-    assert torch.equal(together, levels(schedule.level(n)))
+    (together,) = levels(schedule.level(n))
+    assert torch.equal(together, *levels(schedule.level(n)))
     assert network.embedded == 1
     for row, step in zip(together, n.tolist(), strict=True):
         for _ in range(2):
-            torch.testing.assert_close(levels(schedule.points[step]), row, rtol=1e-12, atol=1e-12)
+            (alone,) = levels(schedule.points[step])
+            torch.testing.assert_close(alone, row, rtol=1e-12, atol=1e-12)
     assert network.embedded == 1 + 3
+    levels = LevelTable(network, schedule, like=torch.zeros(1))
+    levels.embed(schedule.points[1:])
+    for row, step in zip(together, n.tolist(), strict=True):
+        torch.testing.assert_close(levels(schedule.points[step])[0], row, rtol=1e-12, atol=1e-12)
+    assert network.embedded == 1 + 3 + 1
 
 
 @contracts
@@ -136,7 +142,7 @@ def test_every_network_has_the_inputs_and_outputs_that_its_options_ask_for(
     )
     schedule, network = chain(), make_network(config, D)
     levels = LevelTable(network, schedule, like=torch.zeros(1))
-    cond = network.embed_condition(torch.randn(4, 5))
+    cond = torch.randn(4, 5)
     prediction = ConditionalDenoiser(network, config, levels, cond)(
         torch.randn(4, D), schedule.points[5]
     )

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from timediff.attention import AttentionDenoiser
-from timediff.denoiser import ConvDenoiser, MlpDenoiser
+from timediff.convolution import ConvDenoiser
+from timediff.denoiser import MlpDenoiser
 from timediff.schedule import make_schedule
 
 cross_checks = pytest.mark.cross_checks
@@ -42,7 +43,7 @@ def chain(num_steps=100, device="cpu"):
 
 def run(denoiser, x, n, cond):
     level = denoiser.embed_level(chain(2000, x.device).level(n))
-    return denoiser(x, level, denoiser.embed_condition(cond))
+    return torch.cat(denoiser(x, level, cond), dim=-1)
 
 
 @invariances
@@ -70,6 +71,24 @@ def test_a_scalar_level_is_shared_by_all_rows(kind, dim, device):
     torch.testing.assert_close(
         run(denoiser, x, n, cond), run(denoiser, x, n.expand(6), cond), rtol=0, atol=1e-12
     )
+
+
+@invariances
+@every_kind
+@every_dim
+def test_sampling_sees_what_training_sees(kind, dim, device):
+    # Without gradients, and with a level shared by all rows, other operators do the work.
+    denoiser = stirred(make(kind, dim, device))
+    x, cond = torch.randn(6, dim, device=device), torch.randn(6, C, device=device)
+    network = denoiser.under(cond)
+    for n in (1, 37, 2000):
+        level = denoiser.embed_level(chain(2000, device).level(torch.tensor(n, device=device)))
+        taught = torch.cat(network(x, level), dim=-1)
+        with torch.no_grad():
+            shared = denoiser.under(cond)
+            for _ in range(2):  # its memory is used again
+                sampled = torch.cat(shared(x, level), dim=-1)
+                torch.testing.assert_close(sampled, taught, rtol=0, atol=1e-12)
 
 
 @invariances
@@ -103,7 +122,8 @@ def test_every_parameter_is_used(kind, dim):
 @every_kind
 def test_any_number_of_diffusion_steps(kind):
     schedule = chain(2000)
-    embedded = make(kind, 3).embed_level(schedule.level(torch.arange(1, 2001)))
+    parts = make(kind, 3).embed_level(schedule.level(torch.arange(1, 2001)))
+    embedded = torch.cat(parts, dim=-1)
     assert embedded.isfinite().all()
     # No step is taken for the one before it.
     assert (embedded.diff(dim=0).abs().amax(dim=1) > 0).all()
@@ -117,7 +137,7 @@ def test_conv_denoiser_knows_a_level_between_two_steps_by_both():
     level = chain().points[5]
 
     def embedded(n):
-        return denoiser.embed_level(level._replace(n=n))
+        return torch.cat(denoiser.embed_level(level._replace(n=n)), dim=-1)
 
     hidden = denoiser.level(0.75 * waves[0] + 0.25 * waves[2])
     expected = torch.cat([block.embed_level(hidden) for block in denoiser.blocks], dim=-1)
@@ -135,7 +155,7 @@ def test_conv_denoiser_answers_the_same_with_gradients_and_in_chunks(dim, monkey
     expected = run(denoiser, x, n, cond)
     expected.square().sum().backward()
     gradients = [parameter.grad.clone() for parameter in denoiser.parameters()]
-    monkeypatch.setattr("timediff.denoiser.CACHED", 3 * (dim + 4))  # rows 3, 3 and 1
+    monkeypatch.setattr("timediff.convolution.CACHED", 3 * (dim + 4))  # rows 3, 3 and 1
     with torch.no_grad():
         torch.testing.assert_close(run(denoiser, x, n, cond), expected, rtol=0, atol=1e-12)
     denoiser.zero_grad()
@@ -188,7 +208,8 @@ def test_mlp_denoiser_does_not_depend_on_the_names_of_the_steps():
     # It is told the log-SNR, so chains of any number of steps share one network.
     denoiser, level = stirred(make("mlp", 3)), chain().level(torch.arange(1, 101))
     renamed = level._replace(n=level.n + 5)
-    assert torch.equal(denoiser.embed_level(level), denoiser.embed_level(renamed))
+    both = (denoiser.embed_level(level), denoiser.embed_level(renamed))
+    assert all(torch.equal(*parts) for parts in zip(*both, strict=True))
 
 
 # ------------------------------------------------- the published architecture, one row, plain loops

@@ -63,13 +63,10 @@ class Normal(Denoiser):
     floats_per_row = 1
 
     def embed_level(self, level):
-        return level.sigma[..., None]
+        return (level.sigma[..., None],)
 
-    def embed_condition(self, cond):
-        return cond
-
-    def forward(self, x, level, cond):
-        return level * x
+    def under(self, cond):
+        return lambda x, level: (level[0] * x,)
 
 
 @oracles

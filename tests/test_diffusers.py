@@ -132,7 +132,7 @@ def test_ddim(chain, eta, num_steps):
     torch.testing.assert_close(ours, theirs[-1], rtol=0, atol=1e-9)
 
 
-def dpm_scheduler(chain, schedule, name, order):
+def dpm_scheduler(chain, schedule, name, order, solver_type="heun"):
     scheduler = scheduler_of(
         "DPMSolverMultistepScheduler",
         chain,
@@ -140,7 +140,7 @@ def dpm_scheduler(chain, schedule, name, order):
         solver_order=order,
         # For two estimates its "heun" integrates their straight line exactly, as we do; its "midpoint", the
         # formula of the paper's algorithm 2, differs from that in a higher power of the step.
-        solver_type="heun",
+        solver_type=solver_type,
         prediction_type="sample",
         # Lower orders at the end only where the level is clean data.
         lower_order_final=False,
@@ -165,6 +165,18 @@ def test_multistep_dpm_solver(chain, name, order, spacing, num_steps):
     x, draw = start(), noise()
     theirs = walk(scheduler, schedule, x, extra=lambda: {"variance_noise": draw()})
     ours = SAMPLERS[name].run(denoise, schedule, x, noise(), order=order)
+    torch.testing.assert_close(ours, theirs[-1], **FLOAT32)
+
+
+@each_count
+@pytest.mark.parametrize("spacing", ["uniform", "quadratic"])
+def test_extrapolated_ancestral_steps_are_the_simplified_sde_solver(chain, spacing, num_steps):
+    schedule = respace(chain, num_steps, spacing=spacing)
+    scheduler = dpm_scheduler(chain, schedule, "sde-dpm++", 2, solver_type="midpoint")
+    x, draw = start(), noise()
+    theirs = walk(scheduler, schedule, x, extra=lambda: {"variance_noise": draw()})
+    run = SAMPLERS["ancestral"].run
+    ours = run(denoise, schedule, x, noise(), variance="small", extrapolation=1.0)
     torch.testing.assert_close(ours, theirs[-1], **FLOAT32)
 
 

@@ -36,6 +36,7 @@ METHOD = [
     "step_sampling",
     "learned_schedule",
     "denoiser",
+    "convolution",
     "attention",
     "scaling",
     "encoder",

@@ -227,9 +227,9 @@ def test_same_seed_same_paths_for_any_number_of_workers(memory, monkeypatch):
     monkeypatch.setattr("timediff.model.WORTH_A_WORKER", 1)
     monkeypatch.setattr("timediff.model.workers_for", lambda device: 4)
     # A bound of memory that holds one chunk holds one worker.
-    assert model._split(9, SamplingConfig(), memory)[0] == (1 if memory == 1 else 4)
+    assert model._split(15, SamplingConfig(), memory)[0] == (1 if memory == 1 else 4)
     close(model.sample(batch, **given, on_step=steps.append), alone)
-    assert sum(steps) == 3 * 60 * T
+    assert sum(steps) == 3 * 50 * T
     assert torch.get_num_threads() == threads
 
 
@@ -408,13 +408,15 @@ class Recording(Denoiser):
     def embed_level(self, level):
         return self.inner.embed_level(level)
 
-    def embed_condition(self, cond):
+    def under(self, cond):
         self.conditions.append(cond.detach())
-        return self.inner.embed_condition(cond)
+        inner = self.inner.under(cond)
 
-    def forward(self, x, level, cond):
-        self.targets.append(x.detach())
-        return self.inner(x, level, cond)
+        def network(x, level):
+            self.targets.append(x.detach())
+            return inner(x, level)
+
+        return network
 
 
 def record(model):
@@ -470,8 +472,8 @@ def test_denoiser_is_called_as_often_as_announced(sampling_steps, diffusion_step
     )
     assert len(recording.targets) == model.network_calls(sampling) == T * calls
     assert len(recording.conditions) == T
-    # Two windows of 25 paths are four streams of 20.
-    assert sum(told) == 4 * 20 * T
+    # Two windows of 25 paths are six streams of 10.
+    assert sum(told) == 6 * 10 * T
     assert paths.isfinite().all()
 
 
@@ -495,13 +497,10 @@ class Point(Denoiser):
         self.point = point
 
     def embed_level(self, level):
-        return torch.stack([level.alpha, level.sigma], dim=-1)
+        return level.alpha[..., None], level.sigma[..., None]
 
-    def embed_condition(self, cond):
-        return cond
-
-    def forward(self, x, level, cond):
-        return (x - level[..., :1] * self.point) / level[..., 1:]
+    def under(self, cond):
+        return lambda x, level: ((x - level[0] * self.point) / level[1],)
 
 
 @oracles

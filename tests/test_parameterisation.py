@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from timediff.diffusion import add_noise, reverse_step
-from timediff.parameterisation import PARAMETERISATIONS, convert, predict
+from timediff.parameterisation import PARAMETERISATIONS, Prediction, convert, predict
 from timediff.schedule import Level, make_schedule
 
 identities = pytest.mark.identities
@@ -198,3 +198,30 @@ def test_gradients_flow_through(float64, kind):
 
     assert torch.autograd.gradcheck(both, value)
     assert math.isfinite(float(both(value)[0].detach().sum()))
+
+
+@identities
+@every_process
+@every_kind
+def test_a_blend_is_made_of_the_clean_data(float64, process, kind, device):
+    schedule = make(process, device)
+    for level in schedule.points[1:]:
+        x, value = torch.randn(2, 5, 3, device=device)
+        found = predict(value, x, level, kind=kind)
+        scale = 1 + found.x0.abs().max()
+        for a, b in ((0.7, -0.2), (1.0, 0.0), (0.0, 1.0)):
+            close(found.blend(a, b, x) / scale, (a * found.x0 + b * x) / scale)
+            # Of another x too, as in a process whose network sees data in other units.
+            close(found.blend(a, b, 2 * x) / scale, (a * found.x0 + 2 * b * x) / scale)
+
+
+@identities
+def test_fraction_and_tilt_are_the_same_knowledge(float64):
+    x, level = torch.randn(4, 3), make("linear").points[7]
+    for found in (
+        predict(x, x, level, kind="v", tilt=torch.full_like(x, -0.5)),
+        Prediction(x, x, torch.full_like(x, 0.25)),
+        predict(x, x, level, kind="v").replace(fraction=torch.full_like(x, 0.25)),
+    ):
+        assert (found.fraction == 0.25).all() and (found.tilt == -0.5).all()
+    assert predict(x, x, level, kind="v").tilt is None

@@ -283,6 +283,7 @@ def test_what_the_network_predicts_does_not_matter(process, name, options):
     ("name", "options", "message"),
     [
         ("ancestral", {"variance": "medium"}, "variance must be"),
+        ("ancestral", {"extrapolation": 1.5}, "extrapolation must lie"),
         ("ddim", {"eta": 1.5}, "eta must lie"),
         ("dpm++", {"order": 4}, "order must lie"),
         ("sde-dpm++", {"order": 0}, "order must lie"),
@@ -296,6 +297,26 @@ def test_what_the_network_predicts_does_not_matter(process, name, options):
 def test_bad_options_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         sample(name, options, Gaussian().denoise, linear(5), torch.randn(2, 3))
+
+
+@invariances
+@pytest.mark.parametrize("variance", VARIANCES)
+def test_extrapolation_begins_with_the_second_step_and_ends_before_the_last(variance):
+    schedule, x, data = respace(linear(), 8, spacing="quadratic"), torch.randn(5, 3), Gaussian()
+    none, half, whole = (
+        sample("ancestral", {"variance": variance, "extrapolation": e}, data.denoise, schedule, x)
+        for e in (0.0, 0.5, 1.0)
+    )
+    plain = sample("ancestral", {"variance": variance}, data.denoise, schedule, x)
+    assert torch.equal(none, plain)
+    assert (half - none).abs().max() > 1e-3 and (whole - half).abs().max() > 1e-3
+    # The first step has nothing to go by, the last goes to clean data: with two steps there is none between.
+    short = respace(linear(), 2)
+    two = [
+        sample("ancestral", {"variance": variance, "extrapolation": e}, data.denoise, short, x)
+        for e in (0.0, 1.0)
+    ]
+    assert torch.equal(*two)
 
 
 @contracts

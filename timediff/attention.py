@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from timediff.denoiser import Denoiser, LevelWaves
+from timediff.denoiser import Denoiser, Embedded, LevelWaves, Network
 from timediff.schedule import Level
 
 #: Inducing points of a block, M.
@@ -82,29 +82,32 @@ class AttentionDenoiser(Denoiser):
         points = POINTS * _heads(width)
         self.floats_per_row = (8 * width + points) * target_dim + width * (6 * layers + 4 * POINTS)
 
-    def embed_level(self, level: Level) -> Tensor:
-        return self.level(self.waves(level))
+    def embed_level(self, level: Level) -> Embedded:
+        """Scale and shift of every norm in one, ``[..., (2 * layers + 1) * 2 * width]``."""
+        return (self.level(self.waves(level)),)
 
-    def embed_condition(self, cond: Tensor) -> Tensor:
+    def under(self, cond: Tensor) -> Network:
+        start, shifts = self._start(cond.reshape(-1, cond.shape[-1]))
+        norms = 2 * len(self.blocks)
+
+        def network(x: Tensor, embedded: Embedded) -> tuple[Tensor, ...]:
+            values = x.reshape(-1, self.inputs, len(self.names)).transpose(1, 2)  # [R, D, inputs]
+            level = embedded[0].reshape(-1, norms + 1, 2, self.width)  # one row may serve all
+            tokens = self.input(values) + start  # [R, D, width]
+            for i, block in enumerate(self.blocks):
+                both = slice(2 * i, 2 * i + 2)
+                tokens = block(tokens, level[:, both], shifts[:, both])
+            tokens = _normed(tokens, level[:, -1])
+            return tuple(out.view(*x.shape[:-1], -1) for out in self.output(tokens).unbind(dim=-1))
+
+        return network
+
+    def _start(self, cond: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens without the target's values ``[R, D, width]`` and shifts of the norms ``[R, .., width]``."""
         sizes = [RANK, self.width, 2 * len(self.blocks) * self.width]
         along, start, shifts = self.condition(cond).split(sizes, dim=-1)
-        moved = self.moved(self.direction(self.names) * along[..., None, :])  # [..., D, width]
-        tokens = moved + start[..., None, :] + self.names
-        return torch.cat([tokens.flatten(-2), shifts], dim=-1)  # [..., (D + 2 * layers) * width]
-
-    def forward(self, x: Tensor, level: Tensor, cond: Tensor) -> Tensor:
-        values = x.reshape(-1, self.inputs, len(self.names)).transpose(1, 2)  # [R, D, inputs]
-        norms = 2 * len(self.blocks)
-        # [R or 1, D + norms, width] and [R or 1, norms + 1, 2, width]
-        cond = cond.reshape(-1, len(self.names) + norms, self.width)
-        level = level.reshape(-1, norms + 1, 2, self.width)
-        start, shifts = cond.split([len(self.names), norms], dim=1)
-        tokens = self.input(values) + start  # [R, D, width]
-        for i, block in enumerate(self.blocks):
-            both = slice(2 * i, 2 * i + 2)
-            tokens = block(tokens, level[:, both], shifts[:, both])
-        tokens = _normed(tokens, level[:, -1])
-        return self.output(tokens).transpose(1, 2).reshape(*x.shape[:-1], -1)
+        moved = self.moved(self.direction(self.names) * along[:, None])  # [R, D, width]
+        return moved + start[:, None] + self.names, shifts.unflatten(-1, (-1, self.width))
 
 
 class _InducedBlock(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from timediff.conditional import LevelTable
 from timediff.config import FEW_STEPS, ModelConfig, SamplingConfig
+from timediff.denoiser import Embedded
 from timediff.diffusion import Denoiser
 from timediff.precision import network_precision
 from timediff.samplers import SAMPLERS
@@ -61,6 +62,7 @@ class ReverseChains:
         options = sampler_options(sampling, model.config)
         self.run = partial(SAMPLERS[sampling.sampler].run, **options)
         self.levels: LevelTable = model.levels(model.schedule)
+        self.levels.embed(self.schedule.points[1:])
         self.bind: Bind = partial(model.conditional, guidance=sampling.guidance)
         #: Noise tensors that a chain takes, known once it is compiled.
         self.draws = 0
@@ -104,7 +106,7 @@ def _compiled(model: Any, schedule: Schedule, sampling: SamplingConfig) -> Calla
     walked = walk(sampling, schedule)
     run = partial(SAMPLERS[sampling.sampler].run, **sampler_options(sampling, model.config))
 
-    def chain(cond: Tensor, embedded: dict[float, Tensor], drawn: list[Tensor]) -> Tensor:
+    def chain(cond: Tensor, embedded: dict[float, Embedded], drawn: list[Tensor]) -> Tensor:
         levels = LevelTable(model.denoiser, schedule, like=cond)
         levels.single = embedded
         denoiser = model.conditional(cond, levels, guidance=sampling.guidance)

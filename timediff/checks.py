@@ -8,6 +8,7 @@ from timediff.errors import InputError
 
 #: Options of `SamplingConfig` that only some samplers read.
 SAMPLER_OPTIONS = {
+    "extrapolation": ("ancestral",),
     "eta": ("ddim",),
     "order": ("dpm++", "sde-dpm++"),
     "churn": ("heun",),
@@ -122,8 +123,9 @@ def check_sampling(sampling: SamplingConfig, model: ModelConfig) -> None:
         )
     if sampling.order not in (1, 2, 3):
         raise InputError(f"order is {sampling.order}; it must be 1, 2 or 3")
-    if not 0 <= sampling.eta <= 1:
-        raise InputError(f"eta is {sampling.eta}; it must lie in [0, 1]")
+    for name in ("eta", "extrapolation"):
+        if not 0 <= getattr(sampling, name) <= 1:
+            raise InputError(f"{name} is {getattr(sampling, name)}; it must lie in [0, 1]")
     if not 0 <= sampling.churn < math.inf:
         raise InputError(f"churn is {sampling.churn}; it must not be negative")
     if sampling.corrections < 1:

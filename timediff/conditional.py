@@ -2,7 +2,7 @@
 ``denoiser(x, level) -> Prediction``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from timediff.attention import AttentionDenoiser
 from timediff.config import ModelConfig
-from timediff.denoiser import ConvDenoiser, Denoiser, MlpDenoiser
+from timediff.convolution import ConvDenoiser
+from timediff.denoiser import Denoiser, Embedded, MlpDenoiser
 from timediff.parameterisation import Prediction, predict
 from timediff.schedule import Level, Schedule
 from timediff.views import guided
@@ -44,38 +45,46 @@ def make_network(config: ModelConfig, target_dim: int) -> Denoiser:
 class LevelTable:
     """What a network makes once and looks up after: embeddings of the empty condition and of noise levels.
 
-    Levels of the chain are embedded together when first asked for by a tensor of steps, others one by one
-    when a sampler comes by.
+    Levels of the chain are embedded together when first asked for by a tensor of steps, those that `embed` is
+    told of too, others one by one when a sampler comes by.
     """
 
     def __init__(self, network: Denoiser, schedule: Schedule, *, like: Tensor) -> None:
         self.network, self.schedule, self.like = network, schedule, like
-        self.single: dict[float, Tensor] = {}
-        self.chain: Tensor | None = None
+        self.single: dict[float, Embedded] = {}
+        self.chain: Embedded | None = None
         self.free: ConditionalDenoiser | None = None
 
-    def __call__(self, level: Level) -> Tensor:
+    def __call__(self, level: Level) -> Embedded:
         """``[..., E]`` for levels of the chain in tensors, ``[E]`` for a level in floats."""
         if isinstance(level.n, Tensor):
             if self.chain is None:
                 n = torch.arange(1, self.schedule.num_steps + 1, device=self.like.device)
                 self.chain = self.network.embed_level(self.schedule.level(n))  # [N, E]
-            return self.chain[level.n - 1]
+            at = level.n - 1
+            return tuple(part[at] for part in self.chain)
         if level.log_snr not in self.single:
             numbers = (self.like.new_tensor(value) for value in level)
             self.single[level.log_snr] = self.network.embed_level(Level(*numbers))
         return self.single[level.log_snr]
 
+    def embed(self, points: Sequence[Level]) -> None:
+        """Makes ready for these levels in floats, all at once."""
+        columns = (self.like.new_tensor(column) for column in zip(*points, strict=True))
+        parts = [part.unbind() for part in self.network.embed_level(Level(*columns))]
+        for point, *own in zip(points, *parts, strict=True):
+            self.single[point.log_snr] = tuple(own)
+
     def unconditional(self, config: ModelConfig) -> "ConditionalDenoiser":
         """The network under the empty condition, one row for all."""
         if self.free is None:
-            cond = self.network.embed_condition(self.like.new_zeros(1, config.cond_size))
-            self.free = ConditionalDenoiser(self.network, config, self, cond)
+            empty = self.like.new_zeros(1, config.cond_size)
+            self.free = ConditionalDenoiser(self.network, config, self, empty)
         return self.free
 
 
 class ConditionalDenoiser:
-    """The network under prepared conditions, as losses and samplers see it.
+    """The network under the conditions of one chain, as losses and samplers see it.
 
     The network itself always works in variance-preserving units, so that the inputs of one trained on any
     process are of unit size: x comes in divided by the level's norm. (Karras et al. 2022, arXiv:2206.00364,
@@ -85,34 +94,31 @@ class ConditionalDenoiser:
         network: What is called.
         config: What its output stands for.
         levels: Embeddings of the levels.
-        cond: Embedded conditions, ``[..., K]``.
+        cond: The conditions, ``[..., cond_size]``; one row may serve all.
     """
 
     def __init__(
         self, network: Denoiser, config: ModelConfig, levels: LevelTable, cond: Tensor
     ) -> None:
-        self.network, self.config, self.levels, self.cond = network, config, levels, cond
-        self.half = cond.new_full((), 0.5)
+        self.network, self.levels = network.under(cond), levels
+        self.kind, self.self_conditioning = config.parameterisation, config.self_conditioning
+        self.preserves_variance = levels.schedule.preserves_variance
 
     def __call__(self, x: Tensor, level: Level, previous: Tensor | None = None) -> Prediction:
         """The prediction at ``x [..., D]``, given the estimate of the call before (zeros at first)."""
-        if not self.levels.schedule.preserves_variance:
+        if not self.preserves_variance:
             norm = level.norm
             x = x / (norm[..., None] if isinstance(norm, Tensor) else norm)
             level = Level(level.log_snr, level.alpha / norm, level.sigma / norm, level.n)
         inputs = x
-        if self.config.self_conditioning:
+        if self.self_conditioning:
             inputs = torch.cat([x, torch.zeros_like(x) if previous is None else previous], dim=-1)
-        # Under autocast the network answers in bf16, too coarse for what is made of the answer.
-        value = self.network(inputs, self.levels(level), self.cond).to(x.dtype)
-        fraction = None
-        if self.config.variance == "learned":
-            value, raw = value.chunk(2, dim=-1)
-            # Half way where the network says nothing; not confined, as in the authors' code.
-            fraction = torch.add(self.half, raw, alpha=0.5)
-        return predict(value, x, level, kind=self.config.parameterisation).replace(
-            fraction=fraction
-        )
+        value, *raw = self.network(inputs, self.levels(level))
+        if value.dtype != x.dtype:
+            # Under autocast the network answers in bf16, too coarse for what is made of the answer.
+            value, *raw = (out.to(x.dtype) for out in (value, *raw))
+        # Half way between the bounds where the network says nothing; not confined, as in the authors' code.
+        return predict(value, x, level, kind=self.kind, tilt=raw[0] if raw else None)
 
 
 def guided_by(

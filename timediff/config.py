@@ -127,7 +127,7 @@ class TrainConfig(NamedTuple):
 
 
 #: Diffusion steps that cost no score against 100, on three data sets (evaluation/few_steps.py).
-FEW_STEPS = 16
+FEW_STEPS = 6
 
 
 class SamplingConfig(NamedTuple):
@@ -139,6 +139,7 @@ class SamplingConfig(NamedTuple):
         spacing: Which of the N steps these are: evenly spaced in n, denser near clean data, or evenly spaced
             in log-SNR.
         eta: Noise of "ddim", from 0 (none) to 1 (as much as "ancestral").
+        extrapolation: How much of a second-order step "ancestral" takes, 0 to 1.
         order: Order of "dpm++" and "sde-dpm++", 1 to 3.
         churn: Noise put back in by "heun".
         corrections: Langevin steps at each level of "langevin" and "predictor-corrector".
@@ -157,7 +158,8 @@ class SamplingConfig(NamedTuple):
         "ancestral", "ddim", "dpm++", "sde-dpm++", "heun", "langevin", "predictor-corrector"
     ] = "ancestral"
     steps: int | None = None
-    spacing: Literal["uniform", "quadratic", "log-snr"] = "uniform"
+    spacing: Literal["uniform", "quadratic", "log-snr"] = "quadratic"
+    extrapolation: float = 0.5
     eta: float = 0.0
     order: int = 2
     churn: float = 0.0
@@ -210,7 +212,7 @@ PAPER = Preset(
         variance="small",
     ),
     TrainConfig(steps=2000, learning_rate=1e-2, gradient_clip=0.0, ema_decay=0.0),
-    SamplingConfig(steps=100),
+    SamplingConfig(steps=100, spacing="uniform", extrapolation=0.0),
 )
 PRESETS = {"default": Preset(ModelConfig(), TrainConfig(), SamplingConfig()), "paper": PAPER}
 

@@ -36,7 +36,7 @@ from timediff.workers import side_by_side, workers_for
 #: Share of training steps in which a self-conditioned network sees an estimate (Chen et al. 2022).
 SELF_CONDITIONED_SHARE = 0.5
 #: Bytes of paths that pay for another thread: in smaller chunks, threads mostly wait for Python's lock.
-WORTH_A_WORKER = 10e6
+WORTH_A_WORKER = 4.5e6
 
 
 class Taught(NamedTuple):
@@ -215,8 +215,7 @@ class TimeGrad(nn.Module):
 
     def bind(self, cond: Tensor, levels: LevelTable) -> ConditionalDenoiser:
         """The network under the conditions ``cond [..., cond_size]``, which it prepares once."""
-        embedded = self.denoiser.embed_condition(cond)
-        return ConditionalDenoiser(self.denoiser, self.config, levels, embedded)
+        return ConditionalDenoiser(self.denoiser, self.config, levels, cond)
 
     def sample(self, batch: Batch, **options: Any) -> Tensor:
         """All that `draw` gives, ``[B, S, T, D]``; same arguments."""

@@ -1,7 +1,7 @@
 r"""What a network's output stands for: noise, clean data, velocity or score.
 
 With :math:`x = \alpha x_0 + \sigma \epsilon` known, each of the four determines clean data and noise, and so
-each other. A `Parameterisation` is the two directions of that map; all conversions follow from them.
+each other. A `Parameterisation` says what its quantity is made of; all conversions follow from that.
 
 Shapes: data ``[..., D]``; a level's tensors ``[...]`` broadcast against the leading axes, its floats against
 everything.
@@ -13,53 +13,147 @@ Salimans & Ho (2022), arXiv:2202.00512, section 4 (v); Song & Ermon (2019), arXi
 from collections.abc import Callable
 from typing import Any, NamedTuple, final
 
-import torch
 from torch import Tensor
 
 from timediff.schedule import Level
 
 
-@final
 class Prediction:
     """What a denoiser says about its input.
 
     Args:
         x0: Estimate of the clean data, ``[..., D]``.
-        eps: The noise that goes with it, ``[..., D]``, or what makes it when it is asked for: many samplers
-            never do.
+        eps: The noise that goes with it, ``[..., D]``.
         fraction: Where between the two bounds the logarithm of the reverse step's variance lies, 1 for the
             upper, ``[..., D]``; only from networks that learn it.
     """
 
-    def __init__(
-        self, x0: Tensor, eps: Tensor | Callable[[], Tensor], fraction: Tensor | None = None
-    ) -> None:
-        self.x0, self.fraction, self._eps = x0, fraction, eps
+    def __init__(self, x0: Tensor, eps: Tensor, fraction: Tensor | None = None) -> None:
+        self._x0, self._eps, self._fraction = x0, eps, fraction
+
+    @property
+    def x0(self) -> Tensor:
+        return self._x0
 
     @property
     def eps(self) -> Tensor:
-        if not isinstance(self._eps, Tensor):
-            self._eps = self._eps()
         return self._eps
+
+    @property
+    def fraction(self) -> Tensor | None:
+        return self._fraction
+
+    @property
+    def tilt(self) -> Tensor | None:
+        """The fraction from -1 for the lower bound to 1 for the upper, as networks say it."""
+        return None if self.fraction is None else 2 * self.fraction - 1
 
     def replace(self, *, x0: Tensor | None = None, fraction: Tensor | None = None) -> "Prediction":
         """The same with another estimate or fraction, where one is given."""
         x0 = self.x0 if x0 is None else x0
-        return Prediction(x0, self._eps, self.fraction if fraction is None else fraction)
+        return Prediction(x0, self.eps, self.fraction if fraction is None else fraction)
+
+    def blend(self, a: float, b: float, x: Tensor) -> Tensor:
+        r""":math:`a \hat x_0 + b x` with the denoiser's input, ``[..., D]``."""
+        return mix(a, self.x0, b, x)
+
+
+@final
+class Output(Prediction):
+    """A network's output and what it stands for; clean data and noise are made of it when asked for.
+
+    Args:
+        value: The output, ``[..., D]``.
+        x: The input, ``[..., D]``.
+        level: Its level.
+        kind: One of `PARAMETERISATIONS`.
+        tilt: As in `Prediction`, if the network learns the variance.
+    """
+
+    def __init__(
+        self, value: Tensor, x: Tensor, level: Level, *, kind: str, tilt: Tensor | None = None
+    ) -> None:
+        self.value, self.x, self.level, self._tilt = value, x, level, tilt
+        self.kind = PARAMETERISATIONS[kind]
+        self._made: dict[str, Tensor] = {}
+
+    @property
+    def tilt(self) -> Tensor | None:
+        return self._tilt
+
+    @property
+    def fraction(self) -> Tensor | None:
+        return None if self._tilt is None else 0.5 + 0.5 * self._tilt
+
+    @property
+    def x0(self) -> Tensor:
+        if "x0" not in self._made:
+            of_value, of_x = self.kind.x0(self.level)
+            self._made["x0"] = mix(of_x, self.x, of_value, self.value)
+        return self._made["x0"]
+
+    @property
+    def eps(self) -> Tensor:
+        if "eps" not in self._made:
+            of_value, of_x = self.kind.eps(self.level)
+            self._made["eps"] = mix(of_x, self.x, of_value, self.value)
+        return self._made["eps"]
+
+    def blend(self, a: float, b: float, x: Tensor) -> Tensor:
+        if x is not self.x:
+            return super().blend(a, b, x)
+        # Linear in the output too: a pass through memory less.
+        of_value, of_x = self.kind.x0(self.level)
+        return mix(a * of_x + b, x, a * of_value, self.value)
 
 
 class Parameterisation(NamedTuple):
-    """One of the four.
+    r"""One of the four: a quantity :math:`p\, x_0 + q\, \epsilon`.
+
+    With :math:`x = \alpha x_0 + \sigma \epsilon` these are two equations for clean data and noise.
 
     Attributes:
-        of: ``of(x0, eps, level)``, the quantity itself, ``[..., D]``.
-        x0: ``x0(value, x, level)``, the clean data it stands for at ``x``, ``[..., D]``.
-        eps: ``eps(value, x, level)``, the noise it stands for at ``x``, ``[..., D]``.
+        coefficients: ``coefficients(alpha, sigma)``, p and q.
     """
 
-    of: Callable[[Tensor, Tensor, Level], Tensor]
-    x0: Callable[[Tensor, Tensor, Level], Tensor]
-    eps: Callable[[Tensor, Tensor, Level], Tensor]
+    coefficients: Callable[[Any, Any], tuple[Any, Any]]
+
+    def of(self, x0: Tensor, eps: Tensor, level: Level) -> Tensor:
+        """The quantity itself, ``[..., D]``."""
+        p, q = self.coefficients(*factors(level))
+        return mix(p, x0, q, eps)
+
+    def x0(self, level: Level) -> tuple[Any, Any]:
+        r"""Clean data as factors of the quantity and of x,
+        :math:`x_0 = (q x - \sigma v) / (\alpha q - \sigma p)`.
+        """
+        alpha, sigma = factors(level)
+        p, q = self.coefficients(alpha, sigma)
+        if _is(p, 1) and _is(q, 0):
+            return 1.0, 0.0
+        both = alpha * q - sigma * p
+        return -sigma / both, q / both
+
+    def eps(self, level: Level) -> tuple[Any, Any]:
+        r"""Noise as factors of the quantity and of x,
+        :math:`\epsilon = (\alpha v - p x) / (\alpha q - \sigma p)`.
+        """
+        alpha, sigma = factors(level)
+        p, q = self.coefficients(alpha, sigma)
+        if _is(p, 0) and _is(q, 1):
+            return 1.0, 0.0
+        both = alpha * q - sigma * p
+        return alpha / both, -p / both
+
+
+#: Noise (Ho et al. 2020), clean data, v (Salimans & Ho 2022, appendix D), and the score
+#: :math:`\nabla_x \log q(x \mid x_0) = -\epsilon / \sigma` (Song & Ermon 2019).
+PARAMETERISATIONS = {
+    "noise": Parameterisation(lambda alpha, sigma: (0.0, 1.0)),
+    "x0": Parameterisation(lambda alpha, sigma: (1.0, 0.0)),
+    "v": Parameterisation(lambda alpha, sigma: (-sigma, alpha)),
+    "score": Parameterisation(lambda alpha, sigma: (0.0, -1 / sigma)),
+}
 
 
 def factors(level: Level) -> tuple[Any, Any]:
@@ -70,84 +164,26 @@ def factors(level: Level) -> tuple[Any, Any]:
 
 
 def mix(a: Any, x: Tensor, b: Any, y: Tensor) -> Tensor:
-    """``a x + b y``; in two passes over the data, not three, where ``b`` is a number."""
-    return a * x + b * y if isinstance(b, Tensor) else torch.add(a * x, y, alpha=b)
+    """``a x + b y`` in as few passes over the data as it takes."""
+    if _is(a, 0):
+        return y if _is(b, 1) else b * y
+    if _is(b, 0):
+        return x if _is(a, 1) else a * x
+    if isinstance(b, Tensor):
+        return a * x + b * y
+    # In place on what was just written: memory that has left the cache costs several times as much.
+    return (a * x).add_(y, alpha=b)
 
 
-def _itself(value: Tensor, x: Tensor, level: Level) -> Tensor:
-    return value
+def _is(factor: Any, number: float) -> bool:
+    return not isinstance(factor, Tensor) and factor == number
 
 
-def _noise(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
-    return eps
-
-
-def _x0_of_noise(value: Tensor, x: Tensor, level: Level) -> Tensor:
-    r""":math:`x_0 = (x - \sigma\epsilon) / \alpha` (Ho et al. 2020, eq. 15)."""
-    alpha, sigma = factors(level)
-    return mix(1 / alpha, x, -sigma / alpha, value)
-
-
-def _x0(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
-    return x0
-
-
-def _eps_of_x0(value: Tensor, x: Tensor, level: Level) -> Tensor:
-    r""":math:`\epsilon = (x - \alpha x_0) / \sigma`."""
-    alpha, sigma = factors(level)
-    return mix(1 / sigma, x, -alpha / sigma, value)
-
-
-def _v(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
-    r""":math:`v = \alpha\epsilon - \sigma x_0` (Salimans & Ho 2022, appendix D)."""
-    alpha, sigma = factors(level)
-    return mix(alpha, eps, -sigma, x0)
-
-
-def _rotation(level: Level) -> tuple[Any, Any]:
-    """``alpha`` and ``sigma`` over ``alpha^2 + sigma^2``, which is 1 where the process preserves variance."""
-    alpha, sigma = factors(level)
-    r = alpha**2 + sigma**2
-    return alpha / r, sigma / r
-
-
-def _x0_of_v(value: Tensor, x: Tensor, level: Level) -> Tensor:
-    r""":math:`x_0 = (\alpha x - \sigma v) / r`."""
-    alpha, sigma = _rotation(level)
-    return mix(alpha, x, -sigma, value)
-
-
-def _eps_of_v(value: Tensor, x: Tensor, level: Level) -> Tensor:
-    r""":math:`\epsilon = (\sigma x + \alpha v) / r`."""
-    alpha, sigma = _rotation(level)
-    return mix(sigma, x, alpha, value)
-
-
-def _score(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
-    r""":math:`\nabla_x \log q(x \mid x_0) = -\epsilon / \sigma`."""
-    return -eps / factors(level)[1]
-
-
-def _x0_of_score(value: Tensor, x: Tensor, level: Level) -> Tensor:
-    return _x0_of_noise(_eps_of_score(value, x, level), x, level)
-
-
-def _eps_of_score(value: Tensor, x: Tensor, level: Level) -> Tensor:
-    return -factors(level)[1] * value
-
-
-PARAMETERISATIONS = {
-    "noise": Parameterisation(_noise, _x0_of_noise, _itself),
-    "x0": Parameterisation(_x0, _itself, _eps_of_x0),
-    "v": Parameterisation(_v, _x0_of_v, _eps_of_v),
-    "score": Parameterisation(_score, _x0_of_score, _eps_of_score),
-}
-
-
-def predict(value: Tensor, x: Tensor, level: Level, *, kind: str) -> Prediction:
+def predict(
+    value: Tensor, x: Tensor, level: Level, *, kind: str, tilt: Tensor | None = None
+) -> Prediction:
     """The prediction that an output of this kind of `PARAMETERISATIONS` stands for."""
-    one = PARAMETERISATIONS[kind]
-    return Prediction(one.x0(value, x, level), lambda: one.eps(value, x, level))
+    return Output(value, x, level, kind=kind, tilt=tilt)
 
 
 def convert(value: Tensor, x: Tensor, level: Level, *, source: str, target: str) -> Tensor:

@@ -63,7 +63,8 @@ def sample_given(
         num_samples: S.
         num_particles: P. They are in memory at a time, each with about 1.7 times `TimeGrad.bytes_per_path`.
         seed: The same seed gives the same paths.
-        sampling: Steps, their spacing and guidance; the sampler is "ancestral", whose steps have densities.
+        sampling: Steps, their spacing and guidance; the sampler is "ancestral", whose steps have densities,
+            without extrapolation, under which hardly a particle keeps any weight.
         on_step: Told after every time step how many paths advanced by one; in all `path_steps`.
 
     Raises:
@@ -112,6 +113,7 @@ class _Steps:
         self.model, self.past, self.guidance = model, model.encode(batch), sampling.guidance
         self.walked = walk(sampling, model.schedule)
         self.levels = model.levels(model.schedule)
+        self.levels.embed(self.walked.points[1:])
         self.given = given.to(self.past.loc)
         self.known = ~self.given.isnan()  # [T, D]
         whole = self.known.all(dim=1)
