@@ -16,14 +16,17 @@ from scoreboard import (
 from timediff.config import PRESETS
 from timediff.record import COMPARED, FLOOR
 
+#: Label of a record of the default with the slow baselines, too.
+EVERY = "all"
+
 
 def summary(records: list[Record]) -> str | None:
     """The README's table: CRPS_sum by data set, the best baseline by its name; None without records."""
-    records = [record for record in records if label(record) in PRESETS]
+    records = [record for record in records if label(record) in (*PRESETS, EVERY)]
     if not records:
         return None
     groups = by_dataset(records)
-    presets = list(dict.fromkeys(label(record) for record in records))
+    presets = [name for name in dict.fromkeys(map(label, records)) if name != EVERY]
     rows = [["data set", "series", *presets, "best baseline"]]
     for name, group in groups.items():
         found = entrants(group)
@@ -64,6 +67,8 @@ def behind(groups: dict[str, list[Record]]) -> list[str]:
         best = best_baseline(found)
         for record, own in zip(group, found, strict=False):
             preset = label(record)
+            if preset == EVERY:
+                continue
             of[preset] = of.get(preset, 0) + 1
             if best is not None and crps_sum(best) < crps_sum(own):
                 ahead.setdefault(preset, []).append(f"`{name}`")
@@ -85,6 +90,7 @@ def floors(groups: dict[str, list[Record]]) -> list[str]:
         ratios = " and ".join(
             f"{crps_sum(own) / crps_sum(floor):.2f} (`{label(record)}`)"
             for record, own in zip(group, found, strict=False)
+            if label(record) != EVERY
         )
         sentences.append(
             f"On `{name}` the true distribution itself scores {cell(floor, COMPARED)}, the least that can be "

@@ -201,15 +201,9 @@ def short_training(monkeypatch):
     monkeypatch.setattr(copula, "ORIGINS", 3)
 
 
-def needed(name):
-    for package in BASELINES[name].needs:
-        pytest.importorskip(package, reason=f"needs {package}, of the extra baselines")
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [*FAST, *DEEP, *CLASSICAL])
 def test_same_seed_same_paths_and_gaps_are_bridged(name, short_training):
-    needed(name)
     full = waves(steps=230, dim=3)
     full[40:50, 0] = np.nan
     full[195:200, 1] = np.nan

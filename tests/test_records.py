@@ -149,6 +149,14 @@ def test_runs_of_one_preset_are_told_apart_by_their_folders(records):
     )
 
 
+def test_the_best_baseline_may_be_one_of_the_slow_ones(records):
+    every = made("x-all", "x", "default", 0.3, {**RIVALS, "auto_arima": 0.2})
+    text = script("readme_results").summary([*records, every])
+    assert "| x | 3 | 0.450 ± 0.001 | 0.350 ± 0.001 | 0.200 (auto arima) |" in text
+    assert "ahead of `paper` on `x` (1 of 1 data sets)" in text and "`all`" not in text
+    assert "| data set | series | default | paper | best baseline |" in text
+
+
 def test_other_windows_given_predictors_and_recalibration_have_rows_of_their_own(records):
     given = {**made("x-given", "x", "default", 0.6, RIVALS), "title": "DeepAR"}
     given["seconds"] = {"training": None, "sampling": 6.0}

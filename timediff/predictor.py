@@ -104,7 +104,7 @@ class TimeGradPredictor(PyTorchPredictor):
 
         Args:
             dataset: GluonTS entries, target ``[D, T]`` (``[T]`` for one dimension).
-            num_samples: S. Paths are drawn twenty at a time, so 1 takes as long as 20.
+            num_samples: S. Paths are drawn ten at a time, so 1 takes as long as 10.
             known_future: Values of the forecast's steps, ``[T, D]`` (or ``[T]`` for one dimension) with NaN
                 where unknown, for a dataset of one entry; else a list with such an array or None for each.
             num_particles: Particles of each what-if forecast. It takes as long as so many paths, and the

@@ -43,6 +43,30 @@ def timed(
     return {"seconds": statistics.median(counted), "runs": counted}
 
 
+def alternated(
+    long: Callable[[], Any], short: Callable[[], Any], device: str, *, times: int, rounds: int = 2
+) -> dict[str, Any]:
+    """A long run beside ``times`` short ones that should take as long, half of them before and half after it.
+
+    What slows the machine down for a while so slows both. Medians over the rounds; ``off`` is that of how far
+    the short ones are from the long one of the same round.
+    """
+    wholes, sums = [], []
+    for _ in range(rounds):
+        before = sum(seconds_of(short, device) for _ in range(times // 2))
+        wholes.append(seconds_of(long, device))
+        sums.append(before + sum(seconds_of(short, device) for _ in range(times - times // 2)))
+    off = statistics.median(
+        abs(parts / whole - 1) for parts, whole in zip(sums, wholes, strict=True)
+    )
+    return {
+        "seconds": statistics.median(wholes),
+        "runs": wholes,
+        "scaled_seconds": statistics.median(sums),
+        "off": off,
+    }
+
+
 def matrix_rates(device: str, *, dim: int, width: int) -> dict[str, float]:
     """FLOP/s of products ``[rows, inner] x [inner, columns]`` like the network's, and of a big square one."""
     shapes = {
@@ -89,7 +113,7 @@ def measure(device: str, *, dim: int, width: int) -> dict[str, Any]:
         "flops_per_second_of": rates,
         "bytes_copied_per_second": copy_bandwidth(device),
         "normal_numbers_per_second": rate(lambda x: x.normal_(), device),
-        "tanh_per_second": rate(torch.tanh_, device),
+        "sigmoids_per_second": rate(torch.sigmoid_, device),
     }
 
 

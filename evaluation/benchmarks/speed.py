@@ -34,7 +34,7 @@ from contenders import (
     reference_training_step,
     training_seconds,
 )
-from machine import MIB, available_memory, measure, timed
+from machine import MIB, alternated, available_memory, measure, timed
 from memory import in_fresh_process
 from operators import flops_by_hand, operator_count, time_shares
 from targets import PUBLISHED_MS, PUBLISHED_OPERATORS, Found, judged, show
@@ -62,16 +62,20 @@ def say(text: str) -> None:
     print(f"{time.perf_counter() - STARTED:4.0f} s  {text}", file=sys.stderr, flush=True)
 
 
-def sampling_seconds(make: Callable[[int], Callable[[], Any]], dim: int, clock: Clock) -> Found:
+def sampling_seconds(
+    make: Callable[[int], Callable[[], Any]], dim: int, device: str, clock: Clock
+) -> Found:
     """Seconds of a forecast of all horizon steps: from a few of them and, for few dimensions, from all."""
+    if dim <= WHOLE_UP_TO:
+        whole, part = make(HORIZON), make(SHORT)
+        part()  # warms up
+        return {
+            **alternated(whole, part, device, times=HORIZON // SHORT),
+            "timed_steps": HORIZON,
+        }
     short = clock(make(SHORT))
     scaled = short["seconds"] * HORIZON / SHORT
-    found = {"seconds": scaled, "timed_steps": SHORT, "runs": short["runs"]}
-    if dim <= WHOLE_UP_TO:
-        whole = clock(make(HORIZON))
-        found = {**whole, "timed_steps": HORIZON, "scaled_seconds": scaled}
-        found["off"] = abs(scaled / whole["seconds"] - 1)
-    return found
+    return {"seconds": scaled, "timed_steps": SHORT, "runs": short["runs"]}
 
 
 def time_reference(dim: int, device: str, clock: Clock) -> Found | None:
@@ -79,7 +83,7 @@ def time_reference(dim: int, device: str, clock: Clock) -> Found | None:
     if dim > REFERENCE_UP_TO:
         return None
     sampling = sampling_seconds(
-        lambda horizon: reference_forecast(dim, device=device, horizon=horizon), dim, clock
+        lambda horizon: reference_forecast(dim, device=device, horizon=horizon), dim, device, clock
     )
     calls = HORIZON * PRESETS["paper"].model.diffusion_steps
     published = PUBLISHED_MS.get(torch.get_num_threads(), {}) if device == "cpu" else {}
@@ -95,8 +99,8 @@ def time_reference(dim: int, device: str, clock: Clock) -> Found | None:
 def time_paper(dim: int, device: str, clock: Clock, rates: Found) -> Found:
     """The paper's preset, and the time that its arithmetic takes at least.
 
-    The floor is that of its convolutions as matrix products, and of one tanh and one sigmoid for each channel
-    of each block, which has its own rate because it is far slower than a multiplication.
+    The floor is that of its convolutions as matrix products, and of two sigmoids (one of them makes the tanh)
+    for each channel of each block, which have their own rate, as they are far slower than a multiplication.
     """
     entries, config = hourly(dim), PRESETS["paper"].model
 
@@ -107,10 +111,11 @@ def time_paper(dim: int, device: str, clock: Clock, rates: Found) -> Found:
     gates = config.denoiser_layers * 2 * config.denoiser_width * (dim + 4)
     activations = network_calls(make_predictor("paper", dim, device="cpu")) * PATHS * gates
     return {
-        "sampling": sampling_seconds(make, dim, clock),
+        "sampling": sampling_seconds(make, dim, device, clock),
         "flops": total,
         "activations": activations,
-        "floor_seconds": total / rates["flops_per_second"] + activations / rates["tanh_per_second"],
+        "floor_seconds": total / rates["flops_per_second"]
+        + activations / rates["sigmoids_per_second"],
     }
 
 
