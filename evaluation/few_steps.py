@@ -30,7 +30,7 @@ SCORES = {
 }
 ALLOWED = 1.01
 BASE: dict[str, Any] = {"steps": 100, "spacing": "uniform", "extrapolation": 0.0}
-COUNTS = {0.0: (5, 6, 8, 10, 12, 16), 0.5: (4, 5, 6, 8), 1.0: (4, 5, 6, 8)}
+COUNTS = {0.0: (5, 6, 8, 16), 0.5: (4, 5, 6, 8), 1.0: (5, 6, 8)}
 CANDIDATES: list[dict[str, Any]] = [
     {"steps": steps, "spacing": spacing, "extrapolation": extrapolation}
     for extrapolation, counts in COUNTS.items()

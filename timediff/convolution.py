@@ -124,13 +124,13 @@ class ConvDenoiser(Denoiser):
 
     def _rows(self, x: Tensor, level: Tensor, cond: Tensor) -> Tensor:
         """Outputs ``[outputs, D, R]`` of ``x [inputs, D, R]`` at levels ``[layers, 2 * channels, R]``."""
-        x = F.leaky_relu(_convolve(self.input, x.index_select(1, self.wrap)), 0.4)
+        x = F.leaky_relu_(_convolve(self.input, x.index_select(1, self.wrap)), 0.4)
         skips = torch.zeros_like(x)  # [channels, P, R]
         for i, (block, its_level) in enumerate(zip(self.blocks, level, strict=True)):
             x, skip = block(x, its_level[:, None], cond, grown=2 ** (i / 2))
-            skips = skips + skip
+            skips += skip
         y = _convolve(self.skip, skips, factor=1 / math.sqrt(len(self.blocks)))
-        return _convolve(self.output, F.leaky_relu(y, 0.4))
+        return _convolve(self.output, F.leaky_relu_(y, 0.4))
 
 
 def _of(values: Tensor, rows: slice) -> Tensor:
