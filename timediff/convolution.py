@@ -190,7 +190,7 @@ class _GatedBlock(nn.Module):
 class _AtOneLevel:
     """The network for rows that share a level, without gradients: weights, memory and views are made once.
 
-    A block's gates and values are then one product of its weights with three taps of every channel, the
+    A block's gates and values are then one product of its weights with x itself, its two other taps, the
     condition, and ones for the level. Each call into torch lets go of Python's lock and must get it back from
     other workers, even for a view, so that none is left for the loop.
 
@@ -208,12 +208,17 @@ class _AtOneLevel:
         self.blocks: list[tuple[Tensor, Tensor, Tensor, Tensor, float]] = []
         for i, (own, block) in enumerate(zip(weights, network.blocks, strict=True)):
             grown = 2 ** (i / 2)
-            own[:, :-1] = torch.cat(block.weights(grown=grown), dim=1)  # type: ignore[operator]
-            self.blocks.append((own, block.taps, *_matrix(block.output), grown))  # type: ignore[arg-type]
+            of_x, of_cond = block.weights(grown=grown)  # type: ignore[operator]
+            before, here, after = of_x.unflatten(1, (channels, 3)).unbind(dim=2)
+            beside = torch.stack([before, after], dim=2).flatten(1)
+            own[:, :-1] = torch.cat([here, beside, of_cond], dim=1)
+            places = block.taps.view(3, width)[::2].flatten()  # type: ignore[operator]
+            self.blocks.append((own, places, *_matrix(block.output), grown))  # type: ignore[arg-type]
         self.mixed = cond.new_ones(3 * channels + 2, width * rows)
         self.mixed[-2].view(width, rows).copy_(cond)
-        self.taps = self.mixed[:-2].view(channels, 3 * width, rows)
-        self.x, self.skips, self.narrow = cond.new_empty(3, channels, width * rows)
+        self.x = self.mixed[:channels]
+        self.taps = self.mixed[channels:-2].view(channels, 2 * width, rows)
+        self.skips, self.narrow = cond.new_empty(2, channels, width * rows)
         self.by_place = self.x.view(channels, width, rows)
         self.wide = cond.new_empty(2 * channels, width * rows)
         self.halves = self.wide.chunk(2)

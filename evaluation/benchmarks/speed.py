@@ -34,7 +34,7 @@ from contenders import (
     reference_training_step,
     training_seconds,
 )
-from machine import MIB, alternated, available_memory, measure, timed
+from machine import MIB, alternated, available_memory, matrix_rates, measure, timed
 from memory import in_fresh_process
 from operators import flops_by_hand, operator_count, time_shares
 from targets import PUBLISHED_MS, PUBLISHED_OPERATORS, Found, judged, show
@@ -119,9 +119,10 @@ def time_paper(dim: int, device: str, clock: Clock, rates: Found) -> Found:
     }
 
 
-def time_default(dim: int, device: str, clock: Clock, rates: Found, *, steps: int) -> Found:
+def time_default(dim: int, device: str, clock: Clock, *, steps: int) -> Found:
     """The default preset: one window, seven windows, a training step, and the floors of its forecasts."""
     predictor = make_predictor("default", dim, device=device)
+    width = PRESETS["default"].model.denoiser_width
     found: Found = {}
     for name, windows in (("one_window", 1), ("windows", WINDOWS)):
         entries = hourly(dim, windows=windows)
@@ -129,11 +130,17 @@ def time_default(dim: int, device: str, clock: Clock, rates: Found, *, steps: in
         by_hand = flops_by_hand(
             predictor.prediction_net, predictor.sampling, windows=windows, paths=PATHS
         )
+        # The rate of the same minute: a machine that others use is not always as fast.
+        before = matrix_rates(device, dim=TYPICAL, width=width)
+        timing = clock(forecast(predictor, entries))
+        after = matrix_rates(device, dim=TYPICAL, width=width)
+        best = max(*before.values(), *after.values())
         found[name] = {
-            **clock(forecast(predictor, entries)),
+            **timing,
             "flops": counted,
             "flops_by_hand": by_hand,
-            "floor_seconds": counted / rates["flops_per_second"],
+            "flops_per_second": best,
+            "floor_seconds": counted / best,
         }
     runs = training_seconds("default", dim, device=device, steps=steps)
     found["training"] = {"seconds": statistics.median(runs), "runs": runs}
@@ -182,7 +189,7 @@ def run(options: argparse.Namespace) -> Found:
         found["paper"] = time_paper(dim, device, clock, rates)
         say(f"D = {dim}: default preset")
         steps = 5 if options.quick else 12
-        found["default"] = time_default(dim, device, clock, rates, steps=steps)
+        found["default"] = time_default(dim, device, clock, steps=steps)
         say(f"D = {dim}: memory")
         found["memory"] = {
             preset: in_fresh_process(preset, dim, device=device, threads=threads)
