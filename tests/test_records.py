@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from timediff.config import FEW_STEPS, PRESETS
 from timediff.metrics import METRICS, TITLES
 from timediff.specs import SPECS
 
@@ -382,3 +383,20 @@ def test_record_is_whole(path):
     assert set(record["protocols"]) == set(record["windows"]) == entrants
     assert set(record["comparisons"]) == set(record["baselines"])
     assert (ROOT / "evaluation" / "configs" / f"{path.parent.name}.yaml").is_file()
+
+
+def test_what_is_timed_and_scored_is_the_default_and_meets_its_targets():
+    results = ROOT / "evaluation" / "results"
+    speed, few = (
+        json.loads((results / f"{name}.json").read_text()) for name in ("speed", "few_steps")
+    )
+    timed, sampling = speed["presets"]["default"], PRESETS["default"].sampling
+    assert timed["sampling"] == sampling._asdict()
+    assert timed["model"] == PRESETS["default"].model._asdict()
+    chosen = few["chosen"]
+    assert timed["calls_per_step"] == chosen["steps"] == FEW_STEPS and sampling.steps is None
+    assert sampling._replace(**chosen) == sampling._replace(steps=chosen["steps"])
+    assert [row for row in speed["rows"] if row.get("met") is False] == []
+    for rows in few["confirmation"].values():
+        (row,) = rows.values()
+        assert row[SCORE]["ratio"] <= 1.01 and row[SCORE]["high"] <= 1.03
