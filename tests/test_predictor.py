@@ -93,7 +93,10 @@ def test_windows_and_paths_and_seeds_all_differ(predictor):
     found = paths(predictor, same, num_samples=60)
     assert len(np.unique(found[..., 0, 0])) == 2 * 60
     other = paths(predictor, same, num_samples=60, seed=6)
+    # Single float32 values may meet by chance, paths and values in the same place do not.
     assert not (found == other).any()
+    one, two = ({path.tobytes() for path in each.reshape(2 * 60, -1)} for each in (found, other))
+    assert len(one) == len(two) == 2 * 60 and not one & two
 
 
 def test_without_a_seed_forecasts_vary_but_follow_torch(predictor):

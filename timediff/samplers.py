@@ -113,7 +113,7 @@ def _with_noise(
         raise ValueError("variance is learned, but the network predicts none")
     small = schedule.floats["posterior_log_variance"][n]
     large = math.log(schedule.floats["beta"][n])
-    # Powers of two take torch half the time that those of e do.
+    # torch is quicker at powers of two than at those of e.
     above = (tilt * (0.25 * (large - small) / math.log(2))).exp2_()
     return mean.addcmul_(above, noise(), value=math.exp(0.25 * (large + small)))
 
