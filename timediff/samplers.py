@@ -64,24 +64,24 @@ def ancestral(
     last: Tensor | None = None
     for n in range(schedule.num_steps, 0, -1):
         prediction = denoiser(x, schedule.points[n])
-        mean = extrapolated_mean(schedule, prediction, x, n, last, extrapolation=extrapolation)
+        mean = _mean(schedule, prediction, x, n, last, extrapolation=extrapolation)
         last = prediction.x0 if extrapolation and n > 2 else None
         x = _with_noise(schedule, prediction, mean, n, noise, variance=variance)
     return x
 
 
-def extrapolated_mean(
+def _mean(
     schedule: Schedule,
     prediction: Prediction,
     x: Tensor,
     n: int,
-    last: Tensor | None,
+    last: Tensor | None = None,
     *,
-    extrapolation: float,
+    extrapolation: float = 0.0,
 ) -> Tensor:
     """Mean of a step of `ancestral`, ``[..., D]``, given the estimate at the step before if there is one."""
     of_x0, of_xn = schedule.floats["posterior_x0"][n], schedule.floats["posterior_xn"][n]
-    if last is None or n == 1 or not extrapolation:
+    if last is None:
         return prediction.blend(of_x0, of_xn, x)
     more = extrapolation * ahead(schedule, n)
     return prediction.blend((1 + more) * of_x0, of_xn, x).add_(last, alpha=-more * of_x0)
@@ -276,7 +276,7 @@ def predictor_corrector(
     require("snr", snr, 0, 1)
     for n in range(schedule.num_steps, 0, -1):
         prediction = denoiser(x, schedule.points[n])
-        mean = extrapolated_mean(schedule, prediction, x, n, None, extrapolation=0.0)
+        mean = _mean(schedule, prediction, x, n)
         x = _with_noise(schedule, prediction, mean, n, noise, variance=variance)
         for _ in range(corrections if n > 1 else 0):
             x = langevin_step(denoiser, schedule.points[n - 1], x, noise, snr=snr)
