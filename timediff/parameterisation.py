@@ -87,17 +87,17 @@ class Output(Prediction):
 
     @property
     def x0(self) -> Tensor:
-        if "x0" not in self._made:
-            of_value, of_x = self.kind.x0(self.level)
-            self._made["x0"] = mix(of_x, self.x, of_value, self.value)
-        return self._made["x0"]
+        return self._once("x0", self.kind.x0)
 
     @property
     def eps(self) -> Tensor:
-        if "eps" not in self._made:
-            of_value, of_x = self.kind.eps(self.level)
-            self._made["eps"] = mix(of_x, self.x, of_value, self.value)
-        return self._made["eps"]
+        return self._once("eps", self.kind.eps)
+
+    def _once(self, name: str, factors_at: Callable[[Level], tuple[Any, Any]]) -> Tensor:
+        if name not in self._made:
+            of_value, of_x = factors_at(self.level)
+            self._made[name] = mix(of_x, self.x, of_value, self.value)
+        return self._made[name]
 
     def blend(self, a: float, b: float, x: Tensor) -> Tensor:
         if x is not self.x:
