@@ -111,7 +111,7 @@ def check_sampling(sampling: SamplingConfig, model: ModelConfig) -> None:
         default = SamplingConfig._field_defaults[name]
         if getattr(sampling, name) != default and sampling.sampler not in samplers:
             raise InputError(
-                f"{name} is {getattr(sampling, name)}, which belongs to {' and '.join(samplers)} only; leave it "
+                f"{name} is {getattr(sampling, name)}, which only {' and '.join(samplers)} read; leave it "
                 f"out for {sampling.sampler}"
             )
     check_precision(sampling.precision, model)
