@@ -1,0 +1,106 @@
+"""``python evaluation/same_paths.py [--keep FOLDER] [--load FOLDER]``: hashes of paths of fixed seeds, a line each.
+
+Run at two commits on one machine, its output says whether forecasts are the same bit for bit: the second commit
+checked out by ``git worktree add ../before v0.1.0`` and put first with ``PYTHONPATH=../before``.
+
+Args:
+    --keep: Folder to save the trained predictors in.
+    --load: Folder of predictors that another commit kept, forecast with in place of training.
+"""
+
+import argparse
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from timediff import PRESETS, Preset, SamplingConfig, TimeGradEstimator, TimeGradPredictor, load_dataset
+
+DEFAULT, PAPER = PRESETS["default"], PRESETS["paper"]
+STEPS, PATHS, SEED = 10, 20, 7
+
+#: What is trained: name -> preset.
+MODELS: dict[str, Preset] = {
+    "default": DEFAULT,
+    "paper": PAPER,
+    "attention": DEFAULT._replace(
+        model=DEFAULT.model._replace(denoiser="attention", denoiser_width=8, schedule="cosine")
+    ),
+    "learned schedule": DEFAULT._replace(model=DEFAULT.model._replace(schedule="learned")),
+    "guided": DEFAULT._replace(
+        model=DEFAULT.model._replace(condition_dropout=0.1, self_conditioning=True, scaling="std"),
+        sampling=DEFAULT.sampling._replace(guidance=0.5),
+    ),
+    "sub-vp": DEFAULT._replace(
+        model=DEFAULT.model._replace(schedule="sub-vp", scaling="none", cell="lstm", variance="small")
+    ),
+    "importance": DEFAULT._replace(train=DEFAULT.train._replace(step_sampling="importance")),
+}
+#: Ways to draw from the default.
+SAMPLINGS = {
+    "ancestral": SamplingConfig(extrapolation=0.0),
+    "ddim": SamplingConfig(sampler="ddim", eta=0.3),
+    "dpm++": SamplingConfig(sampler="dpm++", order=3),
+    "sde-dpm++": SamplingConfig(sampler="sde-dpm++", spacing="log-snr"),
+    "heun": SamplingConfig(sampler="heun", churn=2.0),
+    "langevin": SamplingConfig(sampler="langevin"),
+    "langevin, 2 corrections": SamplingConfig(sampler="langevin", corrections=2, snr=0.3),
+    "predictor-corrector": SamplingConfig(sampler="predictor-corrector", spacing="uniform"),
+    "antithetic": SamplingConfig(noise="antithetic"),
+    "stratified": SamplingConfig(noise="stratified"),
+}
+
+
+def train(preset: Preset, data: Any) -> TimeGradPredictor:
+    """A predictor trained for a few steps."""
+    estimator = TimeGradEstimator(
+        prediction_length=data.prediction_length,
+        model=preset.model,
+        train=preset.train._replace(steps=STEPS, steps_per_epoch=5, seed=SEED),
+        sampling=preset.sampling,
+        progress=False,
+        trainer_kwargs={"accelerator": "cpu"},
+    )
+    return estimator.train(data.train)
+
+
+def digest(predictor: TimeGradPredictor, entry: dict[str, Any], **options: Any) -> str:
+    """Hash of the paths of one window."""
+    (forecast,) = predictor.predict([entry], num_samples=PATHS, seed=SEED, progress=False, **options)
+    return hashlib.sha256(np.ascontiguousarray(forecast.samples).tobytes()).hexdigest()[:16]
+
+
+def main() -> None:
+    """Prints one line for each model and each way to sample."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--load", type=Path)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    data = load_dataset("citylearn2022")
+    horizon = data.prediction_length
+    entry = {**data.test[0], "target": data.test[0]["target"][:, :-horizon]}
+    trained = {}
+    for name, preset in MODELS.items():
+        if args.load is None:
+            trained[name] = train(preset, data)
+        else:
+            trained[name] = TimeGradPredictor.deserialize(args.load / name, device="cpu")
+        if args.keep is not None:
+            trained[name].serialize(args.keep / name)
+        print(f"{digest(trained[name], entry)}  {name}", flush=True)
+    predictor = trained["default"]
+    known = np.full((horizon, len(data.columns)), np.nan)
+    known[0] = data.test[0]["target"][:, -horizon]
+    print(f"{digest(predictor, entry, known_future=known)}  default, what if")
+    for name, sampling in SAMPLINGS.items():
+        predictor.sampling = sampling
+        print(f"{digest(predictor, entry)}  default, {name}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
