@@ -40,10 +40,10 @@ def run(
     import torch
 
     from timediff import SamplingConfig, TimeGradEstimator, TrainConfig, load_dataset, score
+    from timediff.benchmark.scoring import split
     from timediff.config import DistillConfig
-    from timediff.files import write_text
-    from timediff.scoring import split
-    from timediff.student import halvings
+    from timediff.gluon.distill import halvings
+    from timediff.tools.files import write_text
 
     torch.set_num_threads(1)
     data = load_dataset(dataset, data_dir=data_dir)
@@ -150,8 +150,8 @@ def main() -> None:
         for (d, s), job in jobs.items():
             scores = {name: row[SHOWN[0]] for name, row in job.result()["rows"].items()}
             print(f"{d} {s}: " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()), flush=True)
-    from timediff.files import write_text
-    from timediff.record import commit, hardware
+    from timediff.tools.files import write_text
+    from timediff.tools.machine import commit, hardware
 
     results = {}
     for d in args.datasets:

@@ -78,7 +78,7 @@ def forecast(
     import torch
 
     from timediff import SamplingConfig, TimeGradPredictor, load_dataset
-    from timediff.scoring import split
+    from timediff.benchmark.scoring import split
 
     torch.set_num_threads(1)
     data = load_dataset(dataset, data_dir=data_dir)
@@ -206,7 +206,7 @@ def main() -> None:
         choice = table(CANDIDATES, first=True)
         best = chosen(choice)
         confirmation = table([best], first=False)
-    from timediff.record import commit, hardware
+    from timediff.tools.machine import commit, hardware
 
     record = {
         "command": "python evaluation/few_steps.py --data-dir FOLDER",

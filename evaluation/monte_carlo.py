@@ -17,11 +17,11 @@ import numpy as np
 from solvers import style, trained
 
 from timediff import load_dataset
-from timediff.files import plain, write_text
+from timediff.benchmark.scoring import make_exam, split
 from timediff.metrics import METRICS, score
-from timediff.noise import NOISES
-from timediff.record import commit, hardware
-from timediff.scoring import make_exam, split
+from timediff.timegrad.noise import NOISES
+from timediff.tools.files import plain, write_text
+from timediff.tools.machine import commit, hardware
 
 HERE = Path(__file__).resolve().parent
 DATASETS = ("citylearn2022", "rts_gmlc")
@@ -68,7 +68,7 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """A panel for each data set and score: relative Monte-Carlo error against paths."""
     from matplotlib.figure import Figure
 
-    from timediff.plots import save_figure
+    from timediff.report.plots import save_figure
 
     shown = ("mean_wquantile_loss_sum", "energy_score", "nd")
     figure = Figure(figsize=(13, 4 * len(results)), dpi=100, layout="constrained")

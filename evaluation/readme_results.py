@@ -13,8 +13,8 @@ from scoreboard import (
     table,
 )
 
-from timediff.config import PRESETS
-from timediff.record import COMPARED, FLOOR
+from timediff.benchmark.record import COMPARED, FLOOR
+from timediff.presets import PRESETS
 
 #: Label of a record of the default with the slow baselines, too.
 EVERY = "all"

@@ -8,7 +8,7 @@ from typing import Any
 import scoreboard
 from scoreboard import Record, table
 
-from timediff.specs import SPECS
+from timediff.data.catalogue import SPECS
 
 HERE = Path(__file__).resolve().parent
 
@@ -30,7 +30,7 @@ COMPARED = (
 )
 PROTOCOLS = (
     "CRPS_sum of the same forecasts by protocols that papers use "
-    "([protocols.py](../timediff/protocols.py)): so much of a gain can be the protocol."
+    "([metrics/protocols.py](../timediff/metrics/protocols.py)): so much of a gain can be the protocol."
 )
 FLOORS = (
     "Every score over that of the true distribution given the observed past, which no forecast from this "

@@ -1,7 +1,8 @@
-"""``python evaluation/same_paths.py [--keep FOLDER] [--load FOLDER]``: hashes of paths of fixed seeds, a line each.
+"""``python evaluation/same_paths.py [--keep FOLDER] [--load FOLDER]``: hashes of paths of fixed seeds, a
+line each.
 
-Run at two commits on one machine, its output says whether forecasts are the same bit for bit: the second commit
-checked out by ``git worktree add ../before v0.1.0`` and put first with ``PYTHONPATH=../before``.
+Run at two commits on one machine, its output says whether forecasts are the same bit for bit: the second
+commit checked out by ``git worktree add ../before v0.1.0`` and put first with ``PYTHONPATH=../before``.
 
 Args:
     --keep: Folder to save the trained predictors in.
@@ -17,7 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from timediff import PRESETS, Preset, SamplingConfig, TimeGradEstimator, TimeGradPredictor, load_dataset
+from timediff import (
+    PRESETS,
+    Preset,
+    SamplingConfig,
+    TimeGradEstimator,
+    TimeGradPredictor,
+    load_dataset,
+)
 
 DEFAULT, PAPER = PRESETS["default"], PRESETS["paper"]
 STEPS, PATHS, SEED = 10, 20, 7
@@ -35,7 +43,9 @@ MODELS: dict[str, Preset] = {
         sampling=DEFAULT.sampling._replace(guidance=0.5),
     ),
     "sub-vp": DEFAULT._replace(
-        model=DEFAULT.model._replace(schedule="sub-vp", scaling="none", cell="lstm", variance="small")
+        model=DEFAULT.model._replace(
+            schedule="sub-vp", scaling="none", cell="lstm", variance="small"
+        )
     ),
     "importance": DEFAULT._replace(train=DEFAULT.train._replace(step_sampling="importance")),
 }
@@ -69,7 +79,9 @@ def train(preset: Preset, data: Any) -> TimeGradPredictor:
 
 def digest(predictor: TimeGradPredictor, entry: dict[str, Any], **options: Any) -> str:
     """Hash of the paths of one window."""
-    (forecast,) = predictor.predict([entry], num_samples=PATHS, seed=SEED, progress=False, **options)
+    (forecast,) = predictor.predict(
+        [entry], num_samples=PATHS, seed=SEED, progress=False, **options
+    )
     return hashlib.sha256(np.ascontiguousarray(forecast.samples).tobytes()).hexdigest()[:16]
 
 

@@ -8,9 +8,9 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from timediff.comparison import in_words
+from timediff.benchmark.record import COMPARED, FLOOR, NLL_TITLES, OURS
 from timediff.metrics import TITLES
-from timediff.record import COMPARED, FLOOR, NLL_TITLES, OURS
+from timediff.metrics.paired import in_words
 
 Record = dict[str, Any]
 

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from timediff import SamplingConfig, TimeGradEstimator, TimeGradPredictor, TrainConfig, load_dataset
-from timediff.files import write_text
+from timediff.benchmark.scoring import split
+from timediff.diffusion.samplers import SAMPLERS
 from timediff.metrics import score
-from timediff.record import commit, hardware
-from timediff.samplers import SAMPLERS
-from timediff.scoring import split
+from timediff.tools.files import write_text
+from timediff.tools.machine import commit, hardware
 
 HERE = Path(__file__).resolve().parent
 DATASETS = ("citylearn2022", "exchange_rate")
@@ -108,7 +108,7 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """A panel for each data set and score, a line for each sampler."""
     from matplotlib.figure import Figure
 
-    from timediff.plots import save_figure
+    from timediff.report.plots import save_figure
 
     figure = Figure(figsize=(13, 5 * len(results)), dpi=100, layout="constrained")
     panels = figure.subplots(len(results), len(SCORES), squeeze=False)

@@ -73,10 +73,10 @@ def run(place: Place, dataset: str, variant: Variant, seed: int, test: bool) -> 
     import torch
 
     from timediff import TimeGradEstimator, TrainConfig, load_dataset, score
+    from timediff.benchmark.scoring import split
+    from timediff.benchmark.seeds import hold_out
     from timediff.config import ModelConfig
-    from timediff.files import write_text
-    from timediff.scoring import split
-    from timediff.seeds import hold_out
+    from timediff.tools.files import write_text
 
     torch.set_num_threads(1)
     data = load_dataset(dataset, data_dir=place.data_dir)
@@ -275,8 +275,8 @@ def make_parser(description: str, work: str) -> argparse.ArgumentParser:
 
 def finish(record: dict[str, Any], out: Path) -> None:
     """Writes a record with its commit and machine."""
-    from timediff.files import write_text
-    from timediff.record import commit, hardware
+    from timediff.tools.files import write_text
+    from timediff.tools.machine import commit, hardware
 
     machine = {"commit": commit(), "hardware": {**hardware("cpu"), "threads": 1}}
     write_text(out, json.dumps(record | machine, indent=1) + "\n")

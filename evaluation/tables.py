@@ -17,9 +17,9 @@ from readme_results import summary
 from results_page import results
 from scoreboard import table
 
-from timediff.config import PRESETS
+from timediff.benchmark.record import FORMAT
 from timediff.metrics import TITLES
-from timediff.record import FORMAT
+from timediff.presets import PRESETS
 
 HERE = Path(__file__).resolve().parent
 FACTOR_SCORES = ("mean_wquantile_loss_sum", "energy_score", "nd", "coverage_90")

@@ -16,8 +16,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from timediff.plots import BLUE, INK, save_figure
-from timediff.schedule import make_schedule
+from timediff.diffusion.schedule import make_schedule
+from timediff.report.plots import BLUE, INK, save_figure
 
 LENGTHS = (25, 100, 400, 1600)
 TITLES = {"linear": r"Linear $\beta$", "cosine": r"Cosine $\bar{\alpha}$"}

@@ -7,7 +7,7 @@
 # formula stands beside the library function that computes it. Run it as a script or as a notebook
 # (percent format).
 #
-# The core (`timediff.schedule`, `parameterisation`, `diffusion`, `bound`, `likelihood`, `samplers`,
+# The core (`timediff.diffusion.schedule`, `parameterisation`, `diffusion`, `bound`, `likelihood`, `samplers`,
 # `views`) needs nothing but torch and works on any tensor `[..., D]`.
 
 # %%
@@ -31,16 +31,21 @@ from timediff import (
     load_dataset,
     score,
 )
-from timediff.bound import bound_terms
-from timediff.denoiser import MlpDenoiser
-from timediff.diffusion import add_noise, diffuse, noise_loss
-from timediff.likelihood import log_likelihood
-from timediff.parameterisation import Prediction, convert, factors, predict
-from timediff.plots import BLUE, INK, VERMILLION, forecast_figure, save_figure
-from timediff.samplers import SAMPLERS, ancestral, ddim, dpm_solver
-from timediff.schedule import Schedule, cosine, linear
-from timediff.spacing import respace
-from timediff.views import Recorder, guided, interpolate, invert, rate_distortion
+from timediff.diffusion.bound import bound_terms
+from timediff.diffusion.guidance import guided
+from timediff.diffusion.latent import Recorder, interpolate, invert, rate_distortion
+from timediff.diffusion.likelihood import log_likelihood
+from timediff.diffusion.objective import noise_loss
+from timediff.diffusion.parameterisation import Prediction, convert, factors, predict
+from timediff.diffusion.process import add_noise, diffuse
+from timediff.diffusion.samplers import SAMPLERS
+from timediff.diffusion.samplers.ancestral import ancestral
+from timediff.diffusion.samplers.ddim import ddim
+from timediff.diffusion.samplers.dpm_solver import dpm_solver
+from timediff.diffusion.schedule import Schedule, cosine, linear
+from timediff.diffusion.spacing import respace
+from timediff.networks.mlp import MlpDenoiser
+from timediff.report.plots import BLUE, INK, VERMILLION, forecast_figure, save_figure
 
 STARTED = time.perf_counter()
 # Optimiser steps of the forecaster in section 10.

@@ -16,9 +16,8 @@ import numpy as np
 import pandas as pd
 
 from timediff import TimeGradEstimator, TrainConfig, load_dataset, score
-from timediff.backtest import backtest
 from timediff.baselines import BASELINES, Task
-from timediff.comparison import compare
+from timediff.benchmark.backtest import backtest
 from timediff.frequency import seasons
 from timediff.metrics import (
     crps_ensemble,
@@ -28,7 +27,8 @@ from timediff.metrics import (
     sum_over_dimensions,
     window_losses,
 )
-from timediff.plots import BLUE, INK, VERMILLION
+from timediff.metrics.paired import compare
+from timediff.report.plots import BLUE, INK, VERMILLION
 
 STEPS = int(os.environ.get("TIMEDIFF_NOTEBOOK_STEPS", "500"))
 OUT = Path(os.environ.get("TIMEDIFF_NOTEBOOK_OUT", "runs/compare_models"))

@@ -31,7 +31,7 @@ from timediff.metrics import (
     score_aggregate,
     variogram_score,
 )
-from timediff.plots import BLUE, INK, VERMILLION
+from timediff.report.plots import BLUE, INK, VERMILLION
 
 STEPS = int(os.environ.get("TIMEDIFF_NOTEBOOK_STEPS", "500"))
 OUT = Path(os.environ.get("TIMEDIFF_NOTEBOOK_OUT", "runs/net_load"))

@@ -16,7 +16,7 @@ import pandas as pd
 from gluonts.dataset.pandas import PandasDataset
 
 from timediff import TimeGradEstimator, TrainConfig, load_dataset
-from timediff.plots import BLUE, INK, VERMILLION, forecast_figure, save_figure
+from timediff.report.plots import BLUE, INK, VERMILLION, forecast_figure, save_figure
 
 STEPS = int(os.environ.get("TIMEDIFF_NOTEBOOK_STEPS", "500"))
 OUT = Path(os.environ.get("TIMEDIFF_NOTEBOOK_OUT", "runs/own_dataframe"))

@@ -18,7 +18,7 @@ import torch
 from gluonts.evaluation import MultivariateEvaluator, make_evaluation_predictions
 
 from timediff import TimeGradEstimator, TimeGradPredictor, TrainConfig, load_dataset, score
-from timediff.plots import BLUE, INK, VERMILLION, forecast_figure, save_figure
+from timediff.report.plots import BLUE, INK, VERMILLION, forecast_figure, save_figure
 
 # Optimiser steps. More of them fit the data better, up to a point: look at the scores.
 STEPS = int(os.environ.get("TIMEDIFF_NOTEBOOK_STEPS", "500"))

@@ -10,116 +10,136 @@ import pytest
 import timediff
 
 PACKAGE = Path(timediff.__file__).parent
-#: Modules, and packages as one module each, with the files they consist of.
-FILES = {path.stem: [path] for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
-FILES |= {
-    path.parent.name: sorted(path.parent.glob("*.py")) for path in PACKAGE.glob("*/__init__.py")
-}
-MODULES = sorted(FILES)
 
-# A module imports only from rows above its own: first the method, then data, scores and the commands.
-METHOD = [
+# A folder, or a file beside the folders, imports only from rows above its own.
+ROWS = [
     "errors",
-    "seeding",
-    "precision",
-    "schedule",
-    "parameterisation",
-    "spacing",
-    "diffusion",
-    "exponential",
-    "samplers",
-    "bound",
-    "likelihood",
-    "views",
-    "particles",
-    "distillation",
-    "step_sampling",
-    "learned_schedule",
-    "denoiser",
-    "convolution",
-    "attention",
-    "scaling",
-    "encoder",
-    "frequency",
     "config",
-    "checks",
-    "batch",
-    "noise",
-    "workers",
-    "conditional",
-    "chains",
-    "model",
-    "density",
-    "whatif",
+    "presets",
+    "checks frequency tools",
+    "diffusion",
+    "networks",
+    "timegrad",
+    "data metrics training",
+    "gluon",
+    "baselines",
+    "benchmark",
+    "report",
+    "cli",
+    "__init__ __main__ evaluate datasets",
 ]
-LAYERS = [
-    *METHOD,
-    *("progress", "terminal", "files"),
-    *("windows", "budget", "lightning", "predictor", "estimator", "student"),
-    *("specs", "folders", "switching", "oracle", "frames"),
-    *("download", "tables", "lookup", "audit", "datasets", "rolling"),
-    *("metrics", "protocols", "comparison", "backtest", "reordering", "recalibration"),
-    *("baselines", "plots", "record", "outputs", "scoring", "rivals", "seeds"),
-    *("report", "summary", "experiment", "evaluate", "distill", "compare", "cli", "__main__"),
-]
+FLOOR = {name: row for row, names in enumerate(ROWS) for name in names.split()}
+#: Packages that only some folders may import.
+RESERVED = {
+    "torch": "tools diffusion networks timegrad training gluon baselines benchmark cli",
+    "gluonts": "gluon baselines benchmark",
+    "lightning": "training gluon",
+    "matplotlib": "report",
+    "pandas": "frequency data gluon baselines benchmark report",
+}
 
 
-def imported(module):
-    """The timediff modules that a module imports anywhere in it, also inside functions."""
-    found = set()
-    trees = [ast.parse(file.read_text()) for file in FILES[module]]
-    for node in (node for tree in trees for node in ast.walk(tree)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module} has a relative import"
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        parts = [name.split(".") for name in names if name.startswith("timediff.")]
-        found |= {part[1] for part in parts if part[1] in MODULES}
-    return found - {module}
+def modules():
+    """Every file of the package and the modules that it imports anywhere in it."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        names = []
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file} has a relative import"
+                module = str(node.module)
+                names += [f"{module}.{alias.name}" for alias in node.names]
+        yield file.relative_to(PACKAGE), names
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_point_upwards(module):
-    assert module in LAYERS, f"give {module} its row in LAYERS"
-    above = LAYERS[: LAYERS.index(module)]
-    assert imported(module) <= set(above)
+def place(path):
+    """The folder of a file, or its own name."""
+    return path.parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("command", ["evaluate", "distill"])
-def test_nothing_imports_the_command(command):
-    assert [module for module in MODULES if command in imported(module)] == []
+FILES = dict(modules())
 
 
-def loaded_after(*modules):
-    """Top-level packages in memory after importing these modules in a fresh interpreter."""
-    code = "".join(f"import timediff.{module}\n" for module in modules)
-    code += "import sys, timediff; print(*{name.split('.')[0] for name in sys.modules})"
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_imports_point_to_lower_floors(file):
+    for name in FILES[file]:
+        first, *rest = name.split(".")
+        if first == "timediff" and rest and rest[0] in FLOOR and rest[0] != place(file):
+            assert FLOOR[rest[0]] < FLOOR[place(file)], f"{file} imports {name}"
+
+
+@pytest.mark.parametrize("package", RESERVED)
+def test_packages_stay_on_their_floors(package):
+    users = {
+        place(file) for file, names in FILES.items() if package in {n.split(".")[0] for n in names}
+    }
+    assert users <= set(RESERVED[package].split())
+
+
+def test_every_place_has_a_floor():
+    assert {place(file) for file in FILES} == set(FLOOR)
+
+
+def test_no_file_is_long():
+    lengths = {str(file): len((PACKAGE / file).read_text().splitlines()) for file in FILES}
+    assert {name: count for name, count in lengths.items() if count > 450} == {}
+
+
+def loaded_after(code):
+    """Top-level packages in memory after some code in a fresh interpreter."""
+    code += "\nimport sys; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
     )
     return set(done.stdout.split())
 
 
-def test_method_needs_neither_gluonts_nor_lightning():
-    loaded = loaded_after(*METHOD, "windows")
-    assert "torch" in loaded
-    assert not loaded & {"gluonts", "lightning", "pytorch_lightning"}
+def all_of(*folders):
+    """Code that imports every module of some folders."""
+    files = [file for file in FILES if place(file) in folders]
+    names = [
+        ".".join(("timediff", *file.with_suffix("").parts)).removesuffix(".__init__")
+        for file in files
+    ]
+    assert names
+    return "\n".join(f"import {name}" for name in names)
+
+
+HEAVY = {"torch", "numpy", "pandas", "scipy", "gluonts", "lightning", "matplotlib", "pyarrow"}
 
 
 @pytest.mark.parametrize(
-    "modules",
-    [["errors", "config", "frequency"], ["metrics"], ["distill"], ["report", "compare", "cli"]],
-    ids=" ".join,
+    ("folders", "allowed"),
+    [
+        (["errors", "config", "presets", "checks"], set()),
+        (["diffusion"], {"torch", "numpy"}),
+        (["networks", "timegrad"], {"torch", "numpy"}),
+        (["data"], {"numpy", "pandas", "pyarrow", "scipy"}),
+        (["metrics"], {"numpy", "scipy", "pandas"}),
+    ],
+    ids=lambda value: " ".join(sorted(value)),
 )
-def test_light_modules_do_not_wait_for_torch(modules):
-    assert not loaded_after(*modules) & {"torch", "gluonts", "lightning"}
+def test_folders_load_no_more_than_they_need(folders, allowed):
+    assert loaded_after(all_of(*folders)) & HEAVY <= allowed
 
 
-def test_config_imports_no_other_package():
-    assert not loaded_after("config") & {"torch", "numpy", "pandas"}
+def test_the_package_itself_loads_nothing():
+    assert not loaded_after("import timediff") & HEAVY
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare", "distill", "datasets"])
+def test_help_does_not_wait_for_torch(command):
+    call = f"from timediff.cli.main import main\ntry:\n    main([{command!r}, '--help'])\n"
+    assert not loaded_after(call + "except SystemExit: pass") & {"torch", "gluonts", "lightning"}
+
+
+def test_scripts_and_notebooks_use_public_names_only():
+    root = PACKAGE.parent
+    for file in [*root.glob("evaluation/**/*.py"), *root.glob("notebooks/*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("timediff"):
+                assert not any(alias.name.startswith("_") for alias in node.names), file
 
 
 def test_no_exported_name_is_a_module():

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from timediff.config import ModelConfig, TrainConfig
-from timediff.estimator import TimeGradEstimator
+from timediff.gluon.estimator import TimeGradEstimator
 
 #: What Lightning says of short trainings in a folder that others used before.
 QUIET = pytest.mark.filterwarnings(

@@ -8,13 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from timediff.config import PRESETS, ModelConfig, Preset, SamplingConfig, TrainConfig
-    from timediff.datasets import Dataset, load_dataset
+    from timediff.config import ModelConfig, Preset, SamplingConfig, TrainConfig
+    from timediff.data.dataset import Dataset, load_dataset
     from timediff.errors import InputError
-    from timediff.estimator import TimeGradEstimator
+    from timediff.gluon.estimator import TimeGradEstimator
+    from timediff.gluon.predictor import TimeGradPredictor
     from timediff.metrics import score
-    from timediff.model import TimeGrad
-    from timediff.predictor import TimeGradPredictor
+    from timediff.presets import PRESETS
+    from timediff.timegrad.model import TimeGrad
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,22 +34,25 @@ __all__ = [
 ]
 
 _HOMES = {
-    "PRESETS": "config",
-    "Dataset": "datasets",
+    "PRESETS": "presets",
+    "Dataset": "data.dataset",
     "InputError": "errors",
     "ModelConfig": "config",
     "Preset": "config",
     "SamplingConfig": "config",
-    "TimeGrad": "model",
-    "TimeGradEstimator": "estimator",
-    "TimeGradPredictor": "predictor",
+    "TimeGrad": "timegrad.model",
+    "TimeGradEstimator": "gluon.estimator",
+    "TimeGradPredictor": "gluon.predictor",
     "TrainConfig": "config",
-    "load_dataset": "datasets",
+    "load_dataset": "data.dataset",
     "score": "metrics",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "predictor":
+        # Where predictors saved by 0.1.0 say that their class is; GluonTS's own loader looks it up.
+        return import_module("timediff.gluon.predictor")
     if name not in _HOMES:
         raise AttributeError(f"module 'timediff' has no attribute {name!r}")
     return getattr(import_module(f"timediff.{_HOMES[name]}"), name)

@@ -2,6 +2,6 @@
 
 import sys
 
-from timediff.cli import main
+from timediff.cli.main import main
 
 sys.exit(main())

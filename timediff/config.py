@@ -134,7 +134,7 @@ class SamplingConfig(NamedTuple):
     """How paths are drawn. It can be changed after training.
 
     Args:
-        sampler: Solver of the reverse process, one of `timediff.samplers.SAMPLERS`.
+        sampler: Solver of the reverse process, one of `timediff.diffusion.samplers.SAMPLERS`.
         steps: Diffusion steps it takes; `FEW_STEPS` when left out, or all N of a shorter chain.
         spacing: Which of the N steps these are: evenly spaced in n, denser near clean data, or evenly spaced
             in log-SNR.
@@ -197,24 +197,6 @@ class Preset(NamedTuple):
     model: ModelConfig
     train: TrainConfig
     sampling: SamplingConfig
-
-
-PAPER = Preset(
-    ModelConfig(
-        hidden_size=40,
-        lag_noise=0.0,
-        scaling="mean",
-        difference=0,
-        denoiser="conv",
-        denoiser_layers=8,
-        denoiser_width=8,
-        parameterisation="noise",
-        variance="small",
-    ),
-    TrainConfig(steps=2000, learning_rate=1e-2, gradient_clip=0.0, ema_decay=0.0),
-    SamplingConfig(steps=100, spacing="uniform", extrapolation=0.0),
-)
-PRESETS = {"default": Preset(ModelConfig(), TrainConfig(), SamplingConfig()), "paper": PAPER}
 
 
 class Options(NamedTuple):

@@ -17,8 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from timediff.folders import checksum
-from timediff.tables import read_wide
+from timediff.data.readers.contents import checksum
+from timediff.data.readers.wide_table import read_wide
 
 HERE = Path(__file__).resolve().parent
 REQUIREMENT = "CityLearn==2.2b0"

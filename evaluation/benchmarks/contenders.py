@@ -16,13 +16,14 @@ from machine import synchronize
 from operators import flops
 from reference import Reference, Windows, make_optimizer, training_step
 
-from timediff.batch import Batch, Shape
-from timediff.config import PRESETS
-from timediff.estimator import TimeGradEstimator
 from timediff.frequency import default_difference, default_lags, num_time_features
-from timediff.model import TimeGrad
-from timediff.predictor import TimeGradPredictor
-from timediff.windows import WindowData, forecast_batch, read_dataset
+from timediff.gluon.entries import read_dataset
+from timediff.gluon.estimator import TimeGradEstimator
+from timediff.gluon.predictor import TimeGradPredictor
+from timediff.gluon.windows import WindowData, forecast_batch
+from timediff.presets import PRESETS
+from timediff.timegrad.batch import Batch, Shape
+from timediff.timegrad.model import TimeGrad
 
 FREQ, HORIZON, PATHS, WINDOWS, BATCH = "h", 24, 100, 7, 64
 Entry = dict[str, Any]

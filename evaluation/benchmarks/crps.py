@@ -23,7 +23,7 @@ from machine import MIB, seconds_of, timed
 from memory import peak_growth
 
 from timediff import metrics
-from timediff.record import commit, hardware
+from timediff.tools.machine import commit, hardware
 
 TARGETS = {"times_faster": 50, "crps_mib": 100, "any_mib": 2048}
 SPEED_SHAPE, MEMORY_SHAPE = (100, 24, 370), (1000, 24, 2000)

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from contenders import PATHS, WINDOWS, forecast, hourly, make_predictor
 
-from timediff.noise import PATHS_PER_STREAM
-from timediff.predictor import TimeGradPredictor
+from timediff.gluon.predictor import TimeGradPredictor
+from timediff.timegrad.noise import PATHS_PER_STREAM
 
 
 def stated_bound(predictor: TimeGradPredictor, *, windows: int, paths: int) -> int:

@@ -12,8 +12,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from timediff.config import SamplingConfig
-from timediff.model import TimeGrad
-from timediff.noise import PATHS_PER_STREAM
+from timediff.timegrad.model import TimeGrad
+from timediff.timegrad.noise import PATHS_PER_STREAM
 
 #: Operators of each group by the words in their names; the first group that fits takes them.
 GROUPS = {
@@ -41,7 +41,7 @@ def in_this_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with patch("timediff.model.workers_for", lambda device: 0):
+        with patch("timediff.timegrad.model.workers_for", lambda device: 0):
             yield
     finally:
         torch.set_num_threads(threads)

@@ -39,10 +39,10 @@ from memory import in_fresh_process
 from operators import flops_by_hand, operator_count, time_shares
 from targets import PUBLISHED_MS, PUBLISHED_OPERATORS, Found, judged, show
 
-from timediff.config import PRESETS
-from timediff.files import plain, write_text
-from timediff.plots import save_figure
-from timediff.record import commit, hardware
+from timediff.presets import PRESETS
+from timediff.report.plots import save_figure
+from timediff.tools.files import plain, write_text
+from timediff.tools.machine import commit, hardware
 
 HERE = Path(__file__).resolve().parent
 #: Horizon steps that slow forecasts are timed on, and the most dimensions at which all are timed too.

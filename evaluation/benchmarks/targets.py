@@ -3,7 +3,7 @@
 import operator
 from typing import Any, NamedTuple
 
-from timediff.config import PRESETS
+from timediff.presets import PRESETS
 
 #: The public code's ms per network call while sampling, by threads and dimensions, and operators per call.
 PUBLISHED_MS = {1: {8: 4.7, 370: 34.6, 963: 103.8}, 2: {8: 4.9, 370: 25.0, 963: 57.0}}

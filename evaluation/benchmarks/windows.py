@@ -30,14 +30,15 @@ from gluonts.transform import (
 )
 
 from timediff.frequency import default_lags, num_time_features
-from timediff.model import Shape
-from timediff.windows import TrainingWindows, WindowData, read_dataset
+from timediff.gluon.entries import read_dataset
+from timediff.gluon.windows import TrainingWindows, WindowData
+from timediff.timegrad.model import Shape
 
 FREQ, HORIZON, BATCH, BATCHES = "h", 24, 64, 20
 
 
 def ours(data: list[dict[str, Any]], shape: Shape) -> Iterator[Any]:
-    """Batches as `timediff.windows` makes them."""
+    """Batches as `timediff.gluon.windows` makes them."""
     windows = WindowData(read_dataset(data), shape)
     module = SimpleNamespace(seed=1, current_epoch=0, global_rank=0, device=torch.device("cpu"))
     return iter(TrainingWindows(windows, batch_size=BATCH, batches=BATCHES, module=module))

@@ -13,7 +13,7 @@ import numpy as np
 
 from timediff.baselines.naive import last_season
 from timediff.baselines.task import Array, Fitted, Task, Window, bounds
-from timediff.progress import progress_bar
+from timediff.tools.progress import progress_bar
 
 #: Steps of the end of the past that a model is fitted to and brought to.
 STEPS = 1000

@@ -13,7 +13,7 @@ Axes: ``B`` past windows, ``S`` sample paths, ``T`` time steps, ``D`` series.
 import numpy as np
 
 from timediff.baselines.task import Array, Fitted, Task, Window, past_windows
-from timediff.progress import progress_bar
+from timediff.tools.progress import progress_bar
 
 #: Past windows whose errors are taken, at most, and paths that each of their medians is made of.
 ORIGINS, PATHS = 60, 20

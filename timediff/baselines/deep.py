@@ -7,7 +7,7 @@ from typing import Any
 from timediff.baselines.external import entries, univariate
 from timediff.baselines.task import Fitted, Task
 from timediff.frequency import quiet_business_days
-from timediff.seeding import seeded
+from timediff.tools.seeding import seeded
 
 #: The training budget: optimiser steps of 32 windows of one series each.
 STEPS = 1000
@@ -50,7 +50,7 @@ def _options(task: Task) -> dict[str, Any]:
 
 
 def _fit(estimator: Any, task: Task, *, seed: int) -> Fitted:
-    from timediff.lightning import quiet_lightning
+    from timediff.training.fit import quiet_lightning
 
     begin = task.starts[0] - task.gaps[0] - len(task.train)
     with tempfile.TemporaryDirectory(prefix="timediff-") as folder, seeded(seed):

@@ -6,7 +6,7 @@ r"""A joint network that is not diffusion: our encoder with a head that turns no
 
 per time step, over the dimensions that were observed, in scaled units: the energy score, unbiased for m draws
 and least in the mean for the true distribution. Encoder, lags, scaling and differences are those of
-`timediff.model.TimeGrad` with its defaults, so the two differ in the head alone.
+`timediff.timegrad.model.TimeGrad` with its defaults, so the two differ in the head alone.
 
 Source: Gneiting and Raftery (2007), J. Am. Stat. Assoc. 102, section 4.3 (score); Bouchacourt et al. (2016),
 arXiv:1606.02556 (networks trained by it).
@@ -17,15 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from timediff.baselines.task import Array, Fitted, Task, Window, bounds
-from timediff.batch import Batch, integrate
 from timediff.config import ModelConfig, TrainConfig
-from timediff.encoder import map_state
-from timediff.estimator import TimeGradEstimator
-from timediff.model import TimeGrad
-from timediff.progress import progress_bar
-from timediff.scaling import training_default
-from timediff.seeding import seeded
-from timediff.windows import WindowData, changes, forecast_batch, read_entry
+from timediff.gluon.entries import changes, read_entry
+from timediff.gluon.estimator import TimeGradEstimator
+from timediff.gluon.windows import WindowData, forecast_batch
+from timediff.networks.encoder import map_state
+from timediff.timegrad.batch import Batch, integrate
+from timediff.timegrad.model import TimeGrad
+from timediff.timegrad.normalisation.training import training_default
+from timediff.tools.progress import progress_bar
+from timediff.tools.seeding import seeded
 
 #: The training budget, and draws m of each step of it.
 STEPS, DRAWS = 1000, 4

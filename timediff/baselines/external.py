@@ -16,8 +16,9 @@ from gluonts.model.predictor import Predictor
 from timediff.baselines.task import Array, Fitted, Task, Window
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
-from timediff.predictor import TimeGradPredictor
-from timediff.seeding import seeded
+from timediff.gluon.predictor import TimeGradPredictor
+from timediff.gluon.storage import CLASSES
+from timediff.tools.seeding import seeded
 
 _Sampler = Callable[[Window, int, np.random.Generator], Array]
 
@@ -39,7 +40,7 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> Predictor:
             f"{folder} holds no gluonts-config.json of a predictor; give a folder that predictor.serialize "
             "wrote"
         ) from None
-    if kind == f"{TimeGradPredictor.__module__}.{TimeGradPredictor.__name__}":
+    if kind in CLASSES:
         return TimeGradPredictor.deserialize(folder, device=device)
     try:
         with warnings.catch_warnings():
@@ -71,7 +72,7 @@ def fit_predictor(predictor: Predictor, task: Task) -> Fitted:
     if predictor.lead_time:
         raise InputError(
             f"the predictor leaves out {predictor.lead_time} steps before its forecast (lead_time), and the "
-            "windows follow what is known at once; give one without, or use timediff.backtest"
+            "windows follow what is known at once; give one without, or use timediff.benchmark.backtest"
         )
     said = []
     for way in (multivariate, univariate):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from timediff.errors import InputError
 from timediff.metrics import mean_wquantile_loss, sum_over_dimensions
-from timediff.progress import progress_bar
+from timediff.tools.progress import progress_bar
 
 Array = NDArray[np.floating]
 Choice = TypeVar("Choice")

@@ -7,7 +7,7 @@ from timediff.errors import InputError
 from timediff.metrics.arrays import check_members, checked_windows
 from timediff.metrics.names import METRICS
 from timediff.metrics.table import score
-from timediff.progress import progress_bar
+from timediff.tools.progress import progress_bar
 
 #: Paths below which there is no error to be told.
 FEWEST = 4

@@ -6,7 +6,7 @@
 Nothing here imports torch.
 """
 
-from timediff.report.diagnosis import diagnose
+from timediff.benchmark.diagnosis import diagnose
 from timediff.report.write import write_report
 
 __all__ = ["diagnose", "write_report"]

@@ -3,7 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
-from timediff.record import COMPARED, OURS
+from timediff.benchmark.record import COMPARED, OURS
 
 
 class Entrant(NamedTuple):

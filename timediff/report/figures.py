@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from timediff.plots import STEPS, Theme, draw_forecast, style_axes
+from timediff.report.plots import STEPS, Theme, draw_forecast, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from timediff.errors import InputError
-from timediff.files import write_text
-from timediff.plots import DARK, LIGHT, Theme
+from timediff.report.plots import DARK, LIGHT, Theme
+from timediff.tools.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

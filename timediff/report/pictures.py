@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from timediff.datasets import Dataset
+from timediff.benchmark.folder import stamps
+from timediff.benchmark.record import COMPARED
+from timediff.data.dataset import Dataset
 from timediff.metrics import covered, sum_over_dimensions
-from timediff.outputs import stamps
-from timediff.plots import Theme, typical_series
-from timediff.record import COMPARED
 from timediff.report import captions, figures
 from timediff.report.entrants import Entrant
+from timediff.report.plots import Theme, typical_series
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from timediff.comparison import needed
+from timediff.benchmark.record import FLOOR
 from timediff.metrics import TITLES, UNLIKE_A_LOSS
-from timediff.record import FLOOR
+from timediff.metrics.paired import needed
 from timediff.report.captions import COVERAGE
 from timediff.report.entrants import Entrant
 from timediff.report.html import escape, number, table, with_error

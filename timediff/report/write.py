@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from timediff.datasets import Dataset
+from timediff.benchmark.diagnosis import diagnose
+from timediff.benchmark.folder import stamps
+from timediff.benchmark.record import FLOOR
+from timediff.data.dataset import Dataset
 from timediff.errors import InputError
-from timediff.files import plain
-from timediff.outputs import stamps
-from timediff.plots import DARK, LIGHT, save_figure
-from timediff.progress import progress_bar
-from timediff.record import FLOOR
 from timediff.report import pictures, sections
-from timediff.report.diagnosis import diagnose
 from timediff.report.entrants import Entrant, entrants_of
 from timediff.report.html import escape, figure_block, page, write_page
 from timediff.report.pictures import Picture
+from timediff.report.plots import DARK, LIGHT, save_figure
+from timediff.tools.files import plain
+from timediff.tools.progress import progress_bar
 
 HEADINGS = {
     "scores": "Scores",

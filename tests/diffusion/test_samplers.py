@@ -1,0 +1,654 @@
+r"""Samplers with exact denoisers, whose output distribution is known.
+
+For Gaussian data the exact denoiser is affine, so every sampler is an affine map of its start and its noise.
+Fed with unit vectors it shows that map: mean and covariance of its output follow without a single random
+number. The mixture of two Gaussians is where the denoiser bends.
+"""
+
+import inspect
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from timediff.diffusion.parameterisation import PARAMETERISATIONS, Prediction, predict
+from timediff.diffusion.process import reverse_step
+from timediff.diffusion.samplers import SAMPLERS
+from timediff.diffusion.samplers.exponential import exponential_step, exponential_weights, multistep
+from timediff.diffusion.samplers.langevin import langevin_step
+from timediff.diffusion.schedule import SCHEDULES, Schedule, make_schedule
+from timediff.diffusion.spacing import SPACINGS, respace
+
+identities = pytest.mark.identities
+oracles = pytest.mark.oracles
+convergence = pytest.mark.convergence
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+VARIANCES = ["small", "large", "learned"]
+
+#: Every sampler with its defaults, so that a new one is tested by being listed, and other settings.
+CASES = [(name, {}) for name in SAMPLERS] + [
+    ("ancestral", {"variance": "large"}),
+    ("ancestral", {"variance": "learned"}),
+    ("ddim", {"eta": 0.5}),
+    ("ddim", {"eta": 1.0}),
+    ("dpm++", {"order": 1}),
+    ("dpm++", {"order": 3}),
+    ("sde-dpm++", {"order": 1}),
+    ("sde-dpm++", {"order": 3}),
+    ("heun", {"churn": 10.0}),
+    ("langevin", {"corrections": 5, "snr": 0.3}),
+    ("predictor-corrector", {"corrections": 2, "variance": "large"}),
+    ("predictor-corrector", {"corrections": 0}),
+]
+each_case = pytest.mark.parametrize(("name", "options"), CASES, ids=lambda v: str(v).strip("{}"))
+
+
+def linear(num_steps=100, beta_start=1e-4, beta_end=0.1):
+    return make_schedule("linear", num_steps=num_steps, beta_start=beta_start, beta_end=beta_end)
+
+
+class Gaussian:
+    """Correlated Gaussian data in three dimensions, or others given."""
+
+    mean = torch.tensor([1.0, -0.5, 2.0], dtype=torch.float64)
+    factor = torch.tensor([[0.8, 0, 0], [0.5, 0.4, 0], [-0.3, 0.2, 0.6]], dtype=torch.float64)
+    covariance = factor @ factor.T  # correlations .78, -.43, -.14
+
+    dim = 3
+
+    def __init__(self, mean=None, covariance=None):
+        if mean is not None:
+            self.mean = torch.as_tensor(mean, dtype=torch.float64)
+            self.covariance = torch.as_tensor(covariance, dtype=torch.float64)
+        self.spread, self.axes = torch.linalg.eigh(self.covariance)
+
+    def at(self, level):
+        """Mean and covariance of the noised data."""
+        eye = torch.eye(len(self.mean))
+        return level.alpha * self.mean, level.alpha**2 * self.covariance + level.sigma**2 * eye
+
+    def denoise(self, x, level):
+        r""":math:`E[x_0 \mid x]` and :math:`E[\epsilon \mid x]` by regression; fraction 1/2."""
+        centre, noised = self.at(level)
+        # In float64 on the CPU, then in the dtype of x where x is.
+        gain = torch.linalg.inv(noised)
+        centre, mean, of_eps, of_x0 = (
+            value.to(x)
+            for value in (
+                centre,
+                self.mean,
+                level.sigma * gain,
+                level.alpha * gain @ self.covariance,
+            )
+        )
+        away = x - centre
+        return Prediction(mean + away @ of_x0, away @ of_eps, torch.full_like(x, 0.5))
+
+    def flow(self, x, start, end):
+        """The probability-flow ODE's solution: each principal axis keeps its number of deviations."""
+        scale = (end.alpha**2 * self.spread + end.sigma**2) / (
+            start.alpha**2 * self.spread + start.sigma**2
+        )
+        away = (x - start.alpha * self.mean) @ self.axes
+        return end.alpha * self.mean + (away * scale.sqrt()) @ self.axes.T
+
+
+class Mixture:
+    """Two Gaussians in the plane, far enough apart that every sample has an obvious home."""
+
+    dim = 2
+    weights = torch.tensor([0.3, 0.7], dtype=torch.float64)
+    means = torch.tensor([[-2.0, 1.0], [2.0, -0.5]], dtype=torch.float64)
+    covariances = torch.tensor(
+        [[[0.10, 0.06], [0.06, 0.12]], [[0.15, -0.09], [-0.09, 0.08]]], dtype=torch.float64
+    )
+
+    def denoise(self, x, level):
+        """Exact E[eps | x]: each mode's answer, weighted by how likely it made x; fraction 1/2."""
+        noised = level.alpha**2 * self.covariances + level.sigma**2 * torch.eye(2)
+        precision = torch.linalg.inv(noised)  # [2, 2, 2]
+        away = x[:, None] - level.alpha * self.means  # [S, 2, 2]
+        pull = torch.einsum("kij,skj->ski", precision, away)
+        log_density = -0.5 * (away * pull).sum(-1) - 0.5 * torch.logdet(noised)
+        share = torch.softmax(self.weights.log() + log_density, dim=-1)
+        eps = level.sigma * (share[..., None] * pull).sum(1)
+        return Prediction((x - level.sigma * eps) / level.alpha, eps, torch.full_like(x, 0.5))
+
+    def flow(self, x, start, end):
+        """The probability-flow ODE by the classical Runge-Kutta method, even in the log-SNR."""
+        # dy / d log rho = rho eps in y = x / alpha, whatever the process; here in VP's units.
+        ends = (-start.log_snr / 2, -end.log_snr / 2)
+        log_rho = torch.linspace(*ends, 2 + math.ceil(60 * abs(ends[1] - ends[0]))).tolist()
+        h = log_rho[1] - log_rho[0]
+        vp = Schedule(torch.tensor([20.0, -20.0]))
+
+        def slope(y, log_rho):
+            level = vp.at(-2 * log_rho)
+            return math.exp(log_rho) * self.denoise(level.alpha * y, level).eps
+
+        y = x / start.alpha
+        for here in log_rho[:-1]:
+            k1 = slope(y, here)
+            k2 = slope(y + h / 2 * k1, here + h / 2)
+            k3 = slope(y + h / 2 * k2, here + h / 2)
+            k4 = slope(y + h * k3, here + h)
+            y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        return end.alpha * y
+
+
+def sample(name, options, denoise, schedule, x, *, seed=0):
+    """One run with seeded noise."""
+    rng = torch.Generator().manual_seed(seed)
+
+    def noise():
+        return torch.randn(x.shape, generator=rng, dtype=torch.float64).to(x)
+
+    return SAMPLERS[name].run(denoise, schedule, x, noise, **options)
+
+
+def moments(run, data, schedule, *, exact_start=False):
+    """Mean and covariance of what an affine sampler ``run(denoiser, schedule, x, noise)`` returns.
+
+    Its start is standard normal times ``schedule.prior_std``, or what noised data are at the last level.
+    """
+    dim, device = len(data.mean), schedule.beta.device
+    if exact_start:
+        centre, spread = data.at(schedule.points[-1])
+        factor = torch.linalg.cholesky(spread)
+    else:
+        centre, factor = torch.zeros(dim), schedule.prior_std * torch.eye(dim)
+    centre, factor = centre.to(device), factor.to(device)
+    drawn = 0
+
+    def nothing():
+        nonlocal drawn
+        drawn += 1
+        return torch.zeros(1, dim, device=device)
+
+    mean = run(data.denoise, schedule, centre[None], nothing)
+    # Rows 0 .. dim - 1: the start. Then dim rows for each noise that was asked for.
+    unit = torch.zeros(1 + drawn, dim, 1 + drawn, dim, device=device)
+    for i in range(1 + drawn):
+        unit[i, :, i] = factor.T if i == 0 else torch.eye(dim, device=device)
+    unit = unit.movedim(2, 0).reshape(1 + drawn, -1, dim)  # [draw, row, D]
+    draws = iter(unit)
+    out = run(data.denoise, schedule, centre + next(draws), lambda: next(draws))
+    effects = out - mean
+    return mean[0].cpu().numpy(), (effects.T @ effects).cpu().numpy()
+
+
+def sampler_moments(name, options, data, schedule, **start):
+    return moments(
+        lambda *args: SAMPLERS[name].run(*args, **options),
+        data,
+        schedule,
+        **start,
+    )
+
+
+# ------------------------------------------------------------------ Contracts: what all samplers promise
+
+
+@contracts
+@pytest.mark.parametrize("num_steps", [1, 2, 5])
+@each_case
+def test_number_of_network_calls(name, options, num_steps):
+    levels = []
+
+    def denoise(x, level):
+        levels.append(level)
+        return Gaussian().denoise(x, level)
+
+    schedule = respace(linear(), num_steps)
+    sample(name, options, denoise, schedule, torch.randn(4, 3))
+    assert len(levels) == SAMPLERS[name].calls(num_steps, **options)
+    assert all(isinstance(value, float | int) for level in levels for value in level)
+    # From the last level to the first, none of them clean data.
+    log_snr = [level.log_snr for level in levels]
+    assert log_snr[0] == schedule.points[-1].log_snr and log_snr[-1] < math.inf
+    assert min(log_snr) == log_snr[0]
+
+
+@contracts
+@each_case
+def test_interface(name, options):
+    entry = SAMPLERS[name]
+    assert list(inspect.signature(entry.run).parameters) == [
+        *("denoiser", "schedule", "x", "noise"),
+        *entry.options,
+    ]
+    assert set(options) <= set(entry.options)
+
+
+@invariances
+@each_case
+def test_start_is_left_alone_and_rows_do_not_meet(name, options):
+    schedule = respace(linear(), 7)
+    x = torch.randn(5, 3)
+    noises = torch.randn(100, 5, 3)
+    before = x.clone()
+
+    def run(rows):
+        draws = iter(noises[:, rows])
+        data = Gaussian()
+        return SAMPLERS[name].run(data.denoise, schedule, x[rows], lambda: next(draws), **options)
+
+    together = run(slice(None))
+    assert torch.equal(x, before)
+    for row in range(5):
+        torch.testing.assert_close(run([row])[0], together[row], rtol=1e-12, atol=1e-12)
+
+
+@invariances
+@each_case
+@pytest.mark.parametrize("process", ["linear", "sub-vp", "ve"])
+def test_float32_stays_float32_and_near_float64(device, process, name, options):
+    schedule = make_schedule(process, num_steps=100, beta_start=1e-3, beta_end=0.1)
+    schedule = respace(schedule, 20).to(device)
+    x = schedule.prior_std * torch.randn(5, 3, device=device)
+    exact = sample(name, options, Gaussian().denoise, schedule, x)
+    out = sample(name, options, Gaussian().denoise, schedule, x.float())
+    assert out.dtype == torch.float32 and out.device == x.device
+    # The start of a VE chain is 50 times the data: its rounding error survives.
+    torch.testing.assert_close(out.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+@invariances
+@each_case
+@pytest.mark.parametrize("process", ["linear", "sub-vp", "ve"])
+def test_what_the_network_predicts_does_not_matter(process, name, options):
+    data = Gaussian()
+
+    def denoise(x, level, *, kind):
+        exact = data.denoise(x, level)
+        x0, eps, fraction = exact.x0, exact.eps, exact.fraction
+        value = PARAMETERISATIONS[kind].of(x0, eps, level)
+        return predict(value, x, level, kind=kind).replace(fraction=fraction)
+
+    schedule = make_schedule(process, num_steps=15, beta_start=1e-3, beta_end=0.5)
+    x = schedule.prior_std * torch.randn(6, 3)
+    expected = sample(name, options, data.denoise, schedule, x)
+    for kind in PARAMETERISATIONS:
+        out = sample(name, options, partial(denoise, kind=kind), schedule, x)
+        torch.testing.assert_close(out, expected, rtol=0, atol=1e-6)
+
+
+@contracts
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("ancestral", {"variance": "medium"}, "variance must be"),
+        ("ancestral", {"extrapolation": 1.5}, "extrapolation must lie"),
+        ("ddim", {"eta": 1.5}, "eta must lie"),
+        ("dpm++", {"order": 4}, "order must lie"),
+        ("sde-dpm++", {"order": 0}, "order must lie"),
+        ("heun", {"churn": -1.0}, "churn must lie"),
+        ("langevin", {"corrections": 0}, "corrections must lie"),
+        ("langevin", {"snr": 1.2}, "snr must lie"),
+        ("predictor-corrector", {"corrections": -1}, "corrections must lie"),
+        ("predictor-corrector", {"variance": "medium"}, "variance must be"),
+    ],
+)
+def test_bad_options_are_refused(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        sample(name, options, Gaussian().denoise, linear(5), torch.randn(2, 3))
+
+
+@invariances
+@pytest.mark.parametrize("variance", VARIANCES)
+def test_extrapolation_begins_with_the_second_step_and_ends_before_the_last(variance):
+    schedule, x, data = respace(linear(), 8, spacing="quadratic"), torch.randn(5, 3), Gaussian()
+    none, half, whole = (
+        sample("ancestral", {"variance": variance, "extrapolation": e}, data.denoise, schedule, x)
+        for e in (0.0, 0.5, 1.0)
+    )
+    plain = sample("ancestral", {"variance": variance}, data.denoise, schedule, x)
+    assert torch.equal(none, plain)
+    assert (half - none).abs().max() > 1e-3 and (whole - half).abs().max() > 1e-3
+    # The first step has nothing to go by, the last goes to clean data: with two steps there is none between.
+    short = respace(linear(), 2)
+    two = [
+        sample("ancestral", {"variance": variance, "extrapolation": e}, data.denoise, short, x)
+        for e in (0.0, 1.0)
+    ]
+    assert torch.equal(*two)
+
+
+@contracts
+def test_learned_variance_needs_a_network_that_learns_it():
+    def denoise(x, level):
+        prediction = Gaussian().denoise(x, level)
+        return Prediction(prediction.x0, prediction.eps)
+
+    with pytest.raises(ValueError, match="predicts none"):
+        sample("ancestral", {"variance": "learned"}, denoise, linear(5), torch.randn(2, 3))
+
+
+# ------------------------------------------------------------------ Identities
+
+
+@identities
+@pytest.mark.parametrize("variance", VARIANCES)
+def test_each_ancestral_step_is_the_reverse_step(variance):
+    schedule = respace(linear(), 30)
+    seen = []
+
+    def denoise(x, level):
+        eps = torch.sin(3 * x) + level.log_snr / 5
+        prediction = predict(eps, x, level, kind="noise").replace(fraction=torch.sigmoid(x))
+        seen.append((x, level, prediction))
+        return prediction
+
+    z = torch.randn(30, 8, 3)
+    draws = iter(z[1:])
+    last = SAMPLERS["ancestral"].run(
+        denoise, schedule, z[0], lambda: next(draws), variance=variance
+    )
+    assert next(draws, None) is None
+    assert [level for _, level, _ in seen] == list(schedule.points[:0:-1])
+    after = [x for x, _, _ in seen[1:]] + [last]
+    for n, (x, _, prediction), following in zip(range(30, 0, -1), seen, after, strict=True):
+        mean, log_variance = reverse_step(
+            schedule, prediction, x, torch.tensor(n), variance=variance
+        )
+        expected = mean + (log_variance / 2).exp() * z[31 - n] if n > 1 else mean
+        torch.testing.assert_close(following, expected, rtol=1e-10, atol=1e-10)
+
+
+@identities
+@pytest.mark.parametrize("num_steps", [1, 7, 50])
+@pytest.mark.parametrize("process", SCHEDULES)
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("ddim", {"eta": 1.0}), ("ancestral", {"variance": "small"})),
+        (("ddim", {"eta": 0.0}), ("dpm++", {"order": 1})),
+        (("ddim", {"eta": 1.0}), ("sde-dpm++", {"order": 1})),
+        (("predictor-corrector", {"corrections": 0}), ("ancestral", {})),
+    ],
+    ids=["ddim-1=ancestral", "ddim-0=dpm-1", "ddim-1=sde-dpm-1", "no-corrections=ancestral"],
+)
+def test_samplers_that_are_one_another(first, second, process, num_steps):
+    schedule = make_schedule(process, num_steps=50, beta_start=1e-3, beta_end=0.2)
+    schedule = respace(schedule, num_steps)
+    x = schedule.prior_std * torch.randn(6, 2)
+    one, other = (sample(*case, Mixture().denoise, schedule, x) for case in (first, second))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
+
+
+def norms(log_snr):
+    """sqrt(alpha^2 + sigma^2) of the three processes as functions of the log-SNR."""
+    snr = log_snr.exp()
+    # sigma = 1 - alpha^2 and alpha = sqrt(snr) sigma.
+    sub_alpha = (torch.sqrt(1 + 4 * snr) - 1) / (2 * snr.sqrt())
+    sub_vp = torch.where(snr.isinf(), 1, sub_alpha * torch.sqrt(1 + 1 / snr))
+    return {
+        "vp": torch.ones_like(snr),
+        "sub-vp": sub_vp,
+        "ve": torch.sqrt(1 + 1 / snr),
+    }
+
+
+@invariances
+@each_case
+@pytest.mark.parametrize("process", ["sub-vp", "ve"])
+def test_a_process_is_only_a_choice_of_units(process, name, options):
+    if options.get("variance") in ("large", "learned"):
+        pytest.skip("beta is the variance of a step in the process's own units")
+    log_snr = torch.cat([torch.tensor([math.inf]), torch.linspace(7, -6, 25)])
+    vp, other = (Schedule(log_snr, norms(log_snr)[kind]) for kind in ("vp", process))
+    x = torch.randn(6, 2)
+    expected = sample(name, options, Mixture().denoise, vp, x)
+    out = sample(name, options, Mixture().denoise, other, other.prior_std * x)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-9)
+
+
+@identities
+@pytest.mark.parametrize("z", [0.05, 0.7, 4.0])
+@pytest.mark.parametrize("nodes", [[0.0], [0.0, -0.6], [0.0, -1.3, -1.9], [0.0, 0.5, -1.0, -3.0]])
+def test_weights_integrate_polynomials_exactly(nodes, z):
+    weights = exponential_weights(tuple(nodes), z)
+    u, of_u = np.polynomial.legendre.leggauss(40)
+    u, of_u = (u + 1) / 2, of_u / 2
+    for degree in range(len(nodes)):
+        integral = (of_u * z * np.exp(-z * (1 - u)) * u**degree).sum()
+        assert np.dot(weights, np.array(nodes) ** degree) == pytest.approx(integral, abs=1e-11)
+
+
+@oracles
+@pytest.mark.parametrize("rate", [1, 2])
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_multistep_is_exact_where_x0_is_a_polynomial_of_the_log_snr(order, rate):
+    log_snr = torch.tensor([3.0, 2.6, 1.0, 0.1, -0.9, -1.4, -3.0])
+    schedule = Schedule(log_snr, norms(log_snr)["sub-vp"])
+
+    def x0(log_snr):
+        return sum(torch.tensor([[2.0, -1.0]]) * (log_snr / 3) ** k for k in range(order))
+
+    start, end = schedule.points[-1], schedule.points[0]
+    x = torch.randn(4, 2)
+    out = multistep(
+        lambda x, level: Prediction(x0(level.log_snr).expand(4, 2), x),
+        schedule,
+        x,
+        lambda: torch.zeros(4, 2),
+        order=order,
+        rate=rate,
+        history=[(log_snr, x0(log_snr).expand(4, 2)) for log_snr in (-3.5, -4.1)],
+    )
+    # The exact solution by quadrature over half log-SNR, in one piece.
+    h = (end.log_snr - start.log_snr) / 2
+    u, of_u = np.polynomial.legendre.leggauss(60)
+    expected = end.sigma / start.sigma * math.exp(-(rate - 1) * h) * x
+    for share, weight in zip((u + 1) / 2, of_u / 2, strict=True):
+        kernel = rate * h * math.exp(-rate * h * (1 - share))
+        expected += end.alpha * weight * kernel * x0(start.log_snr + share * 2 * h)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-11)
+
+
+@identities
+def test_first_order_step_does_not_depend_on_how_it_is_divided():
+    # For a constant estimate of clean data the steps of ODE and SDE compose.
+    schedule = linear(20)
+    high, mid, low = (schedule.points[n] for n in (18, 9, 4))
+    x, x0 = torch.randn(3, 2), torch.randn(3, 2)
+    for rate in (1, 2):
+        whole = exponential_step(x, high, low, [(high.log_snr, x0)], rate=rate)
+        half = exponential_step(x, high, mid, [(high.log_snr, x0)], rate=rate)
+        halves = exponential_step(half, mid, low, [(mid.log_snr, x0)], rate=rate)
+        torch.testing.assert_close(halves, whole, rtol=1e-12, atol=1e-12)
+
+
+# ------------------------------------------------------------------ Oracles: Gaussian data
+
+
+def recursion(kept, mean, covariance, *, variance):
+    """Moments of the ancestral VP chain with alpha_bar ``kept`` by matrices: x0_hat into the posterior."""
+    dim, eye = len(mean), np.eye(len(mean))
+    m, c = np.zeros(dim), eye
+    for n in range(len(kept) - 1, 0, -1):
+        now, before = kept[n], kept[n - 1]
+        b = 1 - now / before
+        # x0_hat = E[x0 | xn] = gain xn + rest, the regression of x0 on xn.
+        gain = np.sqrt(now) * covariance @ np.linalg.inv(now * covariance + (1 - now) * eye)
+        rest = mean - gain @ (np.sqrt(now) * mean)
+        of_x0 = np.sqrt(before) * b / (1 - now)
+        of_xn = np.sqrt(1 - b) * (1 - before) / (1 - now)
+        step = of_x0 * gain + of_xn * eye
+        m, c = step @ m + of_x0 * rest, step @ c @ step.T
+        if n > 1:
+            small, large = b * (1 - before) / (1 - now), b
+            # Half way between the logarithms is the geometric mean.
+            both = {"small": small, "large": large, "learned": np.sqrt(small * large)}
+            c = c + eye * both[variance]
+    return m, c
+
+
+@oracles
+@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("num_steps", [1, 20, 100])
+@pytest.mark.parametrize("name", ["linear", "cosine", "vp"])
+def test_ancestral_moments_follow_the_recursion(device, name, num_steps, variance):
+    long = make_schedule(name, num_steps=100, beta_start=1e-4, beta_end=0.1)
+    short = respace(long, num_steps).to(device)
+    data = Gaussian()
+    found = sampler_moments("ancestral", {"variance": variance}, data, short)
+    kept = 1 / (1 + np.exp(-np.array(short.floats["log_snr"])))
+    expected = recursion(kept, data.mean.numpy(), data.covariance.numpy(), variance=variance)
+    np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found[1], expected[1], rtol=0, atol=1e-9)
+
+
+@oracles
+@pytest.mark.parametrize(("variance", "expected"), [("small", 0.9421), ("large", 0.9999)])
+def test_variance_of_standard_normal_data(variance, expected):
+    # From the recursion by hand: beta 1e-4 .. 0.1, N = 100, no noise on the last step.
+    data = Gaussian(np.zeros(1), np.ones((1, 1)))
+    _, covariance = sampler_moments("ancestral", {"variance": variance}, data, linear())
+    assert covariance.item() == pytest.approx(expected, abs=5e-5)
+
+
+@oracles
+@each_case
+@pytest.mark.parametrize("process", ["linear", "sub-vp", "ve"])
+def test_point_data_is_met_exactly(process, name, options):
+    point = np.array([3.0, -1.0])
+    schedule = make_schedule(process, num_steps=20, beta_start=1e-4, beta_end=0.5)
+    data = Gaussian(point, np.zeros((2, 2)))
+    mean, covariance = sampler_moments(name, options, data, schedule)
+    np.testing.assert_allclose(mean, point, rtol=1e-10)
+    np.testing.assert_allclose(covariance, 0, atol=1e-20)
+
+
+@oracles
+@pytest.mark.parametrize("snr", [0.4, 0.9])
+@pytest.mark.parametrize("process", ["linear", "sub-vp", "ve"])
+def test_langevin_steps_settle_at_the_level(process, snr):
+    level = make_schedule(process, num_steps=100, beta_start=1e-3, beta_end=0.1).points[80]
+    data = Gaussian()
+
+    def run(denoiser, schedule, x, noise):
+        for _ in range(100):
+            x = langevin_step(denoiser, level, x, noise, snr=snr)
+        return x
+
+    centre, noised = data.at(level)
+    mean, covariance = moments(run, data, linear())
+    # x' = (1 - delta / v) x + sqrt(2 delta) z along each principal axis: variance v / (1 - delta / (2 v)).
+    delta = 2 * (snr * level.sigma) ** 2
+    v, axes = torch.linalg.eigh(noised)
+    expected = axes @ torch.diag(v / (1 - delta / (2 * v))) @ axes.T
+    unit = float(v.max())
+    np.testing.assert_allclose(mean, centre, rtol=0, atol=1e-3 * unit**0.5)
+    np.testing.assert_allclose(covariance, expected, rtol=0, atol=1e-3 * unit)
+    # As the docstring says.
+    excess = torch.as_tensor(covariance).diagonal() / noised.diagonal() - 1
+    assert (excess < snr**2 / (1 - snr**2) + 1e-3).all()
+
+
+# Error of the covariance times the number of steps, at most, in all three processes, where variances are
+# .64, .41 and .49. What an affine sampler returns is known without chance, for those that draw noise as well.
+BOUNDS = {
+    "ancestral": 6.0,
+    "ddim": 6.0,
+    "dpm++": 3.0,
+    "sde-dpm++": 7.0,
+    "heun": 1.5,
+    "langevin": 30.0,
+    "predictor-corrector": 6.0,
+}
+
+
+@convergence
+@each_case
+@pytest.mark.parametrize("process", ["vp", "sub-vp", "ve"])
+def test_gaussian_moments_converge_to_the_data(process, name, options):
+    data, errors = Gaussian(), []
+    for num_steps in (25, 50, 100):
+        # The same path from data to noise at each step size; its first level closes in on clean data.
+        schedule = make_schedule(
+            process, num_steps=num_steps, beta_start=0.1 / num_steps, beta_end=20 / num_steps
+        )
+        mean, covariance = sampler_moments(name, options, data, schedule, exact_start=True)
+        np.testing.assert_allclose(mean, data.mean, rtol=0, atol=1e-10)
+        errors.append(np.abs(covariance - data.covariance.numpy()).max())
+        assert errors[-1] < BOUNDS[name] / num_steps
+    # Half at each doubling is first order.
+    assert errors[0] > errors[1] > errors[2] and errors[2] < 0.55 * errors[0]
+
+
+# ------------------------------------------------------------------ Convergence order of the ODE solvers
+
+
+@convergence
+@pytest.mark.parametrize("data", [Gaussian(), Mixture()], ids=["gaussian", "mixture"])
+@pytest.mark.parametrize(
+    ("name", "order"), [("ddim", 1), ("dpm++", 1), ("dpm++", 2), ("dpm++", 3), ("heun", 2)]
+)
+def test_error_falls_with_the_stated_order(data, name, order):
+    x = torch.randn(8, data.dim)
+    start, end = Schedule(torch.tensor([5.0, -5.0])).points[::-1]
+    exact = data.flow(x, start, end)
+    errors, counts = [], (80, 160, 320)
+    for num_steps in counts:
+        # Even in the log-SNR, and no clean data at its end: that step is of first order.
+        schedule = Schedule(torch.linspace(5, -5, num_steps + 1))
+        if name == "dpm++":
+            # Earlier estimates from the exact path, so that the first steps have full order too.
+            before = [schedule.at(-5 - 10 / num_steps * j) for j in range(1, order)]
+            history = [
+                (level.log_snr, data.denoise(data.flow(x, start, level), level).x0)
+                for level in before
+            ]
+            out = multistep(data.denoise, schedule, x, never, order=order, rate=1, history=history)
+        else:
+            out = SAMPLERS[name].run(data.denoise, schedule, x, never)
+        errors.append(float((out - exact).square().mean().sqrt()))
+    slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
+    assert abs(slope - order) < 0.3
+
+
+def never():
+    raise AssertionError("an ODE solver asked for noise")
+
+
+# ------------------------------------------------------------------ Oracles: the mixture
+
+
+@oracles
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_mixture_of_two_gaussians(name):
+    count, data, schedule = 2000, Mixture(), linear(100, 1e-3, 0.2)
+    x = sample(name, {}, data.denoise, schedule, torch.randn(count, 2))
+    home = torch.cdist(x, data.means).argmin(dim=1)
+    for k in range(2):
+        weight, mean = data.weights[k], data.means[k]
+        mine = x[home == k]
+        # Five standard errors.
+        error = (weight * (1 - weight) / count).sqrt()
+        assert abs(len(mine) / count - weight) < 5 * error
+        # What the sampler makes of this mode alone; how far that is from the data is tested above.
+        mode = Gaussian(mean, data.covariances[k])
+        covariance = torch.tensor(sampler_moments(name, {}, mode, schedule, exact_start=True)[1])
+        spread = covariance.diagonal()
+        error = (spread / len(mine)).sqrt()
+        assert ((mine.mean(0) - mean).abs() < 5 * error).all()
+        # Var of a sample covariance of Gaussians: (c_ii c_jj + c_ij ** 2) / S.
+        error = ((spread[:, None] * spread + covariance**2) / len(mine)).sqrt()
+        assert ((torch.cov(mine.T) - covariance).abs() < 5 * error).all()
+
+
+@contracts
+@pytest.mark.parametrize("spacing", SPACINGS)
+@each_case
+def test_chains_that_leave_nothing_of_the_data_give_finite_samples(name, options, spacing):
+    long = make_schedule("linear", num_steps=4000, beta_start=1e-4, beta_end=0.1)
+    short = respace(long, 4, spacing=spacing)
+    x = torch.randn(6, 2, dtype=torch.float32)
+    assert sample(name, options, Mixture().denoise, short, x).isfinite().all()

@@ -1,0 +1,201 @@
+"""Scalers against numpy, and what a forecast's scale must and must not depend on."""
+
+import numpy as np
+import pytest
+import torch
+
+from timediff.timegrad.normalisation import SCALINGS
+from timediff.timegrad.normalisation.training import training_default
+
+oracles = pytest.mark.oracles
+cross_checks = pytest.mark.cross_checks
+invariances = pytest.mark.invariances
+contracts = pytest.mark.contracts
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+B, T, D = 3, 12, 4
+DEFAULT = [[0.5, -1.0, 2.0, 0.0], [1.0, 3.0, 0.2, 7.0]]
+every_scaling = pytest.mark.parametrize("name", SCALINGS)
+window_scaling = pytest.mark.parametrize("name", ["mean", "std"])
+
+
+@pytest.fixture
+def default():
+    return torch.tensor(DEFAULT)
+
+
+@pytest.fixture
+def window():
+    """Values of different sizes, about a third missing, at least one known per dimension."""
+    x = torch.randn(B, T, D) * torch.tensor([1.0, 10.0, 0.1, 100.0]) + 5
+    observed = torch.rand(B, T, D) > 0.3
+    observed[:, :2] = True
+    return x, observed
+
+
+def as_nan(x, observed):
+    return np.where(observed.numpy(), x.numpy(), np.nan)
+
+
+@cross_checks
+def test_mean_scaling_is_the_mean_observed_size(window, default):
+    loc, scale = SCALINGS["mean"](*window, default)
+    expected = np.nanmean(np.abs(as_nan(*window)), axis=1, keepdims=True)
+    np.testing.assert_allclose(scale.numpy(), expected, rtol=1e-12)
+    assert (loc == 0).all()
+
+
+@cross_checks
+def test_std_scaling_standardises_what_was_observed(window, default):
+    loc, scale = SCALINGS["std"](*window, default)
+    values = as_nan(*window)
+    np.testing.assert_allclose(loc.numpy(), np.nanmean(values, axis=1, keepdims=True), rtol=1e-12)
+    np.testing.assert_allclose(scale.numpy(), np.nanstd(values, axis=1, keepdims=True), rtol=1e-12)
+
+
+@contracts
+def test_global_scaling_is_the_default_and_none_the_identity(window, default):
+    loc, scale = SCALINGS["global"](*window, default)
+    assert torch.equal(loc, default[0].expand(B, 1, D))
+    assert torch.equal(scale, default[1].expand(B, 1, D))
+    loc, scale = SCALINGS["none"](*window, default)
+    assert (loc == 0).all() and (scale == 1).all() and loc.shape == scale.shape == (B, 1, D)
+
+
+@invariances
+@window_scaling
+@pytest.mark.parametrize("factor", [3.0, 1e-4, -2.0])
+def test_a_series_times_c_has_c_times_the_scale(name, factor, window, default):
+    x, observed = window
+    loc, scale = SCALINGS[name](x, observed, default)
+    loc_c, scale_c = SCALINGS[name](factor * x, observed, default)
+    torch.testing.assert_close(scale_c, abs(factor) * scale, rtol=1e-12, atol=0)
+    torch.testing.assert_close(loc_c, factor * loc, rtol=1e-12, atol=0)
+
+
+@invariances
+def test_std_scaling_follows_a_shift(window, default):
+    x, observed = window
+    loc, scale = SCALINGS["std"](x, observed, default)
+    shifted_loc, shifted_scale = SCALINGS["std"](x + 100, observed, default)
+    torch.testing.assert_close(shifted_loc, loc + 100)
+    torch.testing.assert_close(shifted_scale, scale)
+
+
+@invariances
+@every_scaling
+def test_neighbours_in_the_batch_do_not_matter(name, window, default):
+    x, observed = window
+    observed[0, :, 1] = False  # the published code asks the rest of the batch here
+    together = SCALINGS[name](x, observed, default)
+    for row in range(B):
+        alone = SCALINGS[name](x[row : row + 1], observed[row : row + 1], default)
+        for part, whole in zip(alone, together, strict=True):
+            assert part.shape == (1, 1, D)
+            torch.testing.assert_close(part[0], whole[row], rtol=1e-12, atol=0)
+
+
+@invariances
+@every_scaling
+def test_unobserved_values_do_not_matter(name, window, default):
+    x, observed = window
+    other = torch.where(observed, x, 1e6)
+    for one, two in zip(
+        SCALINGS[name](x, observed, default), SCALINGS[name](other, observed, default), strict=True
+    ):
+        assert torch.equal(one, two)
+
+
+@invariances
+@window_scaling
+def test_observed_values_do_matter(name, window, default):
+    x, observed = window
+    other = x.clone()
+    other[1, 0, 2] += 1.0
+    changed = SCALINGS[name](x, observed, default)[1] != SCALINGS[name](other, observed, default)[1]
+    assert changed.nonzero().tolist() == [[1, 0, 2]]
+
+
+@contracts
+@every_scaling
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e8])
+@pytest.mark.parametrize("known", [0, 1, T])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_constant_and_unseen_dimensions_have_a_usable_scale(name, value, known, dtype, default):
+    x = torch.full((B, T, D), value, dtype=dtype)
+    observed = torch.zeros(B, T, D, dtype=torch.bool)
+    observed[:, :known] = True
+    loc, scale = SCALINGS[name](x, observed, default.to(dtype))
+    assert loc.isfinite().all() and scale.isfinite().all() and (scale > 0).all()
+    if name == "std":
+        # Nothing but one value: its spread is not known, so that of the training data answers.
+        torch.testing.assert_close(scale, default[1].to(dtype).expand(B, 1, D))
+
+
+@contracts
+@window_scaling
+def test_a_dimension_never_seen_takes_the_training_data(name, default):
+    x, observed = torch.zeros(B, T, D), torch.zeros(B, T, D, dtype=torch.bool)
+    loc, scale = SCALINGS[name](x, observed, default)
+    typical = (default[0] ** 2 + default[1] ** 2).sqrt() if name == "mean" else default[1]
+    torch.testing.assert_close(scale, typical.expand(B, 1, D))
+    torch.testing.assert_close(loc, (0 * loc if name == "mean" else default[0].expand(B, 1, D)))
+
+
+def training_data():
+    """Two usual dimensions with gaps, then constant, all zero and never observed."""
+    x = torch.randn(200, 5) * torch.tensor([2.0, 30.0, 0.0, 0.0, 0.0])
+    x += torch.tensor([1.0, -100.0, -8.0, 0.0, 5.0])
+    observed = torch.rand(200, 5) > 0.2
+    observed[:, 4] = False
+    return x, observed
+
+
+@cross_checks
+def test_training_default_is_mean_and_deviation_over_all_steps():
+    x, observed = training_data()
+    loc, scale = training_default(x, observed)
+    values = as_nan(x, observed)[:, :2]
+    np.testing.assert_allclose(loc[:2].numpy(), np.nanmean(values, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(scale[:2].numpy(), np.nanstd(values, axis=0), rtol=1e-12)
+
+
+@oracles
+def test_training_default_of_dimensions_that_say_little():
+    x, observed = training_data()
+    loc, scale = training_default(x, observed)
+    assert loc[2:].tolist() == [-8, 0, 0]
+    assert scale[2] == 8
+    # All zero and never observed: the median of the scales 2, 30 and 8, roughly.
+    assert scale[3] == scale[4] == scale[:3].median()
+    assert (scale > 0).all()
+
+
+@invariances
+def test_training_default_ignores_what_was_not_observed():
+    x, observed = training_data()
+    other = torch.where(observed, x, 1e6)
+    assert torch.equal(training_default(x, observed), training_default(other, observed))
+
+
+@invariances
+def test_training_default_scales_with_the_data():
+    x, observed = training_data()
+    torch.testing.assert_close(
+        training_default(1000 * x, observed), 1000 * training_default(x, observed)
+    )
+
+
+@contracts
+def test_training_default_of_nothing_is_the_identity():
+    default = training_default(torch.zeros(10, 3), torch.zeros(10, 3, dtype=torch.bool))
+    assert default.tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
+@cross_checks
+def test_training_default_keeps_digits_of_float32_data():
+    # Spread 1 on a level of 10,000, where float32 sums of squares have lost it.
+    x = (10_000 + torch.randn(50_000, 1)).float()
+    _, scale = training_default(x, torch.ones(50_000, 1, dtype=torch.bool))
+    assert scale.item() == pytest.approx(x.double().std(correction=0).item(), rel=1e-9)

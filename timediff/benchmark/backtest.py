@@ -1,0 +1,195 @@
+"""Any GluonTS estimator or predictor on rolling windows of a wide table (`timediff.data.rolling`).
+
+Before a window, a model sees what precedes its origin, and nothing else is handed to it.
+
+Axes: ``W`` windows, ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value.
+"""
+
+import inspect
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from gluonts.model.estimator import Estimator
+from gluonts.model.forecast import Forecast
+from gluonts.model.predictor import Predictor
+
+from timediff.data.readers.frame import read_frame
+from timediff.data.rolling import Entry, History, cut, window_origins
+from timediff.errors import InputError, check_whole
+from timediff.frequency import error_season, quiet_business_days
+from timediff.metrics import score, seasonal_error
+from timediff.tools.progress import progress_bar
+from timediff.tools.seeding import seeded
+
+
+class Backtest(NamedTuple):
+    """Forecasts of rolling windows and what happened.
+
+    Args:
+        paths: float32 ``[W, S, T, D]``.
+        truth: float32 ``[W, T, D]``, NaN where missing.
+        origins: The period of each window's first step, ``[W]``.
+        columns: Names of the series.
+        metrics: Of `timediff.metrics.score`.
+    """
+
+    paths: np.ndarray
+    truth: np.ndarray
+    origins: pd.PeriodIndex
+    columns: list[str]
+    metrics: dict[str, float]
+
+
+def backtest(
+    frame: pd.DataFrame,
+    forecaster: Estimator | Predictor,
+    *,
+    windows: int,
+    stride: int,
+    freq: str | None = None,
+    history: History = "expanding",
+    refit: bool = False,
+    univariate: bool = False,
+    num_samples: int = 100,
+    seed: int = 0,
+    progress: bool = True,
+) -> Backtest:
+    """Forecasts and scores rolling windows of a wide table.
+
+    An estimator is trained once, on all that precedes the first window, or with ``refit`` before each window
+    on what the window's forecast sees. A ``lead_time`` of the forecaster is kept: what it sees, in training
+    too, ends so many steps before the origin.
+
+    Args:
+        frame: One row per time step, regular and in order, one column per series; NaN is a missing value.
+        forecaster: A GluonTS estimator or predictor; its ``prediction_length`` is that of the windows.
+        windows: W.
+        stride: Steps from one origin to the next. Below ``prediction_length`` windows overlap: tell
+            `timediff.metrics.paired.compare`.
+        freq: As in `timediff.data.readers.frame.read_frame`.
+        history: "expanding", or how many steps a forecast may see, and each training with ``refit``.
+        refit: Whether an estimator is trained again before each window.
+        univariate: Give the forecaster each series as an entry of its own, target ``[T]``, for models of one
+            series such as DeepAR; their paths are put side by side.
+        num_samples: S.
+        seed: Of the global generators of torch, numpy and Python, which are left as they were. An estimator
+            with a seed of its own keeps to that in training.
+        progress: Show a progress bar of the windows on stderr; what training shows is the estimator's affair.
+
+    Raises:
+        InputError: The frame is not regular or too short, an option makes no sense, or the forecasts do
+            not fit.
+    """
+    _check(forecaster, refit=refit, num_samples=num_samples, seed=seed)
+    horizon, lead = forecaster.prediction_length, forecaster.lead_time
+    with quiet_business_days():
+        whole, columns = read_frame(frame, freq)
+        origins = window_origins(
+            whole, horizon=horizon, windows=windows, stride=stride, history=history, lead=lead
+        )
+        truth = np.stack([whole["target"][:, o : o + horizon].T for o in origins])
+        if np.isnan(truth).all():
+            raise InputError(
+                "every value in the windows is missing, so there is nothing to score; "
+                "choose windows in which something was observed"
+            )
+        first = cut(whole, origins[0] - lead)
+        known = [cut(whole, origin - lead, history) for origin in origins]
+        starts = pd.PeriodIndex([whole["start"] + origin for origin in origins])
+        paths = np.empty((windows, num_samples, *truth.shape[1:]), dtype=np.float32)
+        jobs = [(one, [one]) for one in known] if refit else [(first, known)]
+        names = columns if univariate else None
+        forecasts = _forecasts(forecaster, jobs, names=names, num_samples=num_samples, seed=seed)
+        with progress_bar("backtest", total=windows, shown=progress) as bar:
+            for k, parts in enumerate(forecasts):
+                paths[k] = _paths(parts, starts[k], paths.shape[1:])
+                bar.update(1)
+        seasonal = seasonal_error(first["target"].T, season=error_season(first["start"].freqstr))
+    metrics = score(paths, truth, seasonal_error=seasonal)
+    return Backtest(paths, truth, starts, columns, metrics)
+
+
+def _check(forecaster: Any, *, refit: bool, num_samples: int, seed: int) -> None:
+    check_whole("num_samples", num_samples)
+    check_whole("seed", seed, least=0)
+    if not isinstance(forecaster, Estimator | Predictor):
+        raise InputError(
+            f"the forecaster is a {type(forecaster).__name__}; give a GluonTS estimator or predictor"
+        )
+    if refit and isinstance(forecaster, Predictor):
+        raise InputError(
+            f"refit needs an estimator, and {type(forecaster).__name__} is a predictor, trained already; "
+            "give the estimator, or leave refit out"
+        )
+
+
+def _forecasts(
+    forecaster: Estimator | Predictor,
+    jobs: list[tuple[Entry, list[Entry]]],
+    *,
+    names: list[str] | None,
+    num_samples: int,
+    seed: int,
+) -> Iterator[tuple[Forecast, ...]]:
+    """The forecasts of each window; several, one of each series, where these have ``names``.
+
+    Each job is an entry to train on and those to forecast.
+    """
+    for job, (training, known) in enumerate(jobs):
+        with seeded(int(np.random.SeedSequence([seed, job]).generate_state(1)[0])):
+            predictor = forecaster
+            if isinstance(forecaster, Estimator):
+                predictor = forecaster.train(list(_entries([training], names)))
+            # Ours would show a bar of its own.
+            quiet = "progress" in inspect.signature(predictor.predict).parameters
+            options = {"progress": False} if quiet else {}
+            entries = list(_entries(known, names))
+            forecasts = iter(predictor.predict(entries, num_samples=num_samples, **options))
+            series = len(entries) // len(known)
+            for _ in known:
+                parts = tuple(islice(forecasts, series))
+                if len(parts) < series:
+                    raise InputError(
+                        f"the predictor gives fewer forecasts than the {len(entries)} entries it was given; "
+                        "give one that forecasts each of them"
+                    )
+                yield parts
+
+
+def _entries(entries: Iterable[Entry], names: list[str] | None) -> Iterator[Entry]:
+    """The entries themselves, or the series of each as entries with a target ``[T]``."""
+    for entry in entries:
+        if names is None:
+            yield entry
+            continue
+        for name, target in zip(names, entry["target"], strict=True):
+            yield {**entry, "item_id": name, "target": target}
+
+
+def _paths(parts: tuple[Forecast, ...], start: pd.Period, shape: tuple[int, ...]) -> np.ndarray:
+    """Paths ``[S, T, D]`` of one window."""
+    samples = []
+    for part in parts:
+        if not hasattr(part, "samples") and hasattr(part, "to_sample_forecast"):
+            part = part.to_sample_forecast(shape[0])
+        if not hasattr(part, "samples"):
+            raise InputError(
+                f"the predictor gives a {type(part).__name__}, which has no sample paths; "
+                "give one that draws samples"
+            )
+        if part.start_date != start:
+            raise InputError(
+                f"the predictor's forecast starts at {part.start_date}, the window at {start}; "
+                "give one that forecasts the steps after its data"
+            )
+        samples.append(part.samples.reshape(*part.samples.shape[:2], -1))
+    found = np.concatenate(samples, axis=-1)
+    if found.shape != shape:
+        raise InputError(
+            f"the predictor gives paths of shape {found.shape} where [num_samples, prediction_length, "
+            f"series] is {shape}; models of one series need univariate=True, and some fix num_samples"
+        )
+    return found

@@ -1,0 +1,143 @@
+"""Rolling windows over whole series, of a known dataset through `rewindow`.
+
+Window k of W is the H steps from its origin on; origins are ``stride`` steps apart, and the last window ends
+with the data. A window's history are the steps that end with its origin: all of them ("expanding"), or a
+fixed number.
+
+Axes: ``W`` windows, ``T`` time steps, ``D`` series; NaN is a missing value.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+
+from timediff.data.dataset import Dataset
+from timediff.errors import InputError, check_whole
+from timediff.frequency import quiet_business_days
+
+History = int | Literal["expanding"]
+Entry = dict[str, Any]
+
+
+def rewindow(
+    dataset: Dataset, *, windows: int, stride: int, history: History = "expanding"
+) -> Dataset:
+    """The dataset with other test windows, cut from all that its training and test entries hold together.
+
+    Training ends where the first window begins. Where training and windows are those of the dataset already,
+    it is returned as it is. Otherwise published numbers, which belong to the published windows, are left out;
+    ``checksum`` and ``verified`` still speak of the data as stored.
+
+    Args:
+        dataset: Of `timediff.data.dataset.load_dataset`.
+        windows: W.
+        stride: Steps from one origin to the next; the last window ends with the data. Below the horizon
+            windows overlap: tell `timediff.metrics.paired.compare`.
+        history: "expanding", or how many steps precede a window in its test entry.
+
+    Raises:
+        InputError: An option makes no sense, the data are too short, or training and test data contradict
+            each other.
+    """
+    horizon, train = dataset.prediction_length, dataset.train[0]
+    with quiet_business_days():
+        whole = _joined(dataset)
+        origins = window_origins(
+            whole,
+            horizon=horizon,
+            windows=windows,
+            stride=stride,
+            history=history,
+            what=f"dataset {dataset.name}",
+        )
+        trained, *present = (end(entry) - begin(whole) for entry in [train, *dataset.test])
+        same = trained == origins[0] and [last - horizon for last in present] == origins
+        if same and history == "expanding":
+            return dataset
+        test = [
+            {**cut(whole, origin, history, horizon), "item_id": f"test_{k}"}
+            for k, origin in enumerate(origins)
+        ]
+        return dataset._replace(train=[cut(whole, origins[0])], test=test, published=[])
+
+
+def window_origins(
+    whole: Entry,
+    *,
+    horizon: int,
+    windows: int,
+    stride: int,
+    history: History,
+    lead: int = 0,
+    what: str = "the frame",
+) -> list[int]:
+    """The first step of each window, counted from the start of the data.
+
+    Args:
+        whole: The data.
+        horizon: H.
+        windows: W.
+        stride: Steps from one origin to the next.
+        history: What must be there before the first window; a horizon in any case.
+        lead: Steps left out before each origin.
+        what: The data, in a sentence.
+
+    Raises:
+        InputError: An option makes no sense, or the data are too short.
+    """
+    for name, value in (("windows", windows), ("stride", stride)):
+        check_whole(name, value)
+    if history != "expanding":
+        check_whole("history", history, or_else=', or "expanding"')
+    length = whole["target"].shape[1]
+    before = max(horizon, 0 if history == "expanding" else history)
+    needed = before + lead + (windows - 1) * stride + horizon
+    if length < needed:
+        raise InputError(
+            f"{what} has {length} steps, but {windows} windows of {horizon} steps, {stride} apart, and "
+            f"{before + lead} steps before the first need {needed}; ask for fewer windows, a shorter "
+            "stride or a shorter history"
+        )
+    first = length - horizon - (windows - 1) * stride
+    return list(range(first, length - horizon + 1, stride))
+
+
+def cut(whole: Entry, origin: int, history: History = "expanding", future: int = 0) -> Entry:
+    """What precedes an origin, and so many steps of the future: a part of the data as an entry."""
+    first = 0 if history == "expanding" else origin - history
+    target = whole["target"][:, first : origin + future]
+    return {**whole, "start": whole["start"] + first, "target": target}
+
+
+def _joined(dataset: Dataset) -> Entry:
+    """All that the training and the test entries hold, on one clock; NaN where none holds anything."""
+    entries = [*dataset.train, *dataset.test]
+    first, last = min(map(begin, entries)), max(map(end, entries))
+    whole = np.full((len(dataset.columns), last - first), np.nan, dtype=np.float32)
+    step = dataset.train[0]["start"].freq.n
+    for entry in entries:
+        part = whole[:, begin(entry) - first : end(entry) - first]
+        missing = np.isnan(part)
+        wrong = ~missing & ~np.isnan(entry["target"]) & (part != entry["target"])
+        phase = (entry["start"].ordinal - dataset.train[0]["start"].ordinal) % step
+        if phase or wrong.any():
+            series, at = np.argwhere(wrong)[0] if wrong.any() else (0, 0)
+            raise InputError(
+                f"dataset {dataset.name} has two values of {dataset.columns[series]} at "
+                f"{entry['start'] + int(at)}, so its training and test data stand on different clocks and "
+                "cannot be cut anew; align the clock (align_clock=True, --align-clock) or keep its windows"
+            )
+        part[missing] = entry["target"][missing]
+    start = min((entry["start"] for entry in entries), key=lambda period: period.ordinal)
+    return {**dataset.train[0], "start": start, "target": whole}
+
+
+def begin(entry: Entry) -> int:
+    """The first step of an entry, counted from the calendar's origin."""
+    # Ordinals count base units: two for each step of a period of "2h".
+    return int(entry["start"].ordinal // entry["start"].freq.n)
+
+
+def end(entry: Entry) -> int:
+    """The first step after an entry, counted likewise."""
+    return begin(entry) + int(entry["target"].shape[1])

@@ -1,0 +1,108 @@
+"""What a denoiser is trained on: errors of the predicted noise and their weights at each level of noise.
+
+Shapes: data is ``[..., D]``, a diffusion step ``n`` is an integer tensor ``[...]`` that broadcasts against
+the leading axes.
+"""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from timediff.diffusion.parameterisation import Prediction
+from timediff.diffusion.schedule import Schedule
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "l1": F.l1_loss,
+    "l2": F.mse_loss,
+    "huber": F.smooth_l1_loss,
+}
+
+
+#: The signal-to-noise ratio above which `min_snr` stops growing.
+MIN_SNR_CAP = 5.0
+
+
+def noise_weight(schedule: Schedule, n: Tensor) -> Tensor:
+    r"""1: the plain error of the noise, :math:`L_{simple}` (Ho et al. 2020, eq. 14), ``[...]``."""
+    return schedule.alpha.new_ones(n.shape)
+
+
+def x0_weight(schedule: Schedule, n: Tensor) -> Tensor:
+    r"""1 / SNR: the squared error of the clean data (Salimans & Ho 2022, arXiv:2202.00512, eq. 9)."""
+    return (-schedule.log_snr[n]).exp()
+
+
+def v_weight(schedule: Schedule, n: Tensor) -> Tensor:
+    """(SNR + 1) / SNR: the squared error of v in VP units (Salimans & Ho 2022, section 4)."""
+    return 1 + (-schedule.log_snr[n]).exp()
+
+
+def score_weight(schedule: Schedule, n: Tensor) -> Tensor:
+    """SNR + 1, in VP units the inverse of sigma^2: the squared error of the score (Vincent 2011)."""
+    return 1 + schedule.log_snr[n].exp()
+
+
+def min_snr_weight(schedule: Schedule, n: Tensor) -> Tensor:
+    """min(SNR, 5) / SNR: that of the clean data by min(SNR, 5) (Hang et al. 2023, arXiv:2303.09556)."""
+    return (MIN_SNR_CAP * (-schedule.log_snr[n]).exp()).clamp(max=1)
+
+
+def bound_weight(schedule: Schedule, n: Tensor) -> Tensor:
+    r"""The bound's own weight for fixed small variance, ``[...]``.
+
+    .. math:: \frac{\beta_n^2}{2 \sigma_n^2 \alpha_n (1 - \bar\alpha_n)}
+        = \tfrac12 \Big(\frac{SNR_{n-1}}{SNR_n} - 1\Big)
+
+    in nats, with the floored variance at n = 1. Source: Ho et al. (2020), eq. 12.
+    """
+    return ho_weight(schedule, n, schedule.posterior_log_variance[n].exp())
+
+
+def ho_weight(schedule: Schedule, n: Tensor, variance: Tensor) -> Tensor:
+    r"""Weight of the noise's squared error in the KL term of step ``n`` for any variance, ``[...]``.
+
+    .. math:: \frac{\beta_n^2}{2 \sigma_n^2 \alpha_n (1 - \bar\alpha_n)}
+
+    Source: Ho et al. (2020), eq. 12.
+    """
+    of_noise = schedule.posterior_x0[n] * schedule.sigma[n] / schedule.alpha[n]
+    return of_noise**2 / (2 * variance)
+
+
+#: Weight of the error of the noise at each step. A squared error of any other quantity is that of the noise
+#: with another weight, which is why one loss serves all parameterisations.
+WEIGHTINGS: dict[str, Callable[[Schedule, Tensor], Tensor]] = {
+    "noise": noise_weight,
+    "x0": x0_weight,
+    "v": v_weight,
+    "score": score_weight,
+    "min-snr": min_snr_weight,
+    "bound": bound_weight,
+}
+
+
+def noise_loss(
+    schedule: Schedule,
+    prediction: Prediction,
+    n: Tensor,
+    eps: Tensor,
+    *,
+    loss: str = "l2",
+    weighting: str = "noise",
+) -> Tensor:
+    r"""Weighted error of the predicted noise, not reduced, so that the caller's mask acts, ``[..., D]``.
+
+    .. math:: w_n\, \ell(\epsilon, \epsilon_\theta(\sqrt{\bar\alpha_n}\, x_0
+        + \sqrt{1 - \bar\alpha_n}\, \epsilon, n))
+
+    with :math:`\ell` one of `LOSSES` and :math:`w` one of `WEIGHTINGS`. Source: Ho et al. (2020), eq. 14;
+    with the condition of an RNN, Rasul et al. (2021), arXiv:2101.12072, eq. 9.
+
+    Args:
+        prediction: Of the denoiser at ``add_noise(schedule, x0, n, eps)``.
+        n: Diffusion step of each row, integer in 1 .. N, ``[...]``.
+        eps: The noise that was added, ``[..., D]``.
+    """
+    error = LOSSES[loss](prediction.eps, eps, reduction="none")
+    return error if weighting == "noise" else WEIGHTINGS[weighting](schedule, n)[..., None] * error

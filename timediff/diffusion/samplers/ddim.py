@@ -1,0 +1,33 @@
+"""Denoising diffusion implicit models."""
+
+import math
+
+from torch import Tensor
+
+from timediff.diffusion.parameterisation import mix
+from timediff.diffusion.process import Denoiser
+from timediff.diffusion.samplers.ancestral import Noise
+from timediff.diffusion.samplers.exponential import require
+from timediff.diffusion.schedule import Schedule
+
+
+def ddim(
+    denoiser: Denoiser, schedule: Schedule, x: Tensor, noise: Noise, *, eta: float = 0.0
+) -> Tensor:
+    r"""Denoising diffusion implicit model, ``[..., D]``.
+
+    .. math:: x_{n-1} = \alpha_{n-1} \hat x_0 + \sqrt{\sigma_{n-1}^2 - s_n^2}\, \hat\epsilon + s_n z, \qquad
+        s_n^2 = \eta^2\, \tilde\beta_n
+
+    ``eta = 0`` is deterministic, ``eta = 1`` is `ancestral` with the small variance.
+    Source: Song et al. (2021), arXiv:2010.02502, eqs. 12 and 16, whose alpha is our alpha squared.
+    """
+    require("eta", eta, 0, 1)
+    for n in range(schedule.num_steps, 0, -1):
+        prediction = denoiser(x, schedule.points[n])
+        end, variance = schedule.points[n - 1], eta**2 * schedule.floats["posterior_variance"][n]
+        kept = math.sqrt(max(end.sigma**2 - variance, 0.0))
+        x = mix(end.alpha, prediction.x0, kept, prediction.eps)
+        if variance > 0:
+            x = x + math.sqrt(variance) * noise()
+    return x

@@ -1,0 +1,47 @@
+"""Heun's method on the probability-flow ODE."""
+
+import math
+
+from torch import Tensor
+
+from timediff.diffusion.process import Denoiser
+from timediff.diffusion.samplers.ancestral import Noise
+from timediff.diffusion.samplers.exponential import require
+from timediff.diffusion.schedule import Level, Schedule
+
+
+def heun(
+    denoiser: Denoiser, schedule: Schedule, x: Tensor, noise: Noise, *, churn: float = 0.0
+) -> Tensor:
+    r"""Heun's method on the probability-flow ODE :math:`dy / d\rho = \hat\epsilon`, ``[..., D]``.
+
+    .. math:: y' = y + \tfrac12 (\rho_{n-1} - \rho_n) (\hat\epsilon_n + \hat\epsilon_{n-1})
+
+    and Euler's on the step to clean data. Churn first adds noise up to :math:`\rho (1 + \gamma)`,
+    :math:`\gamma = \min(churn / N, \sqrt 2 - 1)`. It stops at the last level, above which no network was
+    trained. Source: Karras et al. (2022), arXiv:2206.00364, algorithms 1 and 2.
+    """
+    require("churn", churn, 0, math.inf)
+    gamma = min(churn / schedule.num_steps, math.sqrt(2) - 1)
+    for n in range(schedule.num_steps, 0, -1):
+        start, end = schedule.points[n], schedule.points[n - 1]
+        if gamma > 0 and n < schedule.num_steps:
+            raised = start.log_snr - 2 * math.log1p(gamma)
+            raised_to = schedule.at(max(raised, schedule.points[-1].log_snr))
+            kept, added = _units(start, raised_to)
+            x = kept * x + math.sqrt(added * (raised_to.sigma + kept * start.sigma)) * noise()
+            start = raised_to
+        kept, step = _units(start, end)
+        slope = denoiser(x, start).eps
+        guess = kept * x + step * slope
+        if end.sigma > 0:
+            slope = 0.5 * (slope + denoiser(guess, end).eps)
+            guess = kept * x + step * slope
+        x = guess
+    return x
+
+
+def _units(start: Level, end: Level) -> tuple[float, float]:
+    r""":math:`\alpha_t / \alpha_s` and :math:`\alpha_t (\rho_t - \rho_s)`; y itself may overflow."""
+    kept = end.alpha / start.alpha
+    return kept, end.sigma - kept * start.sigma

@@ -1,0 +1,141 @@
+"""Distillation of a trained predictor: students of it that need 4, 2 or 1 network calls a time step.
+
+Only the denoising network is trained (`timediff.diffusion.distillation`). Encoder, condition and scales
+stay, and every step of context and horizon is conditioned on its true past, as in training.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from timediff.checks import check_distillation, check_sampling
+from timediff.config import STUDENT_STEPS, DistillConfig, SamplingConfig
+from timediff.errors import InputError
+from timediff.frequency import quiet_business_days
+from timediff.gluon.entries import read_dataset
+from timediff.gluon.predictor import TimeGradPredictor
+from timediff.gluon.windows import WindowData
+from timediff.timegrad.batch import Batch
+from timediff.timegrad.reverse import steps_taken
+from timediff.tools.progress import progress_bar
+from timediff.training.halving import SPACING, halve
+
+#: Steps of the first teacher, where its chain is as long: DDIM with more scores no better.
+FIRST_STEPS = 16
+
+
+def distill(
+    predictor: TimeGradPredictor,
+    dataset: Iterable[Mapping[str, Any]],
+    steps: int = STUDENT_STEPS,
+    *,
+    config: DistillConfig = DistillConfig(),  # noqa: B008 (immutable)
+    progress: bool = True,
+) -> TimeGradPredictor:
+    """A predictor that calls its network ``steps`` times a time step; the given one stays as it is.
+
+    It knows the levels of its own ``sampling`` only: other samplers, likelihoods and what-if forecasts
+    remain its teacher's, and are refused. Guidance of the teacher is learned too, and no longer doubles the
+    calls (Meng et al. 2023, arXiv:2210.03142, section 3.1).
+
+    Args:
+        predictor: The teacher.
+        dataset: GluonTS entries, best those that the teacher was trained on.
+        steps: A power of two.
+        config: How it is trained.
+        progress: Show a progress bar on stderr.
+
+    Raises:
+        InputError: An option makes no sense, or the teacher cannot be distilled, or not on these entries.
+    """
+    *_, last = halvings(predictor, dataset, steps, config=config, progress=progress)
+    return last
+
+
+def halvings(
+    predictor: TimeGradPredictor,
+    dataset: Iterable[Mapping[str, Any]],
+    steps: int = STUDENT_STEPS,
+    *,
+    config: DistillConfig = DistillConfig(),  # noqa: B008 (immutable)
+    progress: bool = True,
+) -> Iterator[TimeGradPredictor]:
+    """`distill`, but every student on the way, each with half the steps of the one before."""
+    check_distillation(steps, config)
+    first = _first_steps(predictor, steps)
+    return _halvings(predictor, _windows(predictor, dataset), first, steps, config, progress)
+
+
+def _first_steps(predictor: TimeGradPredictor, steps: int) -> int:
+    """Steps of the teacher's chain to start from."""
+    sampling, model = predictor.sampling, predictor.prediction_net.config
+    check_sampling(sampling, model)
+    if model.self_conditioning:
+        raise InputError(
+            "the predictor is self-conditioned: its estimates depend on those before them, which the "
+            "noised values a student learns from do not have; train one without self_conditioning"
+        )
+    own = steps_taken(sampling, predictor.prediction_net.schedule)
+    # What samples like a student may be one, whose network knows no other levels.
+    like_a_student = sampling.sampler == "ddim" and sampling.spacing == SPACING
+    if not like_a_student or own & (own - 1):
+        own = 2 ** (min(FIRST_STEPS, model.diffusion_steps).bit_length() - 1)
+    if own <= steps:
+        raise InputError(
+            f"steps is {steps}, but the chain to be halved has only {own} (of the "
+            f"{model.diffusion_steps} steps of the model, by the predictor's sampling); give fewer"
+        )
+    return own
+
+
+def _windows(predictor: TimeGradPredictor, dataset: Iterable[Mapping[str, Any]]) -> WindowData:
+    shape, what = predictor.prediction_net.shape, "data to distil on"
+    with quiet_business_days():
+        series = read_dataset(dataset, freq=predictor.freq, target_dim=shape.target_dim, what=what)
+        data = WindowData(series, shape)
+    if not len(data.starts):
+        longest = max(len(one.values) for one in series)
+        raise InputError(
+            f"no series of the {what} is longer than the horizon of {shape.horizon} steps (the longest "
+            f"has {longest}), so there is no window to train on; give longer series"
+        )
+    if not data.observed.any():
+        raise InputError(f"every value of the {what} is missing; give at least one observed series")
+    return data
+
+
+def _halvings(
+    predictor: TimeGradPredictor,
+    data: WindowData,
+    first: int,
+    steps: int,
+    config: DistillConfig,
+    progress: bool,
+) -> Iterator[TimeGradPredictor]:
+    counts = [first >> i for i in range(1, first.bit_length()) if first >> i >= steps]
+    generator = torch.Generator().manual_seed(config.seed)
+
+    def windows(generator: torch.Generator) -> Batch:
+        chosen = torch.randint(len(data.starts), (config.batch_size,), generator=generator)
+        return data.windows(data.starts[chosen])
+
+    teacher, guidance = predictor.prediction_net, predictor.sampling.guidance
+    with progress_bar("distilling", total=len(counts) * config.train_steps, shown=progress) as bar:
+        for count in counts:
+            bar.set_postfix(steps=count, refresh=False)
+            teacher = halve(
+                teacher, count, windows, config, generator, guidance=guidance, on_step=bar.update
+            )
+            guidance = 0.0
+            yield TimeGradPredictor(
+                teacher,
+                sampling=SamplingConfig(sampler="ddim", steps=count, spacing=SPACING, eta=0.0),
+                freq=predictor.freq,
+                prediction_length=predictor.prediction_length,
+                lead_time=predictor.lead_time,
+                batch_size=predictor.batch_size,
+                memory=predictor.memory,
+                device=str(predictor.device),
+                distilled=count,
+            )

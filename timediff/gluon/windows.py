@@ -1,0 +1,147 @@
+"""From GluonTS data entries to tensors, and from tensors to windows.
+
+All series are laid end to end in one tensor, each preceded by unobserved steps, and a batch is one
+gather: no per-window Python.
+"""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from timediff.frequency import quiet_business_days, time_features
+from timediff.gluon.entries import Series
+from timediff.timegrad.batch import Batch, Shape
+
+
+class WindowData:
+    """All series end to end, ready to be cut into windows.
+
+    Args:
+        series: What `read_dataset` returns.
+        shape: Sizes of a window.
+
+    Attributes:
+        starts: For each window that training may use, the row of its first forecast step.
+        ends: For each series long enough, the row of the first step of its last window.
+    """
+
+    def __init__(self, series: list[Series], shape: Shape) -> None:
+        past, horizon = shape.history_length, shape.horizon
+        self.shape = shape
+        values, observed, features, starts, ends = [], [], [], [], []
+        row = 0
+        for one in series:
+            length, dim = one.values.shape
+            blank = np.zeros((past, dim), np.float32)
+            values += [blank, one.values]
+            observed += [blank.astype(bool), one.observed]
+            with quiet_business_days():
+                first = one.start - past
+            features.append(time_features(first, past + length))
+            row += past
+            # Only series too short for one whole window are padded; at least one known step must be left.
+            earliest = min(past, length - horizon)
+            if earliest >= 1:
+                starts.append(np.arange(row + earliest, row + length - horizon + 1))
+                ends.append(row + length - horizon)
+            row += length
+        self.target = torch.from_numpy(np.concatenate(values))  # [rows, D]
+        self.observed = torch.from_numpy(np.concatenate(observed))
+        self.features = torch.from_numpy(np.concatenate(features))
+        self.starts = torch.from_numpy(np.concatenate(starts)) if starts else torch.zeros(0).long()
+        self.ends = torch.tensor(ends, dtype=torch.long)
+
+    def to(self, device: torch.device) -> "WindowData":
+        """The same, with the data on this device."""
+        moved = copy.copy(self)
+        moved.target, moved.observed = self.target.to(device), self.observed.to(device)
+        moved.features = self.features.to(device)
+        return moved
+
+    def windows(self, starts: Tensor) -> Batch:
+        """The windows whose forecasts begin at the rows ``starts``, future included, all on one device."""
+        past, context, horizon = (
+            self.shape.history_length,
+            self.shape.context_length,
+            self.shape.horizon,
+        )
+        rows = starts[:, None] + torch.arange(-past, horizon, device=starts.device)  # [B, P]
+        near = starts[:, None] + torch.arange(-context, horizon, device=starts.device)
+        dtype = torch.get_default_dtype()
+        return Batch(
+            self.target[rows].to(dtype), self.observed[rows], self.features[near].to(dtype)
+        )
+
+
+class TrainingWindows:
+    """Random windows, a fixed number of batches per epoch.
+
+    The windows of an epoch are a function of the seed, the rank and the epoch, so a resumed run sees
+    what an uninterrupted one would have seen, and ranks differ.
+
+    Args:
+        data: Where to cut.
+        batch_size: Windows per batch.
+        batches: Batches per epoch.
+        module: Knows the seed, the epoch, the rank and the device, which the windows are made on.
+    """
+
+    def __init__(self, data: WindowData, *, batch_size: int, batches: int, module: Any) -> None:
+        self.data, self.batch_size, self.batches, self.module = data, batch_size, batches, module
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        module = self.module
+        rng = np.random.default_rng([module.seed, module.current_epoch, module.global_rank])
+        # All of the data moves there once an epoch, so that no step waits for its windows to cross over.
+        data = self.data.to(module.device)
+        for _ in range(self.batches):
+            chosen = rng.integers(len(data.starts), size=self.batch_size)
+            yield data.windows(data.starts[torch.from_numpy(chosen)].to(module.device))
+
+
+class LastWindows:
+    """The last window of every series, in order: the validation set.
+
+    Args:
+        data: Where to cut.
+        batch_size: Windows per batch.
+    """
+
+    def __init__(self, data: WindowData, *, batch_size: int) -> None:
+        self.data, self.batch_size = data, batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.data.ends) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for starts in self.data.ends.split(self.batch_size) if len(self.data.ends) else ():
+            yield self.data.windows(starts)
+
+
+def forecast_batch(series: list[Series], shape: Shape) -> Batch:
+    """The windows that end where the series end, without a future."""
+    past, dim, near = shape.history_length, shape.target_dim, shape.context_length + shape.horizon
+    target = np.zeros((len(series), past, dim), np.float32)
+    observed = np.zeros((len(series), past, dim), bool)
+    features = np.zeros((len(series), near, shape.num_features), np.float32)
+    for i, one in enumerate(series):
+        known = min(past, len(one.values))
+        if known:
+            target[i, -known:] = one.values[-known:]
+            observed[i, -known:] = one.observed[-known:]
+        with quiet_business_days():
+            first = one.start + (len(one.values) - shape.context_length)
+        features[i] = time_features(first, near)
+    dtype = torch.get_default_dtype()
+    return Batch(
+        torch.from_numpy(target).to(dtype),
+        torch.from_numpy(observed),
+        torch.from_numpy(features).to(dtype),
+    )

@@ -1,0 +1,22 @@
+"""Configurations by name."""
+
+from timediff.config import ModelConfig, Preset, SamplingConfig, TrainConfig
+
+PAPER = Preset(
+    ModelConfig(
+        hidden_size=40,
+        lag_noise=0.0,
+        scaling="mean",
+        difference=0,
+        denoiser="conv",
+        denoiser_layers=8,
+        denoiser_width=8,
+        parameterisation="noise",
+        variance="small",
+    ),
+    TrainConfig(steps=2000, learning_rate=1e-2, gradient_clip=0.0, ema_decay=0.0),
+    SamplingConfig(steps=100, spacing="uniform", extrapolation=0.0),
+)
+
+
+PRESETS = {"default": Preset(ModelConfig(), TrainConfig(), SamplingConfig()), "paper": PAPER}

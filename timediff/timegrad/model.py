@@ -1,0 +1,331 @@
+r"""TimeGrad: a recurrent encoder conditions a diffusion model of the next time step's whole vector.
+
+.. math:: p(x_{1:T} \mid \text{past}) = \prod_t p_\theta(x_t \mid h_t), \qquad
+    h_t = \mathrm{RNN}(\text{lags of } x_t, \text{calendar}_t, h_{t-1})
+
+Trained on the error of the predicted noise at every step of context and horizon; sampled one step
+after another, each path fed back its own draws.
+
+Source: Rasul et al. (2021), arXiv:2101.12072.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from timediff.config import ModelConfig, SamplingConfig
+from timediff.diffusion.bound import hybrid_term
+from timediff.diffusion.guidance import SelfConditioned
+from timediff.diffusion.learned_schedule import LearnedSchedule
+from timediff.diffusion.objective import noise_loss
+from timediff.diffusion.parameterisation import Prediction
+from timediff.diffusion.process import Denoiser, add_noise
+from timediff.diffusion.schedule import Schedule, make_schedule
+from timediff.networks.encoder import Decoder, Encoder, State, lagged, map_state
+from timediff.timegrad.batch import Batch, Shape, differenced, integrate, last_observed
+from timediff.timegrad.denoising import ConditionalDenoiser, LevelCache, guided_by, make_network
+from timediff.timegrad.noise import PATHS_PER_STREAM, NoiseStreams, steps_at_a_time
+from timediff.timegrad.normalisation import SCALINGS
+from timediff.timegrad.reverse import ReverseChains, network_calls
+from timediff.tools.threads import side_by_side, workers_for
+
+#: Share of training steps in which a self-conditioned network sees an estimate (Chen et al. 2022).
+SELF_CONDITIONED_SHARE = 0.5
+#: Bytes of paths that pay for another thread: in smaller chunks, threads mostly wait for Python's lock.
+WORTH_A_WORKER = 4.5e6
+
+
+class TeacherForced(NamedTuple):
+    """Windows as the model sees them with every step's true past, steps of context and horizon.
+
+    Attributes:
+        x0: Scaled target, ``[B, C + T, D]``; 0 where it is not known.
+        observed: Where it is known, bool ``[B, C + T, D]``.
+        cond: What each step is conditioned on, ``[B, C + T, cond_size]``.
+        scale: Data units of one scaled unit, ``[B, 1, D]``.
+    """
+
+    x0: Tensor
+    observed: Tensor
+    cond: Tensor
+    scale: Tensor
+
+    def at(self, positions: Tensor) -> "TeacherForced":
+        """The steps ``positions [B, K]`` of each window alone."""
+        rows = torch.arange(len(positions), device=positions.device)[:, None]
+        x0, observed, cond = (part[rows, positions] for part in self[:3])
+        return TeacherForced(x0, observed, cond, self.scale)
+
+
+class EncodedPast(NamedTuple):
+    """Windows as the model sees them before it draws their first step.
+
+    Attributes:
+        decoder: The encoder, with all it needs to know of them.
+        state: The encoder's, after the context.
+        loc: What scaled 0 stands for, ``[B, 1, D]``.
+        scale: Data units of one scaled unit, ``[B, 1, D]``.
+        start: What the changes of the first cycle are added to, ``[B, cycle, D]``; None for values.
+    """
+
+    decoder: Decoder
+    state: State
+    loc: Tensor
+    scale: Tensor
+    start: Tensor | None
+
+
+class TimeGrad(nn.Module):
+    """The whole model.
+
+    Args:
+        config: Hyperparameters.
+        shape: Sizes of the data.
+    """
+
+    training_scale: Tensor
+    training_level: Tensor
+
+    def __init__(self, config: ModelConfig, shape: Shape) -> None:
+        super().__init__()
+        self.config, self.shape = config, shape
+        learned = config.schedule == "learned"
+        self.schedule = make_schedule(
+            "linear" if learned else config.schedule,
+            num_steps=config.diffusion_steps,
+            beta_start=config.beta_start,
+            beta_end=config.beta_end,
+        )
+        self.learned = LearnedSchedule(self.schedule) if learned else None
+        self.register_load_state_dict_post_hook(lambda model, keys: model.reschedule())
+        # Location and scale of the training data (`scaling.training_default`), saved with the weights.
+        default = torch.stack([torch.zeros(shape.target_dim), torch.ones(shape.target_dim)])
+        self.register_buffer("training_scale", default)
+        # Mean of the training data: where changes are added up if a window knows no value at all.
+        self.register_buffer("training_level", torch.zeros(shape.target_dim))
+        self.encoder = Encoder(
+            shape.target_dim,
+            num_lags=len(shape.lags),
+            num_features=shape.num_features,
+            cell=config.cell,
+            num_layers=config.num_layers,
+            hidden_size=config.hidden_size,
+            dropout=config.dropout,
+        )
+        self.condition = nn.Linear(config.hidden_size, config.cond_size)
+        self.denoiser = make_network(config, shape.target_dim)
+
+    def reschedule(self, *, move: bool = False) -> None:
+        """Brings the schedule up to date with what was learned of it, after a move if there is to be one."""
+        if self.learned is not None:
+            if move:
+                self.learned.move()
+            self.schedule = self.learned.chain()
+
+    def loss(
+        self, batch: Batch, *, n: Tensor, eps: Tensor, positions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        r"""Error of the predicted noise, and which entries of it count.
+
+        Where the variance is learned, the variational bound is added, its mean held fixed:
+        :math:`L_{simple} + \lambda L_{vlb}` (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 16).
+
+        Args:
+            batch: Windows with their future.
+            n: Diffusion step of each window and time step asked about, integer in 1 .. N, ``[B, K]``.
+            eps: Standard normal noise, ``[B, K, D]``.
+            positions: The K time steps of each window that are asked about, integer in 0 .. C + T - 1,
+                ``[B, K]``; all C + T when left out.
+
+        Returns:
+            Error and observed mask, both ``[B, K, D]``.
+        """
+        config, schedule = self.config, self.schedule
+        taught = self.teach(batch)
+        if positions is not None:
+            taught = taught.at(positions)
+        cond = taught.cond
+        if self.training and config.condition_dropout:
+            kept = torch.rand(cond.shape[:-1], device=cond.device) >= config.condition_dropout
+            cond = cond * kept[..., None]
+        xn, level = add_noise(schedule, taught.x0, n, eps), schedule.level(n)
+        previous = None
+        if config.self_conditioning and self.training and torch.rand(()) < SELF_CONDITIONED_SHARE:
+            with torch.no_grad():
+                previous = self.bind(cond, self.levels(schedule))(xn, level).x0
+        prediction = self.bind(cond, self.levels(schedule))(xn, level, previous)
+        if self.training and self.learned is not None:
+            # Statistics like those of a batch norm; NaN, and passed over, where nothing is observed.
+            squared = (eps - prediction.eps.detach()).square() * taught.observed
+            self.learned.update(n, squared.sum(dim=-1) / taught.observed.sum(dim=-1))
+        error = noise_loss(
+            schedule, prediction, n, eps, loss=config.loss, weighting=config.weighting
+        )
+        if config.variance == "learned":
+            error = error + config.hybrid_weight * hybrid_term(
+                schedule, prediction, taught.x0, xn, n
+            )
+        return error, taught.observed
+
+    def teach(self, batch: Batch) -> TeacherForced:
+        """What every step of windows with their future is conditioned on, by their true values."""
+        length = batch.features.shape[1]
+        scaled, observed, _, scale = self._scaled(batch)
+        lags = lagged(scaled, self.shape.lags, length=length)
+        if self.training and self.config.lag_noise:
+            lags = lags + self.config.lag_noise * torch.randn_like(lags)
+        h, _ = self.encoder(lags, batch.features)
+        return TeacherForced(scaled[:, -length:], observed[:, -length:], self.condition(h), scale)
+
+    def encode(self, batch: Batch) -> EncodedPast:
+        """What sampling needs to know of windows without a future."""
+        scaled, _, loc, scale = self._scaled(batch)
+        context, cycle = self.shape.context_length, self.shape.difference
+        lags = lagged(scaled, self.shape.lags, length=context)
+        _, state = self.encoder(lags, batch.features[:, :context])
+        horizon = batch.features[:, context:]
+        decoder = self.encoder.decoder(scaled, horizon, lags=self.shape.lags)
+        start = last_observed(batch, cycle=cycle, default=self.training_level) if cycle else None
+        return EncodedPast(decoder, state, loc, scale, start)
+
+    def advance(
+        self, past: EncodedPast, rows: Tensor, drawn: Tensor, state: State, t: int
+    ) -> tuple[Tensor, State]:
+        """Conditions ``[R, cond_size]`` of step t of the scaled paths ``drawn [T, R, D]`` of the windows
+        ``rows``, and the state after it.
+        """
+        h, state = past.decoder.step(rows, drawn, state, t)
+        return self.condition(h), state
+
+    def levels(self, schedule: Schedule) -> LevelCache:
+        """Embeddings of noise levels, to be made once for all that is done with one schedule."""
+        return LevelCache(self.denoiser, schedule, like=self.training_scale)
+
+    def conditional(self, cond: Tensor, levels: LevelCache, *, guidance: float = 0.0) -> Denoiser:
+        """The denoiser of one reverse chain under the conditions ``cond [..., cond_size]``."""
+        own = self.bind(cond, levels)
+        denoiser: Callable[..., Prediction] = own
+        if guidance:
+            denoiser = guided_by(own, levels.unconditional(self.config), scale=guidance)
+        return SelfConditioned(denoiser) if self.config.self_conditioning else denoiser
+
+    def bind(self, cond: Tensor, levels: LevelCache) -> ConditionalDenoiser:
+        """The network under the conditions ``cond [..., cond_size]``, which it prepares once."""
+        return ConditionalDenoiser(self.denoiser, self.config, levels, cond)
+
+    def sample(self, batch: Batch, **options: Any) -> Tensor:
+        """All that `draw` gives, ``[B, S, T, D]``; same arguments."""
+        return torch.stack(list(self.draw(batch, **options)))
+
+    @torch.no_grad()
+    def draw(
+        self,
+        batch: Batch,
+        *,
+        num_samples: int,
+        seeds: list[int],
+        sampling: SamplingConfig = SamplingConfig(),  # noqa: B008 (immutable)
+        memory: float = 512e6,
+        on_step: Callable[[int], None] = lambda steps: None,
+    ) -> Iterator[Tensor]:
+        """Joint sample paths of the steps after the past, ``[S, T, D]`` on the CPU, window by window.
+
+        Args:
+            batch: Windows without a future.
+            num_samples: S.
+            seeds: One per window. A window's paths are a function of its past and its seed, whatever
+                else is in the batch and however the paths are split into chunks.
+            sampling: How they are drawn.
+            memory: Bytes that paths may take at a time, by `bytes_per_path`. On a CPU chunks of them are
+                drawn side by side, one thread each.
+            on_step: Told after every time step of a chunk how many paths advanced by one.
+        """
+        past, chains = self.encode(batch), ReverseChains(self, sampling)
+        blocks = -(-num_samples // PATHS_PER_STREAM)
+        streams = [(window, block) for window in range(len(seeds)) for block in range(blocks)]
+        workers, size = self._split(len(streams), sampling, memory)
+        chunks = [streams[first : first + size] for first in range(0, len(streams), size)]
+        told = threading.Lock()
+
+        def drawn(chunk: list[tuple[int, int]], check: Callable[[], None]) -> Tensor:
+            def advanced(paths: int) -> None:
+                check()
+                with told:
+                    on_step(paths)
+
+            rows = torch.tensor([w for w, _ in chunk], device=past.loc.device)
+            keys = [(seeds[w], block) for w, block in chunk]
+            noise = NoiseStreams(keys, like=self.training_scale, kind=sampling.noise)
+            return self._paths(
+                past, rows.repeat_interleave(PATHS_PER_STREAM), chains, noise, advanced
+            )
+
+        tasks = [partial(drawn, chunk) for chunk in chunks]
+        # Closed at once where the caller stops, so that no thread draws for nobody.
+        with closing(side_by_side(tasks, workers=workers)) as found:
+            for chunk, paths in zip(chunks, found, strict=True):
+                for (_, block), own in zip(chunk, paths.split(PATHS_PER_STREAM), strict=True):
+                    if block == 0:
+                        window = own.new_empty(blocks * PATHS_PER_STREAM, *own.shape[1:])
+                    window[block * PATHS_PER_STREAM : (block + 1) * PATHS_PER_STREAM] = own
+                    if block == blocks - 1:
+                        yield window[:num_samples]
+                del paths, own
+
+    def _split(self, streams: int, sampling: SamplingConfig, memory: float) -> tuple[int, int]:
+        """How many workers draw the streams, 0 for none but the caller, and how many in a chunk."""
+        each = self.bytes_per_path(sampling) * PATHS_PER_STREAM
+        fitting = max(1, int(memory // each))
+        # A compiled chain serves one size of chunk, and uses all threads.
+        most = 0 if sampling.compile else workers_for(self.training_scale.device)
+        workers = min(most, max(1, int(streams * each // WORTH_A_WORKER)), fitting, streams)
+        parts = max(1, workers)
+        return workers, min(fitting // parts, -(-streams // parts))
+
+    @torch.no_grad()
+    def _paths(
+        self,
+        past: EncodedPast,
+        rows: Tensor,
+        chains: ReverseChains,
+        noise: NoiseStreams,
+        on_step: Callable[[int], None],
+    ) -> Tensor:
+        """A path for each of the windows ``rows [R]``, ``[R, T, D]`` on the CPU."""
+        drawn = past.loc.new_empty(self.shape.horizon, len(rows), self.shape.target_dim)
+        state = map_state(past.state, rows)
+        for t in range(self.shape.horizon):
+            cond, state = self.advance(past, rows, drawn, state, t)
+            drawn[t] = chains(cond, noise)
+            on_step(len(rows))
+        # In place: with long horizons the paths are most of what a chunk takes.
+        drawn.mul_(past.scale[rows, 0]).add_(past.loc[rows, 0])
+        if past.start is not None:
+            integrate(drawn, past.start, rows)
+        return drawn.transpose(0, 1).cpu()
+
+    def bytes_per_path(self, sampling: SamplingConfig = SamplingConfig()) -> int:  # noqa: B008
+        """Memory that one path takes while it is sampled: itself twice, its noise, and the network's own."""
+        dim = self.shape.target_dim
+        ahead = network_calls(sampling, self.config, self.schedule) if sampling.compile else 0
+        own = 2 * self.shape.horizon + steps_at_a_time(dim) + ahead + 8
+        floats = own * dim + self.denoiser.floats_per_row
+        return floats * self.training_scale.element_size()
+
+    def network_calls(self, sampling: SamplingConfig) -> int:
+        """Calls of the denoiser that the forecast of one chunk takes."""
+        return self.shape.horizon * network_calls(sampling, self.config, self.schedule)
+
+    def _scaled(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What is modelled in scaled units, where it is known, and location and scale from the context."""
+        series, observed = differenced(batch, self.shape.difference)
+        first = max(self.shape.lags)
+        context = slice(first, first + self.shape.context_length)
+        scaling = SCALINGS[self.config.scaling]
+        loc, scale = scaling(series[:, context], observed[:, context], self.training_scale)
+        return torch.where(observed, (series - loc) / scale, 0.0), observed, loc, scale

@@ -1,0 +1,24 @@
+"""Location and scale of each dimension, from what was observed. Returned, never stored.
+
+Shapes: ``x [B, T, D]``, ``observed [B, T, D]`` (bool); every function returns ``loc`` and ``scale``,
+``[B, 1, D]``. ``default [2, D]`` is the location and scale of the training data: it answers for
+dimensions of which the window shows nothing, or nothing but one value. Each row depends on its own
+window alone, so a forecast does not change with its neighbours in a batch (the published code takes
+the mean over the batch instead).
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from timediff.timegrad.normalisation.mean import mean_scale
+from timediff.timegrad.normalisation.none import no_scale
+from timediff.timegrad.normalisation.std import std_scale
+from timediff.timegrad.normalisation.training import global_scale
+
+SCALINGS: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "mean": mean_scale,
+    "std": std_scale,
+    "global": global_scale,
+    "none": no_scale,
+}

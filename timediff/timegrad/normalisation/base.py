@@ -1,0 +1,4 @@
+"""What all normalisations share."""
+
+# A spread below this share of its location is rounding: the dimension counts as constant.
+ROUNDING = 1e-6

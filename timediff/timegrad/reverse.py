@@ -1,0 +1,119 @@
+"""The reverse chain of one time step, as a forecast runs it at every step of the horizon.
+
+What does not change over the horizon is made once: the steps that are walked, the options of the sampler, the
+embeddings of the levels and, if wanted, one compiled function of condition and noise.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from timediff.config import FEW_STEPS, ModelConfig, SamplingConfig
+from timediff.diffusion.process import Denoiser
+from timediff.diffusion.samplers import SAMPLERS
+from timediff.diffusion.schedule import Schedule
+from timediff.diffusion.spacing import respace
+from timediff.networks.base import Embedded
+from timediff.timegrad.denoising import LevelCache
+from timediff.tools.precision import network_precision
+
+#: Makes the denoiser of one chain under conditions ``[R, cond_size]``.
+Bind = Callable[[Tensor, LevelCache], Denoiser]
+
+
+def steps_taken(sampling: SamplingConfig, schedule: Schedule) -> int:
+    """How many steps of the chain a sampler takes."""
+    return sampling.steps or min(FEW_STEPS, schedule.num_steps)
+
+
+def walk(sampling: SamplingConfig, schedule: Schedule) -> Schedule:
+    """The steps of the chain that a sampler takes."""
+    return respace(schedule, steps_taken(sampling, schedule), spacing=sampling.spacing)
+
+
+def sampler_options(sampling: SamplingConfig, config: ModelConfig) -> dict[str, Any]:
+    """Those of all options that the sampler reads."""
+    known = {"variance": config.variance, **sampling._asdict()}
+    wanted = SAMPLERS[sampling.sampler].options
+    return {name: known[name] for name in wanted if known[name] is not None}
+
+
+def network_calls(sampling: SamplingConfig, config: ModelConfig, schedule: Schedule) -> int:
+    """Calls of the network that one time step takes."""
+    options = sampler_options(sampling, config)
+    calls = SAMPLERS[sampling.sampler].calls(steps_taken(sampling, schedule), **options)
+    return calls * (2 if sampling.guidance else 1)
+
+
+@final
+class ReverseChains:
+    """Draws one time step of all paths after another.
+
+    Args:
+        model: With ``schedule``, ``config``, ``levels`` and ``conditional``, a
+            `timediff.timegrad.model.TimeGrad`.
+        sampling: How paths are drawn.
+    """
+
+    def __init__(self, model: Any, sampling: SamplingConfig) -> None:
+        self.schedule, self.sampling = walk(sampling, model.schedule), sampling
+        options = sampler_options(sampling, model.config)
+        self.run = partial(SAMPLERS[sampling.sampler].run, **options)
+        self.levels: LevelCache = model.levels(model.schedule)
+        self.levels.embed(self.schedule.points[1:])
+        self.bind: Bind = partial(model.conditional, guidance=sampling.guidance)
+        #: Noise tensors that a chain takes, known once it is compiled.
+        self.draws = 0
+        self.compiled: Callable[..., Tensor] | None = None
+        if sampling.compile:
+            self.compiled = _compiled(model, model.schedule, sampling)
+            self.draws = self._rehearse(model.config.cond_size)
+
+    def __call__(self, cond: Tensor, noise: Callable[[], Tensor]) -> Tensor:
+        """Scaled values of the time step, ``[R, D]``.
+
+        Args:
+            cond: ``[R, cond_size]``.
+            noise: Gives the next standard normal tensor ``[R, D]``.
+        """
+        with network_precision(self.sampling.precision, cond.device):
+            if self.compiled is None:
+                start = self.schedule.prior_std * noise()
+                return self.run(self.bind(cond, self.levels), self.schedule, start, noise)
+            # Each call may overwrite what the one before gave.
+            drawn = [noise().clone() for _ in range(self.draws)]
+            return self.compiled(cond, self.levels.single, drawn)
+
+    def _rehearse(self, cond_size: int) -> int:
+        """Runs a chain of one row, which embeds all its levels, and says how often it asks for noise."""
+        row = torch.zeros_like(self.levels.like[:1])
+        asked = []
+
+        def noise() -> Tensor:
+            asked.append(1)
+            return row
+
+        denoiser = self.bind(row.new_zeros(1, cond_size), self.levels)
+        self.run(denoiser, self.schedule, noise(), noise)
+        return len(asked)
+
+
+@lru_cache(maxsize=4)
+def _compiled(model: Any, schedule: Schedule, sampling: SamplingConfig) -> Callable[..., Tensor]:
+    """A chain as one graph. Kept, as compiling takes longer than most forecasts."""
+    walked = walk(sampling, schedule)
+    run = partial(SAMPLERS[sampling.sampler].run, **sampler_options(sampling, model.config))
+
+    def chain(cond: Tensor, embedded: dict[float, Embedded], drawn: list[Tensor]) -> Tensor:
+        levels = LevelCache(model.denoiser, schedule, like=cond)
+        levels.single = embedded
+        denoiser = model.conditional(cond, levels, guidance=sampling.guidance)
+        rest = iter(drawn)
+        return run(denoiser, walked, walked.prior_std * next(rest), lambda: next(rest))
+
+    # On a GPU as a CUDA graph: one launch for the whole chain.
+    mode = "reduce-overhead" if schedule.beta.is_cuda else "default"
+    return torch.compile(chain, mode=mode, dynamic=False)

@@ -1,0 +1,71 @@
+"""One halving of a chain: a student that goes in half as many steps as its teacher."""
+
+import copy
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+
+from timediff.config import DistillConfig
+from timediff.diffusion.distillation import distillation_loss
+from timediff.diffusion.spacing import respace
+from timediff.timegrad.batch import Batch
+from timediff.timegrad.model import TimeGrad
+
+#: Of every chain. Chains uniform in n are nested, a student's being every second step of its teacher's: what
+#: a network was taught at is where it is asked, as the next teacher and in forecasts. Chains uniform in
+#: log-SNR are not, and their last step, from almost clean data, would be a call for nothing.
+SPACING: Literal["uniform"] = "uniform"
+
+
+def halve(
+    teacher: TimeGrad,
+    steps: int,
+    windows: Callable[[torch.Generator], Batch],
+    config: DistillConfig,
+    generator: torch.Generator,
+    *,
+    guidance: float,
+    on_step: Callable[[int], object],
+) -> TimeGrad:
+    """A copy of the teacher that goes in ``steps`` where the teacher goes in twice as many.
+
+    Args:
+        teacher: Trained at the levels of its chain of ``2 * steps``.
+        windows: Gives the windows of the next optimiser step.
+        config: How many steps, and at what rate.
+        generator: Of windows, diffusion steps and noise.
+        guidance: The teacher's.
+        on_step: Told after every optimiser step.
+    """
+    student = copy.deepcopy(teacher).eval()
+    student.denoiser.requires_grad_(True)
+    chain = respace(teacher.schedule, 2 * steps, spacing=SPACING)
+    known = teacher.levels(teacher.schedule)
+    optimizer = torch.optim.Adam(student.denoiser.parameters(), lr=config.learning_rate)
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=config.train_steps)
+    device = teacher.training_scale.device
+    for _ in range(config.train_steps):
+        batch = windows(generator)
+        n = 2 * torch.randint(1, steps + 1, batch.features.shape[:2], generator=generator)
+        size = (*n.shape, batch.target.shape[-1])
+        eps = torch.randn(size, generator=generator, dtype=batch.target.dtype)
+        with torch.no_grad():
+            taught = student.teach(Batch(*(x.to(device) for x in batch)))
+            told = teacher.conditional(taught.cond, known, guidance=guidance)
+        error = distillation_loss(
+            chain,
+            told,
+            student.bind(taught.cond, student.levels(student.schedule)),
+            taught.x0,
+            n.to(device),
+            eps.to(device),
+        )
+        loss = (error * taught.observed).sum() / taught.observed.sum().clamp(min=1)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        decay.step()
+        on_step(1)
+    student.zero_grad()
+    return student

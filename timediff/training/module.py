@@ -1,0 +1,184 @@
+"""Training: the optimiser, the running average of the weights, validation, and what is logged."""
+
+import copy
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.plugins import MixedPrecision, Precision
+from lightning.pytorch.utilities import GradClipAlgorithmType
+from torch import Tensor
+
+from timediff.config import TrainConfig
+from timediff.diffusion.step_sampling import StepSampler
+from timediff.errors import InputError
+from timediff.timegrad.batch import Batch
+from timediff.timegrad.model import TimeGrad
+
+#: Noise levels at which every validation step of every window is scored.
+VALIDATION_LEVELS = 8
+
+
+#: Devices for which torch has an Adam of one kernel.
+FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
+
+class TimeGradModule(pl.LightningModule):
+    """Trains a `TimeGrad`.
+
+    Logs ``train_loss`` and ``val_loss``. Validation uses the same noise and diffusion steps every time,
+    so that a lower loss means better weights. Nothing is kept as hyperparameters in the checkpoint:
+    it holds tensors and plain numbers only.
+
+    Args:
+        model: What is trained.
+        config: How.
+    """
+
+    def __init__(self, model: TimeGrad, config: TrainConfig) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+        # A submodule, so that it is in every checkpoint; Lightning's own callback is lost when
+        # GluonTS restores the best weights.
+        self.average = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else None
+        # A submodule too: a resumed run goes on with what was learned about the steps.
+        importance = config.step_sampling == "importance"
+        self.steps = StepSampler(model.config.diffusion_steps) if importance else None
+        seed = config.seed if config.seed is not None else int(torch.randint(2**31, ()))
+        self.seed = seed
+        #: One entry per epoch: epoch, train_loss and, with validation data, val_loss.
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def forecaster(self) -> TimeGrad:
+        """The model that forecasts: the averaged weights where there are any."""
+        return self.average if self.average is not None else self.model
+
+    def on_train_epoch_start(self) -> None:
+        # One seed per epoch: a run resumed from an epoch's checkpoint repeats what would have come.
+        mixed = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank])
+        torch.manual_seed(int(mixed.generate_state(1)[0]))
+        # Before an epoch and not after it: what is saved is what was trained.
+        if self.current_epoch:
+            self.model.reschedule(move=True)
+            if self.average is not None and self.average.learned is not None:
+                assert self.model.learned is not None
+                self.average.learned.load_state_dict(self.model.learned.state_dict())
+                self.average.reschedule()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        positions = self._positions(batch)
+        shape = batch.features.shape[:2] if positions is None else positions.shape
+        if self.steps is not None:
+            n, weight = self.steps.draw(shape)
+        else:
+            n = torch.randint(1, self.model.config.diffusion_steps + 1, shape, device=self.device)
+        eps = torch.randn(
+            *shape, batch.target.shape[-1], dtype=batch.target.dtype, device=self.device
+        )
+        error, observed = self.model.loss(batch, n=n, eps=eps, positions=positions)
+        if self.steps is not None:
+            known = observed.any(dim=-1)
+            own = (error.detach() * observed).sum(dim=-1) / observed.sum(dim=-1).clamp(min=1)
+            self.steps.update(n, torch.where(known, own, torch.nan))
+            error = weight[..., None] * error
+        loss = _observed_mean(error, observed)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(n))
+        return loss
+
+    def _positions(self, batch: Batch) -> Tensor | None:
+        """Random steps of each window, each set as likely as any other, ``[B, K]``; None for all."""
+        windows, length = batch.features.shape[:2]
+        count = max(1, round(self.config.positions * length))
+        if count == length:
+            return None
+        return torch.rand(windows, length, device=self.device).topk(count).indices
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.average is None:
+            return
+        # The first steps forget faster, so that a short run does not average in its initial weights.
+        step = self.global_step
+        decay = min(self.config.ema_decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.average.parameters()), list(self.model.parameters()), 1 - decay
+            )
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        generator = torch.Generator().manual_seed(batch_idx)
+        shape, steps = batch.features.shape[:2], self.model.config.diffusion_steps
+        errors = []
+        for level in range(VALIDATION_LEVELS):
+            # Stratified: each level has its own part of the chain.
+            u = (level + torch.rand(shape, generator=generator)) / VALIDATION_LEVELS
+            n = (u * steps).long().clamp(max=steps - 1) + 1
+            eps = torch.randn(*shape, batch.target.shape[-1], generator=generator)
+            error, observed = self.forecaster.loss(
+                batch, n=n.to(self.device), eps=eps.to(self.device, batch.target.dtype)
+            )
+            errors.append(_observed_mean(error, observed))
+        loss = torch.stack(errors).mean()
+        self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.target))
+
+    def on_train_epoch_end(self) -> None:
+        logged = self.trainer.callback_metrics
+        losses = {
+            name: float(logged[name]) for name in ("train_loss", "val_loss") if name in logged
+        }
+        self.history.append({"epoch": float(self.current_epoch)} | losses)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["seed"], checkpoint["history"] = self.seed, list(self.history)
+        checkpoint["total_steps"] = int(self.trainer.estimated_stepping_batches)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        total = int(self.trainer.estimated_stepping_batches)
+        if checkpoint["total_steps"] != total:
+            raise InputError(
+                f"the checkpoint is of a training of {checkpoint['total_steps']} steps, whose learning "
+                f"rates do not suit {total}; give the same number of steps, or train_from its predictor"
+            )
+        self.seed, self.history = checkpoint["seed"], list(checkpoint["history"])
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.Adam(
+            self.model.parameters(),
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            # Scaled gradients must be unscaled before they are clipped, a fused optimiser would do it later;
+            # None leaves the choice to torch.
+            fused=(self.device.type in FUSED_DEVICES and not self._scaled_gradients) or None,
+        )
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=self.config.learning_rate,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    @property
+    def _scaled_gradients(self) -> bool:
+        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        plugin = self.trainer.precision_plugin
+        if isinstance(plugin, MixedPrecision) and not self._scaled_gradients:
+            # Its own method refuses a fused optimiser even where it scales no gradients (bf16).
+            kind = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, kind)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+
+def _observed_mean(error: Tensor, observed: Tensor) -> Tensor:
+    return (error * observed).sum() / observed.sum().clamp(min=1)
