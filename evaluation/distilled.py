@@ -67,7 +67,7 @@ def run(
         network = predictor.prediction_net
         rows[name] = {
             "calls": network.network_calls(predictor.sampling) // network.shape.horizon,
-            "sampling": predictor.sampling._asdict(),
+            "sampling": predictor.sampling.flat(),
             "seconds": spent,
             **{name: found[name] for name in SHOWN},
         }
@@ -93,7 +93,7 @@ def run(
             if calls > 1:
                 # Taught without noise, but free to be sampled with it: is the loss of the ODE won back?
                 sampling = student.sampling
-                student.sampling = sampling._replace(eta=1.0)
+                student.sampling = sampling._replace(options={"eta": 1.0})
                 scored(f"student {calls}, eta 1", student)
                 student.sampling = sampling
         began = time.perf_counter()

@@ -77,8 +77,9 @@ def forecast(
         return json.loads(file.read_text())
     import torch
 
-    from timediff import SamplingConfig, TimeGradPredictor, load_dataset
+    from timediff import TimeGradPredictor, load_dataset
     from timediff.benchmark.scoring import split
+    from timediff.config import flat_sampling
 
     torch.set_num_threads(1)
     data = load_dataset(dataset, data_dir=data_dir)
@@ -89,7 +90,7 @@ def forecast(
     windows = [{**whole, "target": whole["target"][:, :end]} for end in ends]
     known, truth = split(windows, horizon)
     predictor = TimeGradPredictor.deserialize(work / dataset, device="cpu")
-    predictor.sampling = SamplingConfig(**options)
+    predictor.sampling = flat_sampling(options)
     found = []
     for seed in SEEDS:
         forecasts = predictor.predict(known, PATHS, seed=seed, progress=False)

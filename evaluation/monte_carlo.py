@@ -19,7 +19,7 @@ from solvers import style, trained
 from timediff import load_dataset
 from timediff.benchmark.scoring import make_exam, split
 from timediff.metrics import METRICS, score
-from timediff.timegrad.noise import NOISES
+from timediff.registry import NOISES
 from timediff.tools.files import plain, write_text
 from timediff.tools.machine import commit, hardware
 

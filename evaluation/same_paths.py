@@ -49,18 +49,29 @@ MODELS: dict[str, Preset] = {
     ),
     "importance": DEFAULT._replace(train=DEFAULT.train._replace(step_sampling="importance")),
 }
+
+
+def sampling(**options: Any) -> SamplingConfig:
+    """A configuration of sampling; at 0.1.0 options of samplers were fields of it."""
+    fields = {name: value for name, value in options.items() if name in SamplingConfig._fields}
+    if fields == options:
+        return SamplingConfig(**fields)
+    rest = {name: value for name, value in options.items() if name not in fields}
+    return SamplingConfig(**fields, options=rest)
+
+
 #: Ways to draw from the default.
 SAMPLINGS = {
-    "ancestral": SamplingConfig(extrapolation=0.0),
-    "ddim": SamplingConfig(sampler="ddim", eta=0.3),
-    "dpm++": SamplingConfig(sampler="dpm++", order=3),
-    "sde-dpm++": SamplingConfig(sampler="sde-dpm++", spacing="log-snr"),
-    "heun": SamplingConfig(sampler="heun", churn=2.0),
-    "langevin": SamplingConfig(sampler="langevin"),
-    "langevin, 2 corrections": SamplingConfig(sampler="langevin", corrections=2, snr=0.3),
-    "predictor-corrector": SamplingConfig(sampler="predictor-corrector", spacing="uniform"),
-    "antithetic": SamplingConfig(noise="antithetic"),
-    "stratified": SamplingConfig(noise="stratified"),
+    "ancestral": sampling(extrapolation=0.0),
+    "ddim": sampling(sampler="ddim", eta=0.3),
+    "dpm++": sampling(sampler="dpm++", order=3),
+    "sde-dpm++": sampling(sampler="sde-dpm++", spacing="log-snr"),
+    "heun": sampling(sampler="heun", churn=2.0),
+    "langevin": sampling(sampler="langevin"),
+    "langevin, 2 corrections": sampling(sampler="langevin", corrections=2, snr=0.3),
+    "predictor-corrector": sampling(sampler="predictor-corrector", spacing="uniform"),
+    "antithetic": sampling(noise="antithetic"),
+    "stratified": sampling(noise="stratified"),
 }
 
 

@@ -19,8 +19,11 @@ import numpy as np
 
 from timediff import SamplingConfig, TimeGradEstimator, TimeGradPredictor, TrainConfig, load_dataset
 from timediff.benchmark.scoring import split
-from timediff.diffusion.samplers import SAMPLERS
+from timediff.diffusion.samplers.rehearsal import rehearse
+from timediff.diffusion.schedule import make_schedule
+from timediff.diffusion.spacing import respace
 from timediff.metrics import score
+from timediff.registry import SAMPLERS
 from timediff.tools.files import write_text
 from timediff.tools.machine import commit, hardware
 
@@ -35,10 +38,10 @@ SOLVERS = {
     "ancestral, quadratic": SamplingConfig(spacing="quadratic"),
     "ancestral, log-SNR": SamplingConfig(spacing="log-snr"),
     "ddim": SamplingConfig(sampler="ddim", spacing="uniform"),
-    "ddim, eta 0.5": SamplingConfig(sampler="ddim", spacing="uniform", eta=0.5),
+    "ddim, eta 0.5": SamplingConfig(sampler="ddim", spacing="uniform", options={"eta": 0.5}),
     "dpm++ 2": SamplingConfig(sampler="dpm++", spacing="log-snr"),
-    "dpm++ 3": SamplingConfig(sampler="dpm++", spacing="log-snr", order=3),
-    "sde-dpm++ 1": SamplingConfig(sampler="sde-dpm++", spacing="log-snr", order=1),
+    "dpm++ 3": SamplingConfig(sampler="dpm++", spacing="log-snr", options={"order": 3}),
+    "sde-dpm++ 1": SamplingConfig(sampler="sde-dpm++", spacing="log-snr", options={"order": 1}),
     "sde-dpm++ 2": SamplingConfig(sampler="sde-dpm++", spacing="log-snr"),
     "heun": SamplingConfig(sampler="heun", spacing="log-snr"),
     "langevin": SamplingConfig(sampler="langevin", spacing="log-snr"),
@@ -67,10 +70,17 @@ def trained(name: str, data_dir: Path, work: Path) -> TimeGradPredictor:
     return predictor
 
 
+#: Of a chain on which calls are counted, where they do not matter.
+BETAS = {"beta_start": 1e-4, "beta_end": 0.1}
+
+
 def within(sampling: SamplingConfig, calls: int) -> SamplingConfig | None:
     """The sampler with the most steps that take no more calls; None if not even one step does."""
+    sampler, chain = SAMPLERS[sampling.sampler], make_schedule("linear", num_steps=calls, **BETAS)
     fitting = [
-        steps for steps in range(1, calls + 1) if SAMPLERS[sampling.sampler].calls(steps) <= calls
+        steps
+        for steps in range(1, calls + 1)
+        if rehearse(sampler, respace(chain, steps)).calls <= calls
     ]
     return sampling._replace(steps=fitting[-1]) if fitting else None
 
@@ -92,7 +102,7 @@ def rows(name: str, data_dir: Path, work: Path) -> list[dict[str, Any]]:
             network = predictor.prediction_net
             row = {
                 "solver": solver,
-                "sampling": predictor.sampling._asdict(),
+                "sampling": predictor.sampling.flat(),
                 "budget": calls,
                 "calls": network.network_calls(predictor.sampling) // network.shape.horizon,
                 **{s: float(np.mean([each[s] for each in scores])) for s in SHOWN},

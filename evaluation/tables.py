@@ -52,11 +52,14 @@ def differences() -> str:
     """Every option in which the presets differ."""
     rows = [["option", "default", "paper"]]
     for part in ("model", "train", "sampling"):
-        ours, paper = getattr(PRESETS["default"], part), getattr(PRESETS["paper"], part)
+        ours, paper = (
+            each.flat() if part == "sampling" else each._asdict()
+            for each in (getattr(PRESETS[name], part) for name in ("default", "paper"))
+        )
         rows += [
-            [f"`{part}.{name}`", str(getattr(ours, name)), str(getattr(paper, name))]
-            for name in ours._fields
-            if getattr(ours, name) != getattr(paper, name)
+            [f"`{part}.{name}`", str(ours[name]), str(paper[name])]
+            for name in ours
+            if ours[name] != paper[name]
         ]
     return table(rows)
 

@@ -38,13 +38,14 @@ from timediff.diffusion.likelihood import log_likelihood
 from timediff.diffusion.objective import noise_loss
 from timediff.diffusion.parameterisation import Prediction, convert, factors, predict
 from timediff.diffusion.process import add_noise, diffuse
-from timediff.diffusion.samplers import SAMPLERS
 from timediff.diffusion.samplers.ancestral import ancestral
 from timediff.diffusion.samplers.ddim import ddim
 from timediff.diffusion.samplers.dpm_solver import dpm_solver
+from timediff.diffusion.samplers.rehearsal import rehearse
 from timediff.diffusion.schedule import Schedule, cosine, linear
 from timediff.diffusion.spacing import respace
 from timediff.networks.mlp import MlpDenoiser
+from timediff.registry import SAMPLERS
 from timediff.report.plots import BLUE, INK, VERMILLION, forecast_figure, save_figure
 
 STARTED = time.perf_counter()
@@ -275,7 +276,7 @@ show(figure, "score")
 start = long.prior_std * noise()
 
 recorder = Recorder(learned)
-generated = ancestral(recorder, long, start, noise)
+generated = ancestral(recorder, long, start, noise, extrapolation=0.0)
 # The start decides little in this sampler; colour by where a sample ends up.
 ending = torch.cdist(generated, curve).argmin(dim=1)
 figure, axes = panels(2, 6)
@@ -312,7 +313,8 @@ distances = {}
 for column, (chain, name) in zip(
     axes[0, 1:], itertools.product((short, long), ("exact", "learned")), strict=True
 ):
-    points = ancestral({"exact": exact, "learned": learned}[name], chain, start, noise)
+    denoiser = {"exact": exact, "learned": learned}[name]
+    points = ancestral(denoiser, chain, start, noise, extrapolation=0.0)
     distances[chain, name] = energy_distance(points, spiral)
     title = f"N = {chain.num_steps}, {name} denoiser\n{distances[chain, name]:.4f}"
     cloud(column, points, VERMILLION, title=title, reach=2.4)
@@ -378,6 +380,7 @@ for variance, colour in (("small", BLUE), ("large", VERMILLION)):
         torch.randn(20000, 1),
         lambda: torch.randn(20000, 1),
         variance=variance,
+        extrapolation=0.0,
     )
     simulated[variance] = float(draws.var())
     # Five standard errors of a variance from 20,000 draws.
@@ -410,18 +413,22 @@ show(figure, "variance")
 
 
 # %%
+samplers = dict(SAMPLERS)
+samplers["ancestral"] = partial(ancestral, extrapolation=0.0)  # as Ho et al. have it
+
+
 def moments(sampler, chain, mean, std):
     """Mean and standard deviation of what a sampler returns for data from N(mean, std^2)."""
-    rows = 2 * sampler.calls(chain.num_steps) + 3
+    rows = 2 * rehearse(sampler, chain).calls + 3
 
     def unit(row):
         return torch.eye(rows, dtype=torch.float64)[:, row, None]
 
     # Row 0 sees no noise at all, row 1 the start, row k the k-th draw of noise after it.
     drawn = itertools.count(2)
-    out = sampler.run(
-        gaussian(mean, std), chain, chain.prior_std * unit(1), lambda: unit(next(drawn))
-    )[:, 0]
+    out = sampler(gaussian(mean, std), chain, chain.prior_std * unit(1), lambda: unit(next(drawn)))[
+        :, 0
+    ]
     return float(out[0]), float((out[1:] - out[0]).square().sum().sqrt())
 
 
@@ -430,12 +437,12 @@ fine = linear(1000, 1e-4, 0.03)
 chains = [respace(fine, num_steps, spacing="quadratic") for num_steps in LENGTHS]
 figure, axes = panels(1, 1, width=9, height=4.6)
 order = {}
-for (name, sampler), marker in zip(SAMPLERS.items(), "osDv^Px", strict=True):
+for (name, sampler), marker in zip(samplers.items(), "osDv^Px", strict=True):
     errors = []
     for chain in chains:
         mean, std = moments(sampler, chain, 1.0, 0.5)
         errors.append(math.hypot(mean - 1.0, std - 0.5))
-    calls = [sampler.calls(num_steps) for num_steps in LENGTHS]
+    calls = [rehearse(sampler, chain).calls for chain in chains]
     order[name] = math.log2(errors[-2] / errors[-1])
     label = f"{name} ({order[name]:.1f})"
     axes[0, 0].loglog(calls, errors, marker=marker, ms=5, lw=1.2, label=label)
@@ -453,11 +460,11 @@ show(figure, "calls")
 # %%
 figure, axes = panels(1, 4, width=3, height=3.4)
 for column, name in zip(axes[0], ("ancestral", "ddim", "heun", "dpm++"), strict=True):
-    sampler, num_steps = SAMPLERS[name], 6 if name == "heun" else 12
+    sampler, num_steps = samplers[name], 6 if name == "heun" else 12
     chain = respace(long, num_steps, spacing="quadratic")
-    points = sampler.run(learned, chain, start, noise)
+    points = sampler(learned, chain, start, noise)
     distance = energy_distance(points, spiral)
-    title = f"{name}, {sampler.calls(num_steps)} calls\n{distance:.4f}"
+    title = f"{name}, {rehearse(sampler, chain).calls} calls\n{distance:.4f}"
     cloud(column, points, VERMILLION, title=title, reach=2.4)
 figure.suptitle("Samplers on the spiral, and the energy distance to the data")
 show(figure, "samplers")
@@ -704,7 +711,7 @@ known = [{**entry, "target": entry["target"][:, :-horizon]} for entry in data.te
 truth = np.stack([entry["target"][:, -horizon:].T for entry in data.test])[-2:]  # [W, T, D]
 found, paths = {}, {}
 for sampling in (
-    SamplingConfig(steps=100, extrapolation=0.0),
+    SamplingConfig(steps=100, options={"extrapolation": 0.0}),
     SamplingConfig(steps=6),
     SamplingConfig(sampler="dpm++", steps=10),
 ):

@@ -14,6 +14,8 @@ PACKAGE = Path(timediff.__file__).parent
 # A folder, or a file beside the folders, imports only from rows above its own.
 ROWS = [
     "errors",
+    "options",
+    "registry",
     "config",
     "presets",
     "checks frequency tools",

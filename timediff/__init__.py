@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from timediff.gluon.predictor import TimeGradPredictor
     from timediff.metrics import score
     from timediff.presets import PRESETS
+    from timediff.registry import register
     from timediff.timegrad.model import TimeGrad
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __all__ = [
     "TimeGradPredictor",
     "TrainConfig",
     "load_dataset",
+    "register",
     "score",
 ]
 
@@ -45,6 +47,7 @@ _HOMES = {
     "TimeGradPredictor": "gluon.predictor",
     "TrainConfig": "config",
     "load_dataset": "data.dataset",
+    "register": "registry",
     "score": "metrics",
 }
 

@@ -2,8 +2,19 @@
 network; they import nothing heavy, so that ``--help`` and argument errors stay instant.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from timediff.errors import InputError
+from timediff.options import Between, Choice
+from timediff.registry import SAMPLERS
+
+Whole = Annotated[int, Between(1)]
+NotNegative = Annotated[float, Between(0)]
+Positive = Annotated[float, Between(0, without="low")]
+#: A part of the whole that is not all of it.
+Share = Annotated[float, Between(0, 1, without="high")]
 
 
 class ModelConfig(NamedTuple):
@@ -49,41 +60,30 @@ class ModelConfig(NamedTuple):
     """
 
     cell: Literal["gru", "lstm"] = "gru"
-    num_layers: int = 2
-    hidden_size: int = 64
-    dropout: float = 0.1
-    lag_noise: float = 1.0
+    num_layers: Whole = 2
+    hidden_size: Whole = 64
+    dropout: Share = 0.1
+    lag_noise: NotNegative = 1.0
     lags: list[int] | None = None
-    context_length: int | None = None
-    scaling: Literal["mean", "std", "global", "none"] = "global"
-    difference: int | None = None
-    cond_size: int = 100
-    denoiser: Literal["conv", "mlp", "attention"] = "mlp"
-    denoiser_layers: int = 3
-    denoiser_width: int = 128
-    dilation_cycle: int = 2
-    diffusion_steps: int = 100
-    schedule: Literal[
-        "linear",
-        "quadratic",
-        "constant",
-        "cosine",
-        "sigmoid",
-        "jsd",
-        "vp",
-        "sub-vp",
-        "ve",
-        "learned",
-    ] = "linear"
+    context_length: Annotated[int | None, Between(1)] = None
+    scaling: Annotated[str, Choice("normalisation")] = "global"
+    difference: Annotated[int | None, Between(0)] = None
+    cond_size: Whole = 100
+    denoiser: Annotated[str, Choice("network")] = "mlp"
+    denoiser_layers: Whole = 3
+    denoiser_width: Whole = 128
+    dilation_cycle: Whole = 2
+    diffusion_steps: Whole = 100
+    schedule: Annotated[str, Choice("schedule")] = "linear"
     beta_start: float = 1e-4
     beta_end: float = 0.1
-    parameterisation: Literal["noise", "x0", "v", "score"] = "v"
+    parameterisation: Annotated[str, Choice("parameterisation")] = "v"
     variance: Literal["small", "large", "learned"] = "learned"
-    loss: Literal["l1", "l2", "huber"] = "l2"
-    weighting: Literal["noise", "x0", "v", "score", "min-snr", "bound"] = "noise"
-    hybrid_weight: float = 1e-3
+    loss: Annotated[str, Choice("loss")] = "l2"
+    weighting: Annotated[str, Choice("weighting")] = "noise"
+    hybrid_weight: NotNegative = 1e-3
     self_conditioning: bool = False
-    condition_dropout: float = 0.0
+    condition_dropout: Share = 0.0
 
 
 class TrainConfig(NamedTuple):
@@ -111,19 +111,19 @@ class TrainConfig(NamedTuple):
         seed: Of initial weights, windows, noise and dropout; drawn from torch's generator when left out.
     """
 
-    steps: int = 1000
-    time_budget: float | None = None
-    steps_per_epoch: int = 100
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-6
-    gradient_clip: float = 1.0
-    ema_decay: float = 0.995
-    patience: int = 0
+    steps: Whole = 1000
+    time_budget: Annotated[float | None, Between(0, without="low")] = None
+    steps_per_epoch: Whole = 100
+    batch_size: Whole = 64
+    learning_rate: Positive = 2e-3
+    weight_decay: NotNegative = 1e-6
+    gradient_clip: NotNegative = 1.0
+    ema_decay: Share = 0.995
+    patience: Annotated[int, Between(0)] = 0
     step_sampling: Literal["uniform", "importance"] = "uniform"
-    positions: float = 1.0
+    positions: Annotated[float, Between(0, 1, without="low")] = 1.0
     precision: Literal["float32", "tf32", "bf16"] = "float32"
-    seed: int | None = None
+    seed: Annotated[int | None, Between(0, 2**63, without="high")] = None
 
 
 #: Diffusion steps that cost no score against 100, on three data sets (evaluation/few_steps.py).
@@ -134,16 +134,12 @@ class SamplingConfig(NamedTuple):
     """How paths are drawn. It can be changed after training.
 
     Args:
-        sampler: Solver of the reverse process, one of `timediff.diffusion.samplers.SAMPLERS`.
+        sampler: Solver of the reverse process.
         steps: Diffusion steps it takes; `FEW_STEPS` when left out, or all N of a shorter chain.
         spacing: Which of the N steps these are: evenly spaced in n, denser near clean data, or evenly spaced
             in log-SNR.
-        eta: Noise of "ddim", from 0 (none) to 1 (as much as "ancestral").
-        extrapolation: How much of a second-order step "ancestral" takes, 0 to 1.
-        order: Order of "dpm++" and "sde-dpm++", 1 to 3.
-        churn: Noise put back in by "heun".
-        corrections: Langevin steps at each level of "langevin" and "predictor-corrector".
-        snr: Size of a Langevin step relative to the noise; the sampler's own when left out.
+        options: Options of the sampler by name, such as ``{"eta": 0.5}`` of "ddim"; its defaults when left
+            out.
         guidance: Weight of the condition beyond its own (classifier-free guidance); needs a model trained
             with ``condition_dropout``, and doubles the network calls.
         noise: Random numbers of a window's paths: "independent", in pairs of opposite sign ("antithetic"), or
@@ -154,21 +150,52 @@ class SamplingConfig(NamedTuple):
             longer, later ones with as many paths less.
     """
 
-    sampler: Literal[
-        "ancestral", "ddim", "dpm++", "sde-dpm++", "heun", "langevin", "predictor-corrector"
-    ] = "ancestral"
-    steps: int | None = None
-    spacing: Literal["uniform", "quadratic", "log-snr"] = "quadratic"
-    extrapolation: float = 0.5
-    eta: float = 0.0
-    order: int = 2
-    churn: float = 0.0
-    corrections: int = 1
-    snr: float | None = None
-    guidance: float = 0.0
-    noise: Literal["independent", "antithetic", "stratified"] = "independent"
+    sampler: Annotated[str, Choice("sampler")] = "ancestral"
+    steps: Annotated[int | None, Between(1)] = None
+    spacing: Annotated[str, Choice("spacing")] = "quadratic"
+    options: dict[str, Any] | None = None
+    guidance: Annotated[float, Between()] = 0.0
+    noise: Annotated[str, Choice("noise")] = "independent"
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     compile: bool = False
+
+    def flat(self) -> dict[str, Any]:
+        """All of it in one dictionary, the sampler's options and their defaults too: as files have it."""
+        values = {name: value for name, value in self._asdict().items() if name != "options"}
+        return values | sampler_defaults(self.sampler) | (self.options or {})
+
+
+def sampler_defaults(sampler: str) -> dict[str, Any]:
+    """Default of each option of a sampler, but for what the model says."""
+    options = SAMPLERS.options(sampler).values()
+    return {each.name: each.default for each in options if each.name not in ModelConfig._fields}
+
+
+def flat_sampling(values: Mapping[str, Any]) -> SamplingConfig:
+    """The configuration that `SamplingConfig.flat` wrote.
+
+    Options of other samplers are left out: versions before 0.2 wrote those of all.
+
+    Raises:
+        InputError: A name is no option of any sampler.
+    """
+    fields = {name: value for name, value in values.items() if name in SamplingConfig._fields}
+    sampler = fields.get("sampler", SamplingConfig().sampler)
+    SAMPLERS.check(sampler)
+    names = sampler_defaults(sampler)
+    options = {name: values[name] for name in names if values.get(name) is not None}
+    known = {name for each in SAMPLERS for name in SAMPLERS.options(each)}
+    unknown = values.keys() - fields.keys() - known
+    if unknown:
+        raise InputError(f"{min(unknown)} is no option of sampling; leave it out")
+    return with_options(SamplingConfig(**fields), options)
+
+
+def with_options(sampling: SamplingConfig, options: Mapping[str, Any]) -> SamplingConfig:
+    """The configuration with these options of its sampler and no others, those at their default left out."""
+    defaults = sampler_defaults(sampling.sampler)
+    changed = {k: v for k, v in options.items() if k not in defaults or v != defaults[k]}
+    return sampling._replace(options=changed or None)
 
 
 #: Network calls a time step of a distilled predictor, unless told otherwise.
@@ -185,10 +212,10 @@ class DistillConfig(NamedTuple):
         seed: Of windows, noise and diffusion steps.
     """
 
-    train_steps: int = 300
-    batch_size: int = 16
-    learning_rate: float = 1e-3
-    seed: int = 1
+    train_steps: Whole = 300
+    batch_size: Whole = 16
+    learning_rate: Positive = 1e-3
+    seed: Annotated[int, Between(0, 2**63, without="high")] = 1
 
 
 class Preset(NamedTuple):

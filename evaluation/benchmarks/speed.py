@@ -202,7 +202,7 @@ def run(options: argparse.Namespace) -> Found:
     presets = {
         name: {
             "model": preset.model._asdict(),
-            "sampling": preset.sampling._asdict(),
+            "sampling": preset.sampling.flat(),
             "calls_per_step": network_calls(make_predictor(name, typical, device="cpu")) // HORIZON,
         }
         for name, preset in PRESETS.items()

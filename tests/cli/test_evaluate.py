@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal, get_args, get_origin
 
 import numpy as np
 import pandas as pd
@@ -25,10 +25,12 @@ import timediff
 from timediff.baselines import BASELINES
 from timediff.benchmark.record import as_json, mean, standard_error
 from timediff.cli.evaluate import main, make_parser, parse
-from timediff.config import ModelConfig, SamplingConfig, TrainConfig
+from timediff.config import ModelConfig, SamplingConfig, TrainConfig, sampler_defaults
 from timediff.data.catalogue import SPECS
 from timediff.metrics import METRICS, TITLES, score
+from timediff.options import fields_of
 from timediff.presets import PRESETS
+from timediff.registry import SAMPLERS, TABLES
 
 pytestmark = QUIET
 
@@ -112,8 +114,10 @@ assert not loaded, loaded
     assert len(done.stderr.splitlines()) == 6
 
 
-def another(default, annotation):
+def another(default, annotation, kind=None):
     """A value that an option may take and that is not its default."""
+    if kind is not None:
+        return next(choice for choice in TABLES[kind] if choice != default)
     choices = [type_ for type_ in (annotation, *get_args(annotation)) if type_ is not type(None)]
     if get_origin(annotation) is Literal:
         return next(choice for choice in get_args(annotation) if choice != default)
@@ -130,16 +134,42 @@ def another(default, annotation):
 @pytest.mark.parametrize("group", ["model", "train", "sampling"])
 def test_every_field_of_the_configurations_is_an_option_with_help(group):
     config = {"model": ModelConfig, "train": TrainConfig, "sampling": SamplingConfig}[group]
-    annotations = get_type_hints(config)
-    annotations.pop("seed", None)  # --seed takes several
+    fields = fields_of(config)
+    fields.pop("seed", None)  # --seed takes several
+    fields.pop("options", None)  # each has its own
     actions = {action.dest: action for action in make_parser("default")._actions}
-    for name, annotation in annotations.items():
-        value = another(getattr(config(), name), annotation)
-        options, _ = parse([f"--{group}.{name}", str(value), "--validation-windows", "1"])
+    for name, field in fields.items():
+        value = another(field.default, field.type, field.kind)
+        needs = ["--validation-windows", "1"]
+        if name == "guidance":
+            needs += ["--model.condition_dropout", "0.1"]
+        options, _ = parse([f"--{group}.{name}", str(value), *needs])
         before = getattr(PRESETS["default"], group)
         assert getattr(options, group) == before._replace(**{name: value}) != before
         text = actions[f"{group}.{name}"].help
         assert len(text.split()) >= 2, f"--{group}.{name} says only {text!r}"
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_option_of_a_sampler_is_one_of_the_command_line_with_help(sampler):
+    actions = {action.dest: action for action in make_parser("default")._actions}
+    chosen = ["--sampling.sampler", sampler]
+    before = parse(chosen)[0].sampling
+    assert before.options is None
+    for name, default in sampler_defaults(sampler).items():
+        option = SAMPLERS.options(sampler)[name]
+        value = another(default, option.type) if option.type is float else 3
+        options, _ = parse([*chosen, f"--sampling.{name}", str(value)])
+        assert options.sampling == before._replace(options={name: value})
+        assert sampler in actions[f"sampling.{name}"].help
+        other = next(each for each in SAMPLERS if name not in SAMPLERS.options(each))
+        with pytest.raises(SystemExit):
+            parse(["--sampling.sampler", other, f"--sampling.{name}", str(value)])
+
+
+def test_options_of_the_presets_sampler_do_not_go_to_another():
+    sampling = parse(["--preset", "paper", "--sampling.sampler", "ddim"])[0].sampling
+    assert sampling.options is None and sampling.steps == PRESETS["paper"].sampling.steps
 
 
 def test_the_seed_of_training_is_given_by_seed_alone():

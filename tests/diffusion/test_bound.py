@@ -19,7 +19,8 @@ from timediff.diffusion.bound import (
 from timediff.diffusion.objective import bound_weight, ho_weight
 from timediff.diffusion.parameterisation import Prediction, factors
 from timediff.diffusion.process import add_noise, diffuse, posterior, reverse_step
-from timediff.diffusion.schedule import SCHEDULES, Schedule, linear, make_schedule
+from timediff.diffusion.schedule import Schedule, linear, make_schedule
+from timediff.registry import SCHEDULES
 
 identities = pytest.mark.identities
 oracles = pytest.mark.oracles

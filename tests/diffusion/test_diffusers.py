@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from timediff.diffusion.parameterisation import Prediction
-from timediff.diffusion.samplers import SAMPLERS
 from timediff.diffusion.samplers.exponential import exponential_step
 from timediff.diffusion.schedule import make_schedule
 from timediff.diffusion.spacing import respace
+from timediff.registry import SAMPLERS
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -109,7 +109,9 @@ def test_ancestral_is_ddpm(chain, variance, variance_type, num_steps):
     x = start()
     generator = torch.Generator().manual_seed(1)
     theirs = walk(scheduler, schedule, x, output=output, extra=lambda: {"generator": generator})
-    ours = SAMPLERS["ancestral"].run(denoise, schedule, x, noise(), variance=variance)
+    ours = SAMPLERS["ancestral"](
+        denoise, schedule, x, noise(), variance=variance, extrapolation=0.0
+    )
     torch.testing.assert_close(ours, theirs[-1], rtol=0, atol=1e-9)
 
 
@@ -128,7 +130,7 @@ def test_ddim(chain, eta, num_steps):
     scheduler.set_timesteps(num_steps)
     x, draw = start(), noise()
     theirs = walk(scheduler, schedule, x, extra=lambda: {"eta": eta, "variance_noise": draw()})
-    ours = SAMPLERS["ddim"].run(denoise, schedule, x, noise(), eta=eta)
+    ours = SAMPLERS["ddim"](denoise, schedule, x, noise(), eta=eta)
     torch.testing.assert_close(ours, theirs[-1], rtol=0, atol=1e-9)
 
 
@@ -164,7 +166,7 @@ def test_multistep_dpm_solver(chain, name, order, spacing, num_steps):
     scheduler = dpm_scheduler(chain, schedule, name, order)
     x, draw = start(), noise()
     theirs = walk(scheduler, schedule, x, extra=lambda: {"variance_noise": draw()})
-    ours = SAMPLERS[name].run(denoise, schedule, x, noise(), order=order)
+    ours = SAMPLERS[name](denoise, schedule, x, noise(), order=order)
     torch.testing.assert_close(ours, theirs[-1], **FLOAT32)
 
 
@@ -175,7 +177,7 @@ def test_extrapolated_ancestral_steps_are_the_simplified_sde_solver(chain, spaci
     scheduler = dpm_scheduler(chain, schedule, "sde-dpm++", 2, solver_type="midpoint")
     x, draw = start(), noise()
     theirs = walk(scheduler, schedule, x, extra=lambda: {"variance_noise": draw()})
-    run = SAMPLERS["ancestral"].run
+    run = SAMPLERS["ancestral"]
     ours = run(denoise, schedule, x, noise(), variance="small", extrapolation=1.0)
     torch.testing.assert_close(ours, theirs[-1], **FLOAT32)
 
@@ -226,7 +228,7 @@ def test_ddim_is_euler(chain, num_steps):
     put(scheduler, ratios(schedule))
     x = start()
     theirs = walk_in_units_of_the_data(scheduler, schedule, x)
-    ours = SAMPLERS["ddim"].run(denoise, schedule, x, noise())
+    ours = SAMPLERS["ddim"](denoise, schedule, x, noise())
     # Its float32 state starts at sigma / alpha, up to a thousand here.
     atol = 1e-5 + 1e-7 * float(ratios(schedule)[0])
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=atol)
@@ -242,5 +244,5 @@ def test_heun(chain, num_steps):
     put(scheduler, torch.cat([rho[:1], rho[1:-1].repeat_interleave(2), rho[-1:]]))
     x = start()
     theirs = walk_in_units_of_the_data(scheduler, schedule, x)
-    ours = SAMPLERS["heun"].run(denoise, schedule, x, noise())
+    ours = SAMPLERS["heun"](denoise, schedule, x, noise())
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)

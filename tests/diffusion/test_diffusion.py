@@ -5,17 +5,11 @@ import math
 import pytest
 import torch
 
-from timediff.diffusion.objective import (
-    LOSSES,
-    MIN_SNR_CAP,
-    WEIGHTINGS,
-    bound_weight,
-    ho_weight,
-    noise_loss,
-)
-from timediff.diffusion.parameterisation import PARAMETERISATIONS, Prediction, predict
+from timediff.diffusion.objective import MIN_SNR_CAP, bound_weight, ho_weight, noise_loss
+from timediff.diffusion.parameterisation import Prediction, predict
 from timediff.diffusion.process import add_noise, diffuse, posterior, reverse_step
-from timediff.diffusion.schedule import SCHEDULES, make_schedule
+from timediff.diffusion.schedule import make_schedule
+from timediff.registry import LOSSES, PARAMETERISATIONS, SCHEDULES, WEIGHTINGS
 
 identities = pytest.mark.identities
 oracles = pytest.mark.oracles

@@ -14,16 +14,17 @@ from torch import nn
 from timediff.cli.distill import main
 from timediff.config import DistillConfig, SamplingConfig
 from timediff.diffusion.distillation import ddim_step, distillation_loss, two_step_target
-from timediff.diffusion.parameterisation import PARAMETERISATIONS, Prediction, predict
+from timediff.diffusion.parameterisation import Prediction, predict
 from timediff.diffusion.process import add_noise
 from timediff.diffusion.samplers.ddim import ddim
-from timediff.diffusion.schedule import SCHEDULES, make_schedule
+from timediff.diffusion.schedule import make_schedule
 from timediff.diffusion.spacing import respace
 from timediff.errors import InputError
 from timediff.gluon.distill import distill, halvings
 from timediff.gluon.entries import read_dataset
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.gluon.windows import WindowData
+from timediff.registry import PARAMETERISATIONS, SCHEDULES
 from timediff.timegrad.reverse import walk
 from timediff.training.halving import halve
 
@@ -298,7 +299,7 @@ def test_students_are_taught_at_the_levels_they_are_asked_at(tmp_path, monkeypat
 def test_a_student_is_the_next_teacher_at_its_own_levels(teacher):
     *first, last = halvings(teacher, [entry()], 1, config=CONFIG, progress=False)
     assert [one.sampling.steps for one in (*first, last)] == [2, 1]
-    first[0].sampling = first[0].sampling._replace(eta=1.0)
+    first[0].sampling = first[0].sampling._replace(options={"eta": 1.0})
     (on,) = halvings(first[0], [entry()], 1, config=CONFIG, progress=False)
     assert on.sampling.steps == 1
 

@@ -7,8 +7,9 @@ import torch
 
 from timediff.diffusion.learned_schedule import LearnedSchedule
 from timediff.diffusion.objective import bound_weight
-from timediff.diffusion.schedule import SCHEDULES, make_schedule
+from timediff.diffusion.schedule import make_schedule
 from timediff.diffusion.step_sampling import WARM_UP
+from timediff.registry import SCHEDULES
 
 identities = pytest.mark.identities
 oracles = pytest.mark.oracles

@@ -9,8 +9,9 @@ from torch import nn
 from torch.distributions import MultivariateNormal
 
 from timediff.diffusion.likelihood import log_likelihood
-from timediff.diffusion.parameterisation import PARAMETERISATIONS, Prediction, convert, predict
-from timediff.diffusion.schedule import SCHEDULES, Schedule, linear, make_schedule
+from timediff.diffusion.parameterisation import Prediction, convert, predict
+from timediff.diffusion.schedule import Schedule, linear, make_schedule
+from timediff.registry import PARAMETERISATIONS, SCHEDULES
 
 identities = pytest.mark.identities
 oracles = pytest.mark.oracles

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from timediff.diffusion.parameterisation import PARAMETERISATIONS, Prediction, convert, predict
+from timediff.diffusion.parameterisation import Prediction, convert, predict
 from timediff.diffusion.process import add_noise, reverse_step
 from timediff.diffusion.schedule import Level, make_schedule
+from timediff.registry import PARAMETERISATIONS
 
 identities = pytest.mark.identities
 oracles = pytest.mark.oracles

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from timediff.diffusion.parameterisation import PARAMETERISATIONS, Prediction, predict
+from timediff.diffusion.parameterisation import Prediction, predict
 from timediff.diffusion.process import reverse_step
-from timediff.diffusion.samplers import SAMPLERS
 from timediff.diffusion.samplers.exponential import exponential_step, exponential_weights, multistep
 from timediff.diffusion.samplers.langevin import langevin_step
-from timediff.diffusion.schedule import SCHEDULES, Schedule, make_schedule
-from timediff.diffusion.spacing import SPACINGS, respace
+from timediff.diffusion.samplers.rehearsal import rehearse
+from timediff.diffusion.schedule import Schedule, make_schedule
+from timediff.diffusion.spacing import respace
+from timediff.registry import PARAMETERISATIONS, SAMPLERS, SCHEDULES, SPACINGS
 
 identities = pytest.mark.identities
 oracles = pytest.mark.oracles
@@ -33,8 +34,9 @@ VARIANCES = ["small", "large", "learned"]
 
 #: Every sampler with its defaults, so that a new one is tested by being listed, and other settings.
 CASES = [(name, {}) for name in SAMPLERS] + [
-    ("ancestral", {"variance": "large"}),
-    ("ancestral", {"variance": "learned"}),
+    ("ancestral", {"extrapolation": 0.0}),
+    ("ancestral", {"variance": "large", "extrapolation": 0.0}),
+    ("ancestral", {"variance": "learned", "extrapolation": 0.0}),
     ("ddim", {"eta": 0.5}),
     ("ddim", {"eta": 1.0}),
     ("dpm++", {"order": 1}),
@@ -149,7 +151,7 @@ def sample(name, options, denoise, schedule, x, *, seed=0):
     def noise():
         return torch.randn(x.shape, generator=rng, dtype=torch.float64).to(x)
 
-    return SAMPLERS[name].run(denoise, schedule, x, noise, **options)
+    return SAMPLERS[name](denoise, schedule, x, noise, **options)
 
 
 def moments(run, data, schedule, *, exact_start=False):
@@ -185,7 +187,7 @@ def moments(run, data, schedule, *, exact_start=False):
 
 def sampler_moments(name, options, data, schedule, **start):
     return moments(
-        lambda *args: SAMPLERS[name].run(*args, **options),
+        lambda *args: SAMPLERS[name](*args, **options),
         data,
         schedule,
         **start,
@@ -207,7 +209,13 @@ def test_number_of_network_calls(name, options, num_steps):
 
     schedule = respace(linear(), num_steps)
     sample(name, options, denoise, schedule, torch.randn(4, 3))
-    assert len(levels) == SAMPLERS[name].calls(num_steps, **options)
+    corrections = options.get("corrections", 1)
+    expected = {
+        "heun": 2 * num_steps - 1,
+        "langevin": corrections * num_steps + 1,
+        "predictor-corrector": num_steps + corrections * (num_steps - 1),
+    }.get(name, num_steps)
+    assert len(levels) == expected == rehearse(SAMPLERS[name], schedule, **options).calls
     assert all(isinstance(value, float | int) for level in levels for value in level)
     # From the last level to the first, none of them clean data.
     log_snr = [level.log_snr for level in levels]
@@ -218,12 +226,12 @@ def test_number_of_network_calls(name, options, num_steps):
 @contracts
 @each_case
 def test_interface(name, options):
-    entry = SAMPLERS[name]
-    assert list(inspect.signature(entry.run).parameters) == [
+    known = SAMPLERS.options(name)
+    assert list(inspect.signature(SAMPLERS[name]).parameters) == [
         *("denoiser", "schedule", "x", "noise"),
-        *entry.options,
+        *known,
     ]
-    assert set(options) <= set(entry.options)
+    assert set(options) <= set(known)
 
 
 @invariances
@@ -237,7 +245,7 @@ def test_start_is_left_alone_and_rows_do_not_meet(name, options):
     def run(rows):
         draws = iter(noises[:, rows])
         data = Gaussian()
-        return SAMPLERS[name].run(data.denoise, schedule, x[rows], lambda: next(draws), **options)
+        return SAMPLERS[name](data.denoise, schedule, x[rows], lambda: next(draws), **options)
 
     together = run(slice(None))
     assert torch.equal(x, before)
@@ -284,14 +292,14 @@ def test_what_the_network_predicts_does_not_matter(process, name, options):
     ("name", "options", "message"),
     [
         ("ancestral", {"variance": "medium"}, "variance must be"),
-        ("ancestral", {"extrapolation": 1.5}, "extrapolation must lie"),
-        ("ddim", {"eta": 1.5}, "eta must lie"),
-        ("dpm++", {"order": 4}, "order must lie"),
-        ("sde-dpm++", {"order": 0}, "order must lie"),
-        ("heun", {"churn": -1.0}, "churn must lie"),
-        ("langevin", {"corrections": 0}, "corrections must lie"),
-        ("langevin", {"snr": 1.2}, "snr must lie"),
-        ("predictor-corrector", {"corrections": -1}, "corrections must lie"),
+        ("ancestral", {"extrapolation": 1.5}, r"extrapolation is 1\.5; it must lie in \[0, 1\]"),
+        ("ddim", {"eta": 1.5}, r"eta is 1\.5; it must lie in \[0, 1\]"),
+        ("dpm++", {"order": 4}, r"order is 4; it must lie in \[1, 3\]"),
+        ("sde-dpm++", {"order": 0}, r"order is 0; it must lie in \[1, 3\]"),
+        ("heun", {"churn": -1.0}, r"churn is -1\.0; it must not be negative"),
+        ("langevin", {"corrections": 0}, "corrections is 0; it must be at least 1"),
+        ("langevin", {"snr": 1.2}, r"snr is 1\.2; it must lie in \(0, 1\)"),
+        ("predictor-corrector", {"corrections": -1}, "corrections is -1; it must not be negative"),
         ("predictor-corrector", {"variance": "medium"}, "variance must be"),
     ],
 )
@@ -308,7 +316,9 @@ def test_extrapolation_begins_with_the_second_step_and_ends_before_the_last(vari
         sample("ancestral", {"variance": variance, "extrapolation": e}, data.denoise, schedule, x)
         for e in (0.0, 0.5, 1.0)
     )
-    plain = sample("ancestral", {"variance": variance}, data.denoise, schedule, x)
+    plain = sample(
+        "ancestral", {"variance": variance, "extrapolation": 0.0}, data.denoise, schedule, x
+    )
     assert torch.equal(none, plain)
     assert (half - none).abs().max() > 1e-3 and (whole - half).abs().max() > 1e-3
     # The first step has nothing to go by, the last goes to clean data: with two steps there is none between.
@@ -347,8 +357,8 @@ def test_each_ancestral_step_is_the_reverse_step(variance):
 
     z = torch.randn(30, 8, 3)
     draws = iter(z[1:])
-    last = SAMPLERS["ancestral"].run(
-        denoise, schedule, z[0], lambda: next(draws), variance=variance
+    last = SAMPLERS["ancestral"](
+        denoise, schedule, z[0], lambda: next(draws), variance=variance, extrapolation=0.0
     )
     assert next(draws, None) is None
     assert [level for _, level, _ in seen] == list(schedule.points[:0:-1])
@@ -367,10 +377,10 @@ def test_each_ancestral_step_is_the_reverse_step(variance):
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (("ddim", {"eta": 1.0}), ("ancestral", {"variance": "small"})),
+        (("ddim", {"eta": 1.0}), ("ancestral", {"variance": "small", "extrapolation": 0.0})),
         (("ddim", {"eta": 0.0}), ("dpm++", {"order": 1})),
         (("ddim", {"eta": 1.0}), ("sde-dpm++", {"order": 1})),
-        (("predictor-corrector", {"corrections": 0}), ("ancestral", {})),
+        (("predictor-corrector", {"corrections": 0}), ("ancestral", {"extrapolation": 0.0})),
     ],
     ids=["ddim-1=ancestral", "ddim-0=dpm-1", "ddim-1=sde-dpm-1", "no-corrections=ancestral"],
 )
@@ -498,7 +508,7 @@ def test_ancestral_moments_follow_the_recursion(device, name, num_steps, varianc
     long = make_schedule(name, num_steps=100, beta_start=1e-4, beta_end=0.1)
     short = respace(long, num_steps).to(device)
     data = Gaussian()
-    found = sampler_moments("ancestral", {"variance": variance}, data, short)
+    found = sampler_moments("ancestral", {"variance": variance, "extrapolation": 0.0}, data, short)
     kept = 1 / (1 + np.exp(-np.array(short.floats["log_snr"])))
     expected = recursion(kept, data.mean.numpy(), data.covariance.numpy(), variance=variance)
     np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=1e-9)
@@ -510,7 +520,9 @@ def test_ancestral_moments_follow_the_recursion(device, name, num_steps, varianc
 def test_variance_of_standard_normal_data(variance, expected):
     # From the recursion by hand: beta 1e-4 .. 0.1, N = 100, no noise on the last step.
     data = Gaussian(np.zeros(1), np.ones((1, 1)))
-    _, covariance = sampler_moments("ancestral", {"variance": variance}, data, linear())
+    _, covariance = sampler_moments(
+        "ancestral", {"variance": variance, "extrapolation": 0.0}, data, linear()
+    )
     assert covariance.item() == pytest.approx(expected, abs=5e-5)
 
 
@@ -608,7 +620,7 @@ def test_error_falls_with_the_stated_order(data, name, order):
             ]
             out = multistep(data.denoise, schedule, x, never, order=order, rate=1, history=history)
         else:
-            out = SAMPLERS[name].run(data.denoise, schedule, x, never)
+            out = SAMPLERS[name](data.denoise, schedule, x, never)
         errors.append(float((out - exact).square().mean().sqrt()))
     slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
     assert abs(slope - order) < 0.3

@@ -4,7 +4,8 @@ import pytest
 
 from timediff.diffusion.latent import cut
 from timediff.diffusion.schedule import make_schedule
-from timediff.diffusion.spacing import SPACINGS, respace
+from timediff.diffusion.spacing import respace
+from timediff.registry import SPACINGS
 
 pytestmark = [pytest.mark.identities, pytest.mark.usefixtures("float64")]
 

@@ -10,11 +10,12 @@ from timediff.diffusion.bound import bound_terms
 from timediff.diffusion.guidance import SelfConditioned, guided
 from timediff.diffusion.latent import Recorder, cut, interpolate, invert, rate_distortion
 from timediff.diffusion.parameterisation import Prediction
-from timediff.diffusion.samplers import SAMPLERS
 from timediff.diffusion.samplers.ancestral import ancestral
 from timediff.diffusion.samplers.ddim import ddim
-from timediff.diffusion.schedule import SCHEDULES, Level, make_schedule
+from timediff.diffusion.samplers.rehearsal import rehearse
+from timediff.diffusion.schedule import Level, make_schedule
 from timediff.diffusion.spacing import respace
+from timediff.registry import SAMPLERS, SCHEDULES
 
 identities = pytest.mark.identities
 oracles = pytest.mark.oracles
@@ -98,10 +99,15 @@ def test_recording_changes_nothing_and_counts_calls(name, denoiser, device):
     schedule = make().to(device)
     sampler, x = SAMPLERS[name], start(schedule)
     recorder = Recorder(denoiser)
-    plain = sampler.run(denoiser, schedule, x, seeded_noise(x.shape, device))
-    recorded = sampler.run(recorder, schedule, x, seeded_noise(x.shape, device))
+    plain = sampler(denoiser, schedule, x, seeded_noise(x.shape, device))
+    recorded = sampler(recorder, schedule, x, seeded_noise(x.shape, device))
     assert torch.equal(recorded, plain)
-    assert len(recorder.x) == len(recorder.x0) == len(recorder.levels) == sampler.calls(N)
+    assert (
+        len(recorder.x)
+        == len(recorder.x0)
+        == len(recorder.levels)
+        == rehearse(sampler, schedule).calls
+    )
     close(recorder.x[0], x)
     assert recorder.levels[0] == schedule.points[-1]
     for seen, estimate, level in zip(recorder.x, recorder.x0, recorder.levels, strict=True):
@@ -112,7 +118,7 @@ def test_recording_changes_nothing_and_counts_calls(name, denoiser, device):
 @pytest.mark.parametrize("name", ["ancestral", "ddim", "dpm++"])
 def test_one_estimate_at_each_point_and_the_last_is_the_sample(name, schedule, denoiser, device):
     recorder, x = Recorder(denoiser), start(schedule)
-    sample = SAMPLERS[name].run(recorder, schedule, x, seeded_noise(x.shape, device))
+    sample = SAMPLERS[name](recorder, schedule, x, seeded_noise(x.shape, device))
     assert recorder.levels == list(schedule.points[:0:-1])
     close(recorder.x0[-1], sample)
 
@@ -122,7 +128,7 @@ def test_estimates_lead_from_the_mean_to_the_sample(device):
     # For Gaussian data E|x0_hat - sample|^2 falls from the data's variance to nothing.
     schedule = make().to(device)
     recorder, x = Recorder(DENOISERS["gaussian"]), start(schedule, rows=500)
-    sample = ancestral(recorder, schedule, x, seeded_noise(x.shape, device))
+    sample = ancestral(recorder, schedule, x, seeded_noise(x.shape, device), extrapolation=0.0)
     first = recorder.x0[0] - x.new_tensor(MEAN)
     assert first.square().mean() < 0.02 * sample.var(dim=0).mean()
     left = torch.stack([(x0 - sample).square().mean() for x0 in recorder.x0])
@@ -413,7 +419,7 @@ def test_the_network_sees_its_last_estimate():
 def test_a_network_that_ignores_its_estimate_is_the_plain_one(name, denoiser, device):
     schedule = make().to(device)
     x = start(schedule)
-    run = partial(SAMPLERS[name].run, schedule=schedule, x=x)
+    run = partial(SAMPLERS[name], schedule=schedule, x=x)
     conditioned = SelfConditioned(lambda x, level, previous: denoiser(x, level))
     plain = run(denoiser, noise=seeded_noise(x.shape, device))
     assert torch.equal(run(conditioned, noise=seeded_noise(x.shape, device)), plain)

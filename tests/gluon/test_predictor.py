@@ -214,7 +214,9 @@ def test_a_predictor_comes_back_from_its_files(predictor, folder, load):
 def test_every_option_comes_back(tmp_path, model):
     made = estimator(tmp_path, model=model, lead_time=2).train(DATA)
     made.batch_size, made.memory = 3, 1e6
-    made.sampling = SamplingConfig(sampler="sde-dpm++", steps=3, spacing="log-snr", order=1)
+    made.sampling = SamplingConfig(
+        sampler="sde-dpm++", steps=3, spacing="log-snr", options={"order": 1}
+    )
     made.serialize(tmp_path / "predictor")
     back = TimeGradPredictor.deserialize(tmp_path / "predictor")
     for name in ("freq", "prediction_length", "lead_time", "batch_size", "memory", "sampling"):
@@ -305,6 +307,27 @@ def test_a_folder_that_is_not_there(tmp_path):
         TimeGradPredictor.deserialize(tmp_path / "nowhere")
 
 
+SAVED = Path(__file__).parent / "saved-0.1.0"
+
+
+@pytest.mark.parametrize("loader", [TimeGradPredictor, Predictor], ids=["ours", "GluonTS's"])
+def test_a_predictor_that_version_0_1_0_saved_gives_its_paths(loader):
+    """Folder and paths were made by commit 75b9a99 (tag v0.1.0), with ddim, eta 0.5 and 3 steps."""
+    predictor = loader.deserialize(SAVED, device="cpu")
+    assert predictor.sampling == SamplingConfig(sampler="ddim", steps=3, options={"eta": 0.5})
+    (forecast,) = predictor.predict([entry()], 4, seed=5, progress=False)
+    expected = json.loads((SAVED / "paths.json").read_text())
+    np.testing.assert_allclose(forecast.samples, expected, rtol=1e-5)
+
+
+def test_the_class_that_a_folder_names_is_a_public_one(predictor, tmp_path):
+    predictor.serialize(tmp_path / "kept")
+    config = json.loads((tmp_path / "kept" / "gluonts-config.json").read_text())
+    assert config["type"] == "timediff.TimeGradPredictor"
+    again = Predictor.deserialize(tmp_path / "kept", device="cpu")
+    assert isinstance(again, TimeGradPredictor)
+
+
 EVIL = """
 from pathlib import Path
 Path("marker").touch()
@@ -374,14 +397,14 @@ def test_a_device_that_is_not_there_is_named(tmp_path):
         ({"spacing": "logsnr"}, "spacing is 'logsnr'"),
         ({"steps": 2.5}, "steps is 2.5"),
         ({"steps": 99}, "only 5 steps"),
-        ({"sampler": "dpm++", "order": 4}, "order is 4"),
-        ({"sampler": "dpm++", "order": 2.0}, "order is 2.0"),
-        ({"sampler": "ddim", "eta": 1.5}, "eta is 1.5"),
-        ({"sampler": "heun", "churn": -1.0}, "churn is -1.0"),
-        ({"sampler": "langevin", "corrections": 0}, "corrections is 0"),
-        ({"sampler": "langevin", "snr": 1.0}, "snr is 1.0"),
-        ({"eta": 0.5}, "only ddim read"),
-        ({"order": 3}, r"only dpm\+\+ and sde-dpm\+\+ read"),
+        ({"sampler": "dpm++", "options": {"order": 4}}, "order is 4"),
+        ({"sampler": "dpm++", "options": {"order": 2.0}}, "order is 2.0"),
+        ({"sampler": "ddim", "options": {"eta": 1.5}}, "eta is 1.5"),
+        ({"sampler": "heun", "options": {"churn": -1.0}}, "churn is -1.0"),
+        ({"sampler": "langevin", "options": {"corrections": 0}}, "corrections is 0"),
+        ({"sampler": "langevin", "options": {"snr": 1.0}}, "snr is 1.0"),
+        ({"options": {"eta": 0.5}}, "only ddim read"),
+        ({"options": {"order": 3}}, r"only dpm\+\+ and sde-dpm\+\+ read"),
         ({"guidance": 1.0}, "without condition_dropout"),
     ],
 )

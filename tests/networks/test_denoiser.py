@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 C = 7
 KINDS = {
-    "conv": lambda dim: ConvDenoiser(dim, cond_size=C, layers=4, channels=3, dilation_cycle=2),
+    "conv": lambda dim: ConvDenoiser(dim, cond_size=C, layers=4, width=3, dilation_cycle=2),
     "mlp": lambda dim: MlpDenoiser(dim, cond_size=C, layers=2, width=12),
     "attention": lambda dim: AttentionDenoiser(dim, cond_size=C, layers=2, width=8),
 }
@@ -187,7 +187,7 @@ def test_mlp_denoiser_starts_at_the_bias_of_its_last_layer(device):
 def test_a_second_input_and_a_second_output(kind, dim, device):
     options = {"cond_size": C, "layers": 2, "inputs": 2, "outputs": 2}
     if kind == "conv":
-        denoiser = ConvDenoiser(dim, channels=3, dilation_cycle=2, **options)
+        denoiser = ConvDenoiser(dim, width=3, dilation_cycle=2, **options)
     else:
         denoiser = {"mlp": MlpDenoiser, "attention": AttentionDenoiser}[kind](
             dim, width=12, **options
@@ -270,7 +270,7 @@ def published(weights, x, n, cond, *, layers, dilation_cycle):
 def test_conv_denoiser_is_the_published_network(dim):
     layers, dilation_cycle = 8, 2
     denoiser = stirred(
-        ConvDenoiser(dim, cond_size=C, layers=layers, channels=8, dilation_cycle=dilation_cycle)
+        ConvDenoiser(dim, cond_size=C, layers=layers, width=8, dilation_cycle=dilation_cycle)
     )
     weights = {key: value.numpy() for key, value in denoiser.state_dict().items()}
     x, cond, n = torch.randn(3, dim), torch.randn(3, C), torch.tensor([1, 17, 900])

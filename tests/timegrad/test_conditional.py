@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from timediff.config import ModelConfig
-from timediff.diffusion.parameterisation import PARAMETERISATIONS
-from timediff.diffusion.schedule import SCHEDULES, make_schedule
+from timediff.diffusion.schedule import make_schedule
 from timediff.networks.base import DenoisingNetwork
+from timediff.registry import PARAMETERISATIONS, SCHEDULES
 from timediff.timegrad.denoising import ConditionalDenoiser, LevelCache, make_network
 
 identities = pytest.mark.identities

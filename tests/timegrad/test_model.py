@@ -5,9 +5,9 @@ import torch
 
 from timediff.config import FEW_STEPS, ModelConfig, SamplingConfig
 from timediff.networks.base import DenoisingNetwork
+from timediff.registry import NORMALISATIONS
 from timediff.timegrad.batch import Batch, Shape
 from timediff.timegrad.model import TimeGrad
-from timediff.timegrad.normalisation import SCALINGS
 
 identities = pytest.mark.identities
 oracles = pytest.mark.oracles
@@ -33,7 +33,7 @@ SMALL = ModelConfig(
 D, T, C = 3, 6, 5
 LAGS = [1, 4, 9]
 
-every_scaling = pytest.mark.parametrize("scaling", SCALINGS)
+every_scaling = pytest.mark.parametrize("scaling", NORMALISATIONS)
 every_denoiser = pytest.mark.parametrize("denoiser", ["conv", "mlp", "attention"])
 
 
@@ -514,7 +514,7 @@ def test_the_exact_denoiser_gives_the_forecast_in_data_units(scaling, variance, 
     paths = model.sample(batch, num_samples=3, seeds=[3, 4], sampling=sampling)
     context = slice(-C, None)
     target = torch.where(batch.observed, batch.target, 0.0)
-    loc, scale = SCALINGS[scaling](
+    loc, scale = NORMALISATIONS[scaling](
         target[:, context], batch.observed[:, context], model.training_scale
     )
     expected = (loc + scale * model.denoiser.point)[:, None]  # [B, 1, 1, D]

@@ -1,20 +1,20 @@
 """Every piece of the theory as an option of the whole model: what it changes and what it must not."""
 
-from typing import get_args, get_type_hints
+import inspect
 
 import pytest
 import torch
 
-from timediff.checks import SAMPLER_OPTIONS
 from timediff.config import ModelConfig, SamplingConfig
-from timediff.diffusion.objective import LOSSES, WEIGHTINGS
-from timediff.diffusion.parameterisation import PARAMETERISATIONS
-from timediff.diffusion.samplers import SAMPLERS
-from timediff.diffusion.schedule import SCHEDULES
-from timediff.diffusion.spacing import SPACINGS
+from timediff.options import fields_of, options_in_source, options_of
+from timediff.registry import (
+    SAMPLERS,
+    SCHEDULES,
+    TABLES,
+    WEIGHTINGS,
+)
 from timediff.timegrad.batch import Batch, Shape
 from timediff.timegrad.model import TimeGrad
-from timediff.timegrad.normalisation import SCALINGS
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -75,21 +75,29 @@ def listen(network):
     return asked
 
 
+def with_some(sampler, *, steps, guidance=0.0, **options):
+    """A configuration with those of the options that the sampler has."""
+    own = {name: value for name, value in options.items() if name in SAMPLERS.options(sampler)}
+    return SamplingConfig(sampler=sampler, steps=steps, guidance=guidance, options=own)
+
+
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
 
 
 @pytest.mark.contracts
 def test_the_options_are_those_there_are():
-    hints = get_type_hints(SamplingConfig)
-    assert set(get_args(hints["sampler"])) == set(SAMPLERS)
-    assert set(get_args(hints["spacing"])) == set(SPACINGS)
-    assert set(get_args(get_type_hints(ModelConfig)["weighting"])) == set(WEIGHTINGS)
+    fields = {**fields_of(ModelConfig), **fields_of(SamplingConfig)}
+    kinds = {name: field.kind for name, field in fields.items() if field.kind is not None}
+    assert kinds["sampler"] == "sampler" and kinds["spacing"] == "spacing"
+    assert kinds["weighting"] == "weighting"
+    for name, kind in kinds.items():
+        assert fields[name].default in TABLES[kind]
 
 
 @pytest.mark.invariances
 @every_sampler
 def test_same_seed_same_paths_for_any_chunk_size(sampler):
-    model, sampling = make(), SamplingConfig(sampler=sampler, steps=5, eta=0.5, churn=2.0)
+    model, sampling = make(), with_some(sampler, steps=5, eta=0.5, churn=2.0)
     past = windows(model, future=False)
     options = {"num_samples": 45, "seeds": [3, 4], "sampling": sampling}
     whole = model.sample(past, **options)
@@ -104,14 +112,14 @@ def test_same_seed_same_paths_for_any_chunk_size(sampler):
 @pytest.mark.parametrize("steps", [1, 4, None])
 def test_the_network_is_called_as_often_as_announced(sampler, guidance, steps):
     model = make(condition_dropout=0.1)
-    sampling = SamplingConfig(sampler=sampler, steps=steps, guidance=guidance, corrections=2)
+    sampling = with_some(sampler, steps=steps, guidance=guidance, corrections=2)
     asked = listen(model.denoiser)
     model.sample(windows(model, future=False), num_samples=3, seeds=[1, 2], sampling=sampling)
     assert len(asked) == model.network_calls(sampling)
 
 
 @pytest.mark.contracts
-@pytest.mark.parametrize("schedule", get_args(get_type_hints(ModelConfig)["schedule"]))
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("denoiser", ["conv", "mlp", "attention"])
 def test_every_schedule_trains_and_forecasts(schedule, denoiser):
     model = make(schedule=schedule, denoiser=denoiser)
@@ -242,21 +250,27 @@ def test_a_series_that_is_never_seen_does_not_keep_a_learned_schedule_from_learn
 
 
 @pytest.mark.contracts
-def test_the_options_of_a_sampler_are_those_it_reads():
-    for name, samplers in SAMPLER_OPTIONS.items():
-        assert set(samplers) == {s for s, sampler in SAMPLERS.items() if name in sampler.options}
-    read = {option for sampler in SAMPLERS.values() for option in sampler.options}
-    assert read == set(SAMPLER_OPTIONS) | {"variance"}
+@every_sampler
+def test_the_options_of_a_sampler_are_those_of_its_signature(sampler):
+    """Whether read from the source, before anything is imported, or from the function."""
+    target = SAMPLERS.parts[sampler].target
+    assert options_in_source(target) == options_of(SAMPLERS[sampler])
+    names = list(options_of(SAMPLERS[sampler]))
+    parameters = inspect.signature(SAMPLERS[sampler]).parameters.values()
+    assert names == [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    for option in options_of(SAMPLERS[sampler]).values():
+        assert option.help and (option.type is str or option.limits is not None)
 
 
 @pytest.mark.contracts
 def test_the_options_of_the_model_are_those_there_are():
-    hints = get_type_hints(ModelConfig)
+    kinds = {name: field.kind for name, field in fields_of(ModelConfig).items()}
     tied = {
-        "schedule": {*SCHEDULES, "learned"},
-        "parameterisation": set(PARAMETERISATIONS),
-        "loss": set(LOSSES),
-        "scaling": set(SCALINGS),
+        "schedule": "schedule",
+        "parameterisation": "parameterisation",
+        "loss": "loss",
+        "scaling": "normalisation",
+        "denoiser": "network",
     }
-    for name, known in tied.items():
-        assert set(get_args(hints[name])) == known
+    for name, kind in tied.items():
+        assert kinds[name] == kind and len(TABLES[kind]) > 2

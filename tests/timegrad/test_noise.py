@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from timediff.timegrad.noise import NOISES, PATHS_PER_STREAM, NoiseStreams, steps_at_a_time
+from timediff.registry import NOISES
+from timediff.timegrad.noise import PATHS_PER_STREAM, NoiseStreams, steps_at_a_time
 
 oracles = pytest.mark.oracles
 identities = pytest.mark.identities

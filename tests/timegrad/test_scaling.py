@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from timediff.timegrad.normalisation import SCALINGS
+from timediff.registry import NORMALISATIONS
 from timediff.timegrad.normalisation.training import training_default
 
 oracles = pytest.mark.oracles
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 B, T, D = 3, 12, 4
 DEFAULT = [[0.5, -1.0, 2.0, 0.0], [1.0, 3.0, 0.2, 7.0]]
-every_scaling = pytest.mark.parametrize("name", SCALINGS)
+every_scaling = pytest.mark.parametrize("name", NORMALISATIONS)
 window_scaling = pytest.mark.parametrize("name", ["mean", "std"])
 
 
@@ -40,7 +40,7 @@ def as_nan(x, observed):
 
 @cross_checks
 def test_mean_scaling_is_the_mean_observed_size(window, default):
-    loc, scale = SCALINGS["mean"](*window, default)
+    loc, scale = NORMALISATIONS["mean"](*window, default)
     expected = np.nanmean(np.abs(as_nan(*window)), axis=1, keepdims=True)
     np.testing.assert_allclose(scale.numpy(), expected, rtol=1e-12)
     assert (loc == 0).all()
@@ -48,7 +48,7 @@ def test_mean_scaling_is_the_mean_observed_size(window, default):
 
 @cross_checks
 def test_std_scaling_standardises_what_was_observed(window, default):
-    loc, scale = SCALINGS["std"](*window, default)
+    loc, scale = NORMALISATIONS["std"](*window, default)
     values = as_nan(*window)
     np.testing.assert_allclose(loc.numpy(), np.nanmean(values, axis=1, keepdims=True), rtol=1e-12)
     np.testing.assert_allclose(scale.numpy(), np.nanstd(values, axis=1, keepdims=True), rtol=1e-12)
@@ -56,10 +56,10 @@ def test_std_scaling_standardises_what_was_observed(window, default):
 
 @contracts
 def test_global_scaling_is_the_default_and_none_the_identity(window, default):
-    loc, scale = SCALINGS["global"](*window, default)
+    loc, scale = NORMALISATIONS["global"](*window, default)
     assert torch.equal(loc, default[0].expand(B, 1, D))
     assert torch.equal(scale, default[1].expand(B, 1, D))
-    loc, scale = SCALINGS["none"](*window, default)
+    loc, scale = NORMALISATIONS["none"](*window, default)
     assert (loc == 0).all() and (scale == 1).all() and loc.shape == scale.shape == (B, 1, D)
 
 
@@ -68,8 +68,8 @@ def test_global_scaling_is_the_default_and_none_the_identity(window, default):
 @pytest.mark.parametrize("factor", [3.0, 1e-4, -2.0])
 def test_a_series_times_c_has_c_times_the_scale(name, factor, window, default):
     x, observed = window
-    loc, scale = SCALINGS[name](x, observed, default)
-    loc_c, scale_c = SCALINGS[name](factor * x, observed, default)
+    loc, scale = NORMALISATIONS[name](x, observed, default)
+    loc_c, scale_c = NORMALISATIONS[name](factor * x, observed, default)
     torch.testing.assert_close(scale_c, abs(factor) * scale, rtol=1e-12, atol=0)
     torch.testing.assert_close(loc_c, factor * loc, rtol=1e-12, atol=0)
 
@@ -77,8 +77,8 @@ def test_a_series_times_c_has_c_times_the_scale(name, factor, window, default):
 @invariances
 def test_std_scaling_follows_a_shift(window, default):
     x, observed = window
-    loc, scale = SCALINGS["std"](x, observed, default)
-    shifted_loc, shifted_scale = SCALINGS["std"](x + 100, observed, default)
+    loc, scale = NORMALISATIONS["std"](x, observed, default)
+    shifted_loc, shifted_scale = NORMALISATIONS["std"](x + 100, observed, default)
     torch.testing.assert_close(shifted_loc, loc + 100)
     torch.testing.assert_close(shifted_scale, scale)
 
@@ -88,9 +88,9 @@ def test_std_scaling_follows_a_shift(window, default):
 def test_neighbours_in_the_batch_do_not_matter(name, window, default):
     x, observed = window
     observed[0, :, 1] = False  # the published code asks the rest of the batch here
-    together = SCALINGS[name](x, observed, default)
+    together = NORMALISATIONS[name](x, observed, default)
     for row in range(B):
-        alone = SCALINGS[name](x[row : row + 1], observed[row : row + 1], default)
+        alone = NORMALISATIONS[name](x[row : row + 1], observed[row : row + 1], default)
         for part, whole in zip(alone, together, strict=True):
             assert part.shape == (1, 1, D)
             torch.testing.assert_close(part[0], whole[row], rtol=1e-12, atol=0)
@@ -102,7 +102,9 @@ def test_unobserved_values_do_not_matter(name, window, default):
     x, observed = window
     other = torch.where(observed, x, 1e6)
     for one, two in zip(
-        SCALINGS[name](x, observed, default), SCALINGS[name](other, observed, default), strict=True
+        NORMALISATIONS[name](x, observed, default),
+        NORMALISATIONS[name](other, observed, default),
+        strict=True,
     ):
         assert torch.equal(one, two)
 
@@ -113,7 +115,10 @@ def test_observed_values_do_matter(name, window, default):
     x, observed = window
     other = x.clone()
     other[1, 0, 2] += 1.0
-    changed = SCALINGS[name](x, observed, default)[1] != SCALINGS[name](other, observed, default)[1]
+    changed = (
+        NORMALISATIONS[name](x, observed, default)[1]
+        != NORMALISATIONS[name](other, observed, default)[1]
+    )
     assert changed.nonzero().tolist() == [[1, 0, 2]]
 
 
@@ -126,7 +131,7 @@ def test_constant_and_unseen_dimensions_have_a_usable_scale(name, value, known, 
     x = torch.full((B, T, D), value, dtype=dtype)
     observed = torch.zeros(B, T, D, dtype=torch.bool)
     observed[:, :known] = True
-    loc, scale = SCALINGS[name](x, observed, default.to(dtype))
+    loc, scale = NORMALISATIONS[name](x, observed, default.to(dtype))
     assert loc.isfinite().all() and scale.isfinite().all() and (scale > 0).all()
     if name == "std":
         # Nothing but one value: its spread is not known, so that of the training data answers.
@@ -137,7 +142,7 @@ def test_constant_and_unseen_dimensions_have_a_usable_scale(name, value, known, 
 @window_scaling
 def test_a_dimension_never_seen_takes_the_training_data(name, default):
     x, observed = torch.zeros(B, T, D), torch.zeros(B, T, D, dtype=torch.bool)
-    loc, scale = SCALINGS[name](x, observed, default)
+    loc, scale = NORMALISATIONS[name](x, observed, default)
     typical = (default[0] ** 2 + default[1] ** 2).sqrt() if name == "mean" else default[1]
     torch.testing.assert_close(scale, typical.expand(B, 1, D))
     torch.testing.assert_close(loc, (0 * loc if name == "mean" else default[0].expand(B, 1, D)))

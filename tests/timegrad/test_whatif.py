@@ -14,9 +14,9 @@ from timediff.config import ModelConfig
 from timediff.errors import InputError
 from timediff.frequency import num_time_features
 from timediff.networks.base import DenoisingNetwork
+from timediff.registry import NORMALISATIONS
 from timediff.timegrad.batch import Batch, Shape
 from timediff.timegrad.model import TimeGrad
-from timediff.timegrad.normalisation import SCALINGS
 from timediff.timegrad.reverse import walk
 from timediff.timegrad.whatif import MIN_EFFECTIVE_SIZE, path_steps, sample_given
 
@@ -290,7 +290,7 @@ def samples(*args, **options):
 
 @pytest.mark.parametrize("lead_time", [0, 2])
 @pytest.mark.parametrize("difference", [0, 1, 3])
-@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("scaling", NORMALISATIONS)
 def test_given_values_come_back_exactly(scaling, difference, lead_time):
     made = predictor(lead_time=lead_time, difference=difference, scaling=scaling)
     # Values near the model's own, so that they are likely whatever its units.

@@ -106,7 +106,7 @@ def _settings(options: Options, data: Dataset) -> dict[str, Any]:
         "align_clock": options.align_clock,
         "model": options.model._asdict(),
         "train": options.train._asdict(),
-        "sampling": options.sampling._asdict(),
+        "sampling": options.sampling.flat(),
         # None unless asked for, as in the settings of runs that were older than these options.
         "windows": options.windows,
         "stride": options.stride,

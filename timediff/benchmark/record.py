@@ -174,7 +174,7 @@ def _config(options: Options) -> dict[str, Any]:
     return {
         "model": options.model._asdict(),
         "train": {k: v for k, v in options.train._asdict().items() if k != "seed"},
-        "sampling": options.sampling._asdict(),
+        "sampling": options.sampling.flat(),
         "validation_windows": options.validation_windows,
         "align_clock": options.align_clock,
         "windows": options.windows,

@@ -1,8 +1,15 @@
 """What the commands share: a mistake is answered in one line, tables have straight columns."""
 
 import argparse
+import os
 import sys
-from typing import NoReturn
+from collections.abc import Collection, Sequence
+from typing import Any, Literal, NoReturn
+
+from timediff.config import sampler_defaults
+from timediff.errors import InputError
+from timediff.options import Option, fields_of
+from timediff.registry import SAMPLERS, TABLES, import_plugin
 
 
 class Parser(argparse.ArgumentParser):
@@ -11,6 +18,62 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Stops with status 2."""
         fail(self.prog, message)
+
+
+def add_fields(parser: Any, config: Any, *, prefix: str, skip: Collection[str] = ()) -> None:
+    """Adds an option for each field of a configuration: the text of its docstring is the help.
+
+    Args:
+        parser: What to add to: a parser of jsonargparse, or a group of one.
+        config: A named tuple, whose values are the defaults.
+        prefix: What the names begin with, such as "model.".
+        skip: Fields without an option.
+    """
+    for field in fields_of(type(config)).values():
+        if field.name not in skip:
+            choices = field.kind and Literal[tuple(TABLES[field.kind])]
+            parser.add_argument(
+                f"--{prefix}{field.name}",
+                type=choices or field.type,
+                default=getattr(config, field.name),
+                help=field.help,
+            )
+
+
+def add_sampler_options(parser: Any, *, prefix: str) -> None:
+    """Adds the options of all samplers, which are in their signatures; those not given are not there."""
+    options: dict[str, dict[str, Option]] = {}
+    for sampler in SAMPLERS:
+        for name in sampler_defaults(sampler):
+            options.setdefault(name, {})[sampler] = SAMPLERS.options(sampler)[name]
+    for name, readers in options.items():
+        first = next(iter(readers.values()))
+        defaults = ", ".join(f"{each.default} of {sampler}" for sampler, each in readers.items())
+        parser.add_argument(
+            f"--{prefix}{name}",
+            type=first.type,
+            default=argparse.SUPPRESS,
+            help=f"{first.help.rstrip('.')} (default: {defaults})",
+        )
+
+
+def import_plugins(argv: Sequence[str]) -> list[str]:
+    """The arguments without each ``--plugin MODULE``; the modules are imported, from here too.
+
+    Raises:
+        InputError: One of them is not there, or fails.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--plugin", action="append", default=[])
+    try:
+        plugins, rest = parser.parse_known_args(list(argv))
+    except argparse.ArgumentError:
+        raise InputError("--plugin needs the name of a module that registers parts") from None
+    if plugins.plugin and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for module in plugins.plugin:
+        import_plugin(module)
+    return rest
 
 
 def fail(program: str, message: str, *, hint: str = " See --help.") -> NoReturn:

@@ -15,8 +15,10 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
+from timediff.checks import check_options
 from timediff.cli import base as terminal
-from timediff.config import ModelConfig, Options, SamplingConfig, TrainConfig
+from timediff.cli.base import add_fields, add_sampler_options, import_plugins
+from timediff.config import ModelConfig, Options, SamplingConfig, TrainConfig, with_options
 from timediff.errors import InputError
 from timediff.presets import PRESETS
 
@@ -71,14 +73,14 @@ def make_parser(preset: str) -> ArgumentParser:
         "network (--model.), its training (--train.) and sampling (--sampling.).",
     )
     _add_run(parser, preset)
-    parser.add_class_arguments(ModelConfig, "model", help="the network")
-    parser.add_class_arguments(TrainConfig, "train", skip={"seed"}, help="its training")
-    parser.add_class_arguments(SamplingConfig, "sampling", help="how its paths are drawn")
     chosen = PRESETS[preset]
-    parser.set_defaults({f"model.{k}": v for k, v in chosen.model._asdict().items()})
-    parser.set_defaults({f"sampling.{k}": v for k, v in chosen.sampling._asdict().items()})
-    train = {k: v for k, v in chosen.train._asdict().items() if k != "seed"}
-    parser.set_defaults({f"train.{k}": v for k, v in train.items()})
+    network, training, sampling = map(
+        parser.add_argument_group, ("the network", "its training", "how its paths are drawn")
+    )
+    add_fields(network, chosen.model, prefix="model.")
+    add_fields(training, chosen.train, prefix="train.", skip={"seed"})
+    add_fields(sampling, chosen.sampling, prefix="sampling.", skip={"options"})
+    add_sampler_options(sampling, prefix="sampling.")
     return parser
 
 
@@ -175,6 +177,12 @@ def _add_run(parser: ArgumentParser, preset: str) -> None:
     parser.add_argument(
         "--no-report", action="store_true", help="leave out report.html, plots and the diagnosis"
     )
+    parser.add_argument(
+        "--plugin",
+        metavar="MODULE",
+        action="append",
+        help="module that registers parts of your own (timediff.registry.register); may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="print only the record, as JSON")
 
 
@@ -259,6 +267,11 @@ def _options(parsed: Namespace, *, length: tuple[int, float | None]) -> Options:
     if len(set(parsed.seed)) < len(parsed.seed) or not all(0 <= s < 2**63 for s in parsed.seed):
         fail(f"seeds {parsed.seed} must differ and lie in 0 .. 2**63 - 1")
     _check_windows(parsed)
+    model, sampling = ModelConfig(**parsed.model.as_dict()), _sampling(parsed)
+    try:
+        check_options(model, train, sampling)
+    except InputError as error:
+        fail(str(error))
     out = parsed.out or Path("runs") / f"{Path(parsed.dataset).name}-{parsed.preset}"
     return Options(
         dataset=parsed.dataset,
@@ -272,9 +285,9 @@ def _options(parsed: Namespace, *, length: tuple[int, float | None]) -> Options:
         resume=parsed.resume,
         preset=parsed.preset,
         nll=bool(parsed.nll),
-        model=ModelConfig(**parsed.model.as_dict()),
+        model=model,
         train=train,
-        sampling=SamplingConfig(**parsed.sampling.as_dict()),
+        sampling=sampling,
         baselines=parsed.baselines,
         predictor=parsed.predictor,
         windows=parsed.windows,
@@ -284,6 +297,14 @@ def _options(parsed: Namespace, *, length: tuple[int, float | None]) -> Options:
         report=not parsed.no_report,
         rivals=tuple(parsed.rivals),
     )
+
+
+def _sampling(parsed: Namespace) -> SamplingConfig:
+    """The preset's sampling with what was asked for; its options are those of its own sampler."""
+    values, preset = parsed.sampling.as_dict(), PRESETS[parsed.preset].sampling
+    fields = {name: values.pop(name) for name in SamplingConfig._fields if name in values}
+    options = (preset.options or {}) if fields["sampler"] == preset.sampler else {}
+    return with_options(SamplingConfig(**fields), options | values)
 
 
 def _check_windows(parsed: Namespace) -> None:
@@ -314,7 +335,10 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
+    try:
+        argv = import_plugins(sys.argv[1:] if argv is None else argv)
+    except InputError as error:
+        fail(str(error))
     options, as_json = parse(argv)
     try:
         from timediff.benchmark import record

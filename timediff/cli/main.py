@@ -7,22 +7,17 @@ Each command is a module of its own with a function ``main(argv)``, imported whe
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 from timediff import __version__
-
-COMMANDS = {
-    "evaluate": "train, forecast, score; write a record and a report",
-    "compare": "put records side by side",
-    "distill": "make a predictor that needs few network calls",
-    "datasets": "list datasets",
-}
+from timediff.cli.base import fail, import_plugins
+from timediff.errors import InputError
+from timediff.registry import COMMANDS
 
 
 def usage() -> str:
     """What ``--help`` prints."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name.ljust(width)}  {said}" for name, said in COMMANDS.items()]
+    lines = [f"  {name.ljust(width)}  {part.summary}" for name, part in COMMANDS.parts.items()]
     return "\n".join(
         [
             "usage: timediff COMMAND [OPTION ...]",
@@ -38,7 +33,10 @@ def usage() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Calls the command that the first argument names; returns the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = import_plugins(sys.argv[1:] if argv is None else argv)
+    except InputError as error:
+        fail("timediff", str(error))
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command in ("-h", "--help"):
         print(usage())
@@ -54,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     try:
-        status = import_module(f"timediff.cli.{command}").main(rest)
+        status = COMMANDS[command](rest)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads it, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

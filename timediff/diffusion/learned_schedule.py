@@ -22,11 +22,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from timediff.diffusion.schedule import Schedule
+from timediff.diffusion.schedule import Schedule, linear
 from timediff.diffusion.step_sampling import RunningSquare
 
 #: Added to every term, as a share of their mean, so that no two points meet; it leaves equal terms equal.
 FLOOR = 1e-3
+
+
+def start(num_steps: int, beta_start: float, beta_end: float) -> Schedule:
+    """The chain that learning begins with: `timediff.diffusion.schedule.linear`."""
+    return linear(num_steps, beta_start, beta_end)
 
 
 class LearnedSchedule(nn.Module):

@@ -4,19 +4,27 @@ Shapes: data is ``[..., D]``, a diffusion step ``n`` is an integer tensor ``[...
 the leading axes.
 """
 
-from collections.abc import Callable
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.schedule import Schedule
+from timediff.registry import LOSSES, WEIGHTINGS
 
-LOSSES: dict[str, Callable[..., Tensor]] = {
-    "l1": F.l1_loss,
-    "l2": F.mse_loss,
-    "huber": F.smooth_l1_loss,
-}
+
+def l1(estimate: Tensor, noise: Tensor) -> Tensor:
+    """Absolute error, ``[..., D]``."""
+    return F.l1_loss(estimate, noise, reduction="none")
+
+
+def l2(estimate: Tensor, noise: Tensor) -> Tensor:
+    """Squared error, ``[..., D]``."""
+    return F.mse_loss(estimate, noise, reduction="none")
+
+
+def huber(estimate: Tensor, noise: Tensor) -> Tensor:
+    """Squared error below 1, absolute error above, ``[..., D]`` (Huber 1964)."""
+    return F.smooth_l1_loss(estimate, noise, reduction="none")
 
 
 #: The signal-to-noise ratio above which `min_snr` stops growing.
@@ -72,14 +80,6 @@ def ho_weight(schedule: Schedule, n: Tensor, variance: Tensor) -> Tensor:
 
 #: Weight of the error of the noise at each step. A squared error of any other quantity is that of the noise
 #: with another weight, which is why one loss serves all parameterisations.
-WEIGHTINGS: dict[str, Callable[[Schedule, Tensor], Tensor]] = {
-    "noise": noise_weight,
-    "x0": x0_weight,
-    "v": v_weight,
-    "score": score_weight,
-    "min-snr": min_snr_weight,
-    "bound": bound_weight,
-}
 
 
 def noise_loss(
@@ -104,5 +104,5 @@ def noise_loss(
         n: Diffusion step of each row, integer in 1 .. N, ``[...]``.
         eps: The noise that was added, ``[..., D]``.
     """
-    error = LOSSES[loss](prediction.eps, eps, reduction="none")
+    error = LOSSES[loss](prediction.eps, eps)
     return error if weighting == "noise" else WEIGHTINGS[weighting](schedule, n)[..., None] * error

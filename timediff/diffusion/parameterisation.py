@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, final
 from torch import Tensor
 
 from timediff.diffusion.schedule import Level
+from timediff.registry import PARAMETERISATIONS
 
 
 class Prediction:
@@ -146,14 +147,14 @@ class Parameterisation(NamedTuple):
         return alpha / both, -p / both
 
 
-#: Noise (Ho et al. 2020), clean data, v (Salimans & Ho 2022, appendix D), and the score
-#: :math:`\nabla_x \log q(x \mid x_0) = -\epsilon / \sigma` (Song & Ermon 2019).
-PARAMETERISATIONS = {
-    "noise": Parameterisation(lambda alpha, sigma: (0.0, 1.0)),
-    "x0": Parameterisation(lambda alpha, sigma: (1.0, 0.0)),
-    "v": Parameterisation(lambda alpha, sigma: (-sigma, alpha)),
-    "score": Parameterisation(lambda alpha, sigma: (0.0, -1 / sigma)),
-}
+#: The noise (Ho et al. 2020).
+NOISE = Parameterisation(lambda alpha, sigma: (0.0, 1.0))
+#: Clean data.
+CLEAN = Parameterisation(lambda alpha, sigma: (1.0, 0.0))
+#: v (Salimans & Ho 2022, appendix D).
+VELOCITY = Parameterisation(lambda alpha, sigma: (-sigma, alpha))
+#: The score :math:`\nabla_x \log q(x \mid x_0) = -\epsilon / \sigma` (Song & Ermon 2019).
+SCORE = Parameterisation(lambda alpha, sigma: (0.0, -1 / sigma))
 
 
 def factors(level: Level) -> tuple[Any, Any]:

@@ -17,11 +17,12 @@ Song et al. (2021), arXiv:2011.13456; Kingma et al. (2021), arXiv:2107.00630 (lo
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from timediff.registry import SCHEDULES
 
 # A step that destroys all information has no inverse; Nichol & Dhariwal (2021) cap at the same value.
 MAX_BETA = 0.999
@@ -237,20 +238,6 @@ def ve(num_steps: int, beta_start: float, beta_end: float) -> Schedule:
     log_sigma = torch.linspace(*ends, num_steps, dtype=torch.float64).flip(0)
     log_sigma = torch.cat([log_sigma.new_full((1,), -math.inf), log_sigma])
     return Schedule(-2 * log_sigma, torch.sqrt(1 + torch.exp(2 * log_sigma)))
-
-
-#: All of them; `timediff.config`, which must not import torch, repeats the names for the command line.
-SCHEDULES: dict[str, Callable[[int, float, float], Schedule]] = {
-    "linear": linear,
-    "quadratic": quadratic,
-    "constant": constant,
-    "cosine": cosine,
-    "sigmoid": sigmoid,
-    "jsd": jsd,
-    "vp": vp,
-    "sub-vp": sub_vp,
-    "ve": ve,
-}
 
 
 def make_schedule(name: str, *, num_steps: int, beta_start: float, beta_end: float) -> Schedule:

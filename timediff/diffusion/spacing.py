@@ -3,12 +3,11 @@
 Source: Nichol & Dhariwal (2021), arXiv:2102.09672, section 4.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from timediff.diffusion.schedule import Schedule
+from timediff.registry import SPACINGS
 
 
 def uniform(schedule: Schedule, num_steps: int) -> Tensor:
@@ -29,13 +28,6 @@ def uniform_log_snr(schedule: Schedule, num_steps: int) -> Tensor:
     wanted = torch.linspace(float(log_snr[0]), float(log_snr[-1]), num_steps, dtype=torch.float64)
     nearest = (wanted[:, None] - log_snr).abs().argmin(dim=1) + 1
     return torch.cat([nearest.new_zeros(1), nearest]).double()
-
-
-SPACINGS: dict[str, Callable[[Schedule, int], Tensor]] = {
-    "uniform": uniform,
-    "quadratic": quadratic_steps,
-    "log-snr": uniform_log_snr,
-}
 
 
 def respace(schedule: Schedule, num_steps: int, *, spacing: str = "uniform") -> Schedule:

@@ -130,7 +130,7 @@ def _halvings(
             guidance = 0.0
             yield TimeGradPredictor(
                 teacher,
-                sampling=SamplingConfig(sampler="ddim", steps=count, spacing=SPACING, eta=0.0),
+                sampling=SamplingConfig(sampler="ddim", steps=count, spacing=SPACING),
                 freq=predictor.freq,
                 prediction_length=predictor.prediction_length,
                 lead_time=predictor.lead_time,

@@ -6,13 +6,17 @@ No file decides what is imported or run: a class that is not ours is shown and r
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from gluonts.model.predictor import Predictor
 from safetensors.torch import load_file, save_file
 
-from timediff.config import ModelConfig, SamplingConfig
+from timediff.config import ModelConfig, SamplingConfig, flat_sampling
+from timediff.diffusion.schedule import make_schedule
 from timediff.errors import InputError
+from timediff.options import fields_of
+from timediff.registry import TABLES
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
 from timediff.tools.files import whole
@@ -20,7 +24,8 @@ from timediff.tools.files import whole
 if TYPE_CHECKING:
     from timediff.gluon.predictor import TimeGradPredictor
 
-FORMAT = 2
+#: Format 3 names the versions of parts; format 2, of 0.1.0, is read too.
+FORMAT = 3
 #: What a folder names as its class: a public path, which no move of modules changes.
 CLASS = "timediff.TimeGradPredictor"
 #: All that it may name: version 0.1.0 wrote the module of its day.
@@ -41,9 +46,11 @@ def save(predictor: "TimeGradPredictor", folder: Path) -> None:
         "format": FORMAT,
         "class": CLASS,
         "model": model.config._asdict(),
-        "sampling": predictor.sampling._asdict(),
+        "sampling": predictor.sampling.flat(),
         "shape": model.shape._asdict(),
         **{name: getattr(predictor, name) for name in OPTIONS},
+        "parts": [part._asdict() for part in parts_of(model.config, predictor.sampling)],
+        "chain": chain_of(model.config),
     }
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     with whole(folder / _WEIGHTS) as part:
@@ -73,18 +80,96 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
                 f"{folder} names the class {name!r}, which is not one of timediff's; it was not loaded"
             )
     form = content.get("format") if isinstance(content, dict) else None
-    if form != FORMAT:
-        raise InputError(f"{folder} has format {form}; this version reads {FORMAT}")
+    if form not in (2, FORMAT):
+        raise InputError(f"{folder} has format {form}; this version reads 2 and {FORMAT}")
+    check_parts(folder, content)
     try:
         model = TimeGrad(ModelConfig(**content["model"]), Shape(**content["shape"]))
         model.load_state_dict(load_file(folder / _WEIGHTS))
         arguments = {name: content[name] for name in OPTIONS if name != "distilled"}
         # Not written before there was distillation.
         arguments["distilled"] = content.get("distilled")
-        arguments["sampling"] = SamplingConfig(**content["sampling"])
+        arguments["sampling"] = flat_sampling(content["sampling"])
     except Exception as error:  # a damaged file may fail in any way
         raise unreadable(folder, error) from error
     return model, arguments
+
+
+class SavedPart(NamedTuple):
+    """A part that a predictor needs, as its folder names it.
+
+    Args:
+        kind: Kind of part.
+        name: Its name.
+        version: Its version.
+        module: Where it is registered, to be shown and never imported; None for the library's own.
+    """
+
+    kind: str
+    name: str
+    version: int
+    module: str | None
+
+
+def parts_of(model: ModelConfig, sampling: SamplingConfig) -> list[SavedPart]:
+    """All parts that configurations name."""
+    saved = []
+    for config in (model, sampling):
+        for field in fields_of(type(config)).values():
+            if field.kind is not None:
+                name = getattr(config, field.name)
+                part = TABLES[field.kind].parts[name]
+                module = None if part.own else part.module
+                saved.append(SavedPart(field.kind, name, part.version, module))
+    return saved
+
+
+def chain_of(config: ModelConfig) -> dict[str, list[float]]:
+    """The numbers of the chain that training began with, ``[N + 1]`` each."""
+    schedule = make_schedule(
+        config.schedule,
+        num_steps=config.diffusion_steps,
+        beta_start=config.beta_start,
+        beta_end=config.beta_end,
+    )
+    return {name: schedule.floats[name] for name in ("alpha", "sigma")}
+
+
+def check_parts(folder: Path, content: dict[str, Any]) -> None:
+    """Raises `InputError` unless every part that a folder needs is registered here, and the same."""
+    try:
+        needed = [SavedPart(**part) for part in content.get("parts", [])]
+    except TypeError as error:
+        raise unreadable(folder, error) from error
+    for part in needed:
+        what = f"{folder} needs the {part.kind} {part.name!r}, version {part.version}"
+        if part.kind not in TABLES or part.name not in TABLES[part.kind]:
+            raise InputError(
+                f"{what}, which is not registered; import the module that registers it first (it was "
+                f"{part.module}), or give it as --plugin"
+            )
+        here = TABLES[part.kind].parts[part.name]
+        if here.version != part.version:
+            raise InputError(
+                f"{what}, but version {here.version} is registered here, by {here.module}; register the one "
+                "it was trained with"
+            )
+    if "chain" not in content:
+        return
+    try:
+        config = ModelConfig(**content["model"])
+        then, now = (
+            np.array([chain["alpha"], chain["sigma"]])
+            for chain in (content["chain"], chain_of(config))
+        )
+    except Exception as error:  # a damaged file may fail in any way
+        raise unreadable(folder, error) from error
+    if then.shape != now.shape or not np.allclose(then, now, rtol=1e-6, atol=1e-9):
+        module = TABLES["schedule"].parts[config.schedule].module
+        raise InputError(
+            f"{folder} was trained with other numbers of the schedule {config.schedule!r} than the one that "
+            f"{module} registers now; register the one it was trained with"
+        )
 
 
 def unreadable(folder: Path, error: Exception) -> InputError:

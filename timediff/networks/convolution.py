@@ -28,7 +28,7 @@ class ConvDenoiser(DenoisingNetwork):
         target_dim: D.
         cond_size: C.
         layers: Residual blocks.
-        channels: Channels of a block.
+        width: Channels of a block.
         dilation_cycle: Dilation of block i is ``2 ** (i % dilation_cycle)``.
         inputs: Vectors that come in, a channel each.
         outputs: Vectors that come out.
@@ -43,14 +43,14 @@ class ConvDenoiser(DenoisingNetwork):
         *,
         cond_size: int,
         layers: int,
-        channels: int,
+        width: int,
         dilation_cycle: int,
         inputs: int = 1,
         outputs: int = 1,
     ) -> None:
         super().__init__()
-        width = target_dim + 4
-        if 2 ** (min(layers, dilation_cycle) - 1) > width:
+        channels, around = width, target_dim + 4
+        if 2 ** (min(layers, dilation_cycle) - 1) > around:
             raise InputError(
                 f"dilation_cycle {dilation_cycle} reaches further than {target_dim} dimensions go round; "
                 "choose a smaller one"
@@ -68,7 +68,7 @@ class ConvDenoiser(DenoisingNetwork):
         self.inputs, self.channels = inputs, channels
         self.input = nn.Conv1d(inputs, channels, 1)
         self.blocks = nn.ModuleList(
-            _GatedBlock(channels, width=width, dilation=2 ** (i % dilation_cycle))
+            _GatedBlock(channels, width=around, dilation=2 ** (i % dilation_cycle))
             for i in range(layers)
         )
         self.skip = nn.Conv1d(channels, channels, 3)
@@ -76,7 +76,7 @@ class ConvDenoiser(DenoisingNetwork):
         nn.init.kaiming_normal_(self.input.weight)
         nn.init.kaiming_normal_(self.skip.weight)
         nn.init.zeros_(self.output.weight)
-        self.floats_per_row = 10 * channels * width + 2 * channels * layers
+        self.floats_per_row = 10 * channels * around + 2 * channels * layers
 
     def embed_level(self, level: Level) -> Embedded:
         """What a level adds to gates and values of all blocks, ``[..., layers * 2 * channels]``."""

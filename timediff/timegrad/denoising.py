@@ -2,6 +2,7 @@
 ``denoiser(x, level) -> Prediction``.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -12,35 +13,23 @@ from timediff.config import ModelConfig
 from timediff.diffusion.guidance import guided
 from timediff.diffusion.parameterisation import Prediction, predict
 from timediff.diffusion.schedule import Level, Schedule
-from timediff.networks.attention import AttentionDenoiser
 from timediff.networks.base import DenoisingNetwork, Embedded
-from timediff.networks.convolution import ConvDenoiser
-from timediff.networks.mlp import MlpDenoiser
+from timediff.registry import NETWORKS
 
 
 def make_network(config: ModelConfig, target_dim: int) -> DenoisingNetwork:
-    """The network with fresh weights."""
-    inputs = 2 if config.self_conditioning else 1
-    outputs = 2 if config.variance == "learned" else 1
-    if config.denoiser == "conv":
-        return ConvDenoiser(
-            target_dim,
-            cond_size=config.cond_size,
-            layers=config.denoiser_layers,
-            channels=config.denoiser_width,
-            dilation_cycle=config.dilation_cycle,
-            inputs=inputs,
-            outputs=outputs,
-        )
-    kind = AttentionDenoiser if config.denoiser == "attention" else MlpDenoiser
-    return kind(
-        target_dim,
-        cond_size=config.cond_size,
-        layers=config.denoiser_layers,
-        width=config.denoiser_width,
-        inputs=inputs,
-        outputs=outputs,
-    )
+    """The network with fresh weights. It is given those of these settings that its signature names."""
+    network = NETWORKS[config.denoiser]
+    settings = {
+        "cond_size": config.cond_size,
+        "layers": config.denoiser_layers,
+        "width": config.denoiser_width,
+        "dilation_cycle": config.dilation_cycle,
+        "inputs": 2 if config.self_conditioning else 1,
+        "outputs": 2 if config.variance == "learned" else 1,
+    }
+    names = inspect.signature(network).parameters
+    return network(target_dim, **{name: settings[name] for name in settings if name in names})
 
 
 class LevelCache:

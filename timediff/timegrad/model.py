@@ -27,10 +27,10 @@ from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.process import Denoiser, add_noise
 from timediff.diffusion.schedule import Schedule, make_schedule
 from timediff.networks.encoder import Decoder, Encoder, State, lagged, map_state
+from timediff.registry import NORMALISATIONS
 from timediff.timegrad.batch import Batch, Shape, differenced, integrate, last_observed
 from timediff.timegrad.denoising import ConditionalDenoiser, LevelCache, guided_by, make_network
 from timediff.timegrad.noise import PATHS_PER_STREAM, NoiseStreams, steps_at_a_time
-from timediff.timegrad.normalisation import SCALINGS
 from timediff.timegrad.reverse import ReverseChains, network_calls
 from timediff.tools.threads import side_by_side, workers_for
 
@@ -96,7 +96,7 @@ class TimeGrad(nn.Module):
         self.config, self.shape = config, shape
         learned = config.schedule == "learned"
         self.schedule = make_schedule(
-            "linear" if learned else config.schedule,
+            config.schedule,
             num_steps=config.diffusion_steps,
             beta_start=config.beta_start,
             beta_end=config.beta_end,
@@ -326,6 +326,6 @@ class TimeGrad(nn.Module):
         series, observed = differenced(batch, self.shape.difference)
         first = max(self.shape.lags)
         context = slice(first, first + self.shape.context_length)
-        scaling = SCALINGS[self.config.scaling]
+        scaling = NORMALISATIONS[self.config.scaling]
         loc, scale = scaling(series[:, context], observed[:, context], self.training_scale)
         return torch.where(observed, (series - loc) / scale, 0.0), observed, loc, scale

@@ -1,9 +1,9 @@
 """Random numbers for sampling: every path has its own, however many are drawn at a time."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
+
+from timediff.registry import NOISES
 
 #: Paths that share one stream of random numbers. Streams are what chunks are made of, so the paths of
 #: a seed do not depend on how many are drawn at a time.
@@ -44,14 +44,6 @@ def stratified(out: Tensor, generator: torch.Generator) -> None:
     # Strictly inside (0, 1), where the inverse is finite.
     tiny = torch.finfo(out.dtype).eps / 4
     torch.special.ndtri(share.clamp(tiny, 1 - 2 * tiny), out=out)
-
-
-#: Each fills ``out [..., P, D]`` with the noise of P paths at some steps.
-NOISES: dict[str, Callable[[Tensor, torch.Generator], None]] = {
-    "independent": independent,
-    "antithetic": antithetic,
-    "stratified": stratified,
-}
 
 
 class NoiseStreams:

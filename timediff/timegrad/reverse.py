@@ -13,10 +13,11 @@ from torch import Tensor
 
 from timediff.config import FEW_STEPS, ModelConfig, SamplingConfig
 from timediff.diffusion.process import Denoiser
-from timediff.diffusion.samplers import SAMPLERS
+from timediff.diffusion.samplers.rehearsal import rehearse
 from timediff.diffusion.schedule import Schedule
 from timediff.diffusion.spacing import respace
 from timediff.networks.base import Embedded
+from timediff.registry import SAMPLERS
 from timediff.timegrad.denoising import LevelCache
 from timediff.tools.precision import network_precision
 
@@ -35,16 +36,15 @@ def walk(sampling: SamplingConfig, schedule: Schedule) -> Schedule:
 
 
 def sampler_options(sampling: SamplingConfig, config: ModelConfig) -> dict[str, Any]:
-    """Those of all options that the sampler reads."""
-    known = {"variance": config.variance, **sampling._asdict()}
-    wanted = SAMPLERS[sampling.sampler].options
-    return {name: known[name] for name in wanted if known[name] is not None}
+    """The keyword arguments of the sampler: its options, and what it reads of the model's configuration."""
+    known = {**config._asdict(), **(sampling.options or {})}
+    return {name: known[name] for name in SAMPLERS.options(sampling.sampler) if name in known}
 
 
 def network_calls(sampling: SamplingConfig, config: ModelConfig, schedule: Schedule) -> int:
     """Calls of the network that one time step takes."""
     options = sampler_options(sampling, config)
-    calls = SAMPLERS[sampling.sampler].calls(steps_taken(sampling, schedule), **options)
+    calls = rehearse(SAMPLERS[sampling.sampler], walk(sampling, schedule), **options).calls
     return calls * (2 if sampling.guidance else 1)
 
 
@@ -61,7 +61,7 @@ class ReverseChains:
     def __init__(self, model: Any, sampling: SamplingConfig) -> None:
         self.schedule, self.sampling = walk(sampling, model.schedule), sampling
         options = sampler_options(sampling, model.config)
-        self.run = partial(SAMPLERS[sampling.sampler].run, **options)
+        self.run = partial(SAMPLERS[sampling.sampler], **options)
         self.levels: LevelCache = model.levels(model.schedule)
         self.levels.embed(self.schedule.points[1:])
         self.bind: Bind = partial(model.conditional, guidance=sampling.guidance)
@@ -105,7 +105,7 @@ class ReverseChains:
 def _compiled(model: Any, schedule: Schedule, sampling: SamplingConfig) -> Callable[..., Tensor]:
     """A chain as one graph. Kept, as compiling takes longer than most forecasts."""
     walked = walk(sampling, schedule)
-    run = partial(SAMPLERS[sampling.sampler].run, **sampler_options(sampling, model.config))
+    run = partial(SAMPLERS[sampling.sampler], **sampler_options(sampling, model.config))
 
     def chain(cond: Tensor, embedded: dict[float, Embedded], drawn: list[Tensor]) -> Tensor:
         levels = LevelCache(model.denoiser, schedule, like=cond)

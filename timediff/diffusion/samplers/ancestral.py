@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 from torch import Tensor
 
 from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.process import Denoiser
-from timediff.diffusion.samplers.exponential import require
 from timediff.diffusion.schedule import Schedule
+from timediff.options import Between, within_limits
 
 Noise = Callable[[], Tensor]
 
@@ -17,6 +18,7 @@ Noise = Callable[[], Tensor]
 FIXED_VARIANCES = {"small": "posterior_variance", "large": "beta"}
 
 
+@within_limits
 def ancestral(
     denoiser: Denoiser,
     schedule: Schedule,
@@ -24,7 +26,7 @@ def ancestral(
     noise: Noise,
     *,
     variance: str = "small",
-    extrapolation: float = 0.0,
+    extrapolation: Annotated[float, Between(0, 1)] = 0.5,
 ) -> Tensor:
     r"""Draws :math:`x_0` by the learned reverse chain, ``[..., D]``.
 
@@ -40,9 +42,8 @@ def ancestral(
 
     Args:
         variance: ``"small"``, ``"large"`` or ``"learned"``.
-        extrapolation: e, from 0 to 1.
+        extrapolation: How much of a second-order step is taken, e from 0 to 1.
     """
-    require("extrapolation", extrapolation, 0, 1)
     last: Tensor | None = None
     for n in range(schedule.num_steps, 0, -1):
         prediction = denoiser(x, schedule.points[n])

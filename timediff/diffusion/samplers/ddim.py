@@ -1,18 +1,25 @@
 """Denoising diffusion implicit models."""
 
 import math
+from typing import Annotated
 
 from torch import Tensor
 
 from timediff.diffusion.parameterisation import mix
 from timediff.diffusion.process import Denoiser
 from timediff.diffusion.samplers.ancestral import Noise
-from timediff.diffusion.samplers.exponential import require
 from timediff.diffusion.schedule import Schedule
+from timediff.options import Between, within_limits
 
 
+@within_limits
 def ddim(
-    denoiser: Denoiser, schedule: Schedule, x: Tensor, noise: Noise, *, eta: float = 0.0
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x: Tensor,
+    noise: Noise,
+    *,
+    eta: Annotated[float, Between(0, 1)] = 0.0,
 ) -> Tensor:
     r"""Denoising diffusion implicit model, ``[..., D]``.
 
@@ -21,8 +28,10 @@ def ddim(
 
     ``eta = 0`` is deterministic, ``eta = 1`` is `ancestral` with the small variance.
     Source: Song et al. (2021), arXiv:2010.02502, eqs. 12 and 16, whose alpha is our alpha squared.
+
+    Args:
+        eta: Noise, from 0 (none) to 1 (as much as "ancestral").
     """
-    require("eta", eta, 0, 1)
     for n in range(schedule.num_steps, 0, -1):
         prediction = denoiser(x, schedule.points[n])
         end, variance = schedule.points[n - 1], eta**2 * schedule.floats["posterior_variance"][n]

@@ -35,7 +35,6 @@ def multistep(
             steps are of lower order. The last ones before clean data are not: with exact denoisers that
             helped on some grids and harmed on as many.
     """
-    require("order", order, 1, 3)
     estimates = list(history)
     for n in range(schedule.num_steps, 0, -1):
         start, end = schedule.points[n], schedule.points[n - 1]
@@ -92,9 +91,3 @@ def exponential_weights(nodes: tuple[float, ...], z: float) -> tuple[float, ...]
     for i in range(1, len(nodes)):
         moments.append(1 - i / z * moments[-1])
     return tuple(np.linalg.solve(np.vander(nodes, increasing=True).T, moments).tolist())
-
-
-def require(name: str, value: float, low: float, high: float) -> None:
-    """Raises ValueError unless an option lies between its limits."""
-    if not low <= value <= high:
-        raise ValueError(f"{name} must lie in {low} .. {high}, got {value}")

@@ -1,17 +1,24 @@
 """Heun's method on the probability-flow ODE."""
 
 import math
+from typing import Annotated
 
 from torch import Tensor
 
 from timediff.diffusion.process import Denoiser
 from timediff.diffusion.samplers.ancestral import Noise
-from timediff.diffusion.samplers.exponential import require
 from timediff.diffusion.schedule import Level, Schedule
+from timediff.options import Between, within_limits
 
 
+@within_limits
 def heun(
-    denoiser: Denoiser, schedule: Schedule, x: Tensor, noise: Noise, *, churn: float = 0.0
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x: Tensor,
+    noise: Noise,
+    *,
+    churn: Annotated[float, Between(0)] = 0.0,
 ) -> Tensor:
     r"""Heun's method on the probability-flow ODE :math:`dy / d\rho = \hat\epsilon`, ``[..., D]``.
 
@@ -20,8 +27,10 @@ def heun(
     and Euler's on the step to clean data. Churn first adds noise up to :math:`\rho (1 + \gamma)`,
     :math:`\gamma = \min(churn / N, \sqrt 2 - 1)`. It stops at the last level, above which no network was
     trained. Source: Karras et al. (2022), arXiv:2206.00364, algorithms 1 and 2.
+
+    Args:
+        churn: Noise put back in over the whole chain; 0 for none.
     """
-    require("churn", churn, 0, math.inf)
     gamma = min(churn / schedule.num_steps, math.sqrt(2) - 1)
     for n in range(schedule.num_steps, 0, -1):
         start, end = schedule.points[n], schedule.points[n - 1]

@@ -1,26 +1,24 @@
 """Annealed Langevin dynamics, and its step within a level."""
 
-import math
+from typing import Annotated
 
 from torch import Tensor
 
 from timediff.diffusion.process import Denoiser
 from timediff.diffusion.samplers.ancestral import Noise
-from timediff.diffusion.samplers.exponential import require
 from timediff.diffusion.schedule import Level, Schedule
-
-#: Langevin steps at each level.
-CORRECTIONS = 1
+from timediff.options import Between, within_limits
 
 
+@within_limits
 def langevin(
     denoiser: Denoiser,
     schedule: Schedule,
     x: Tensor,
     noise: Noise,
     *,
-    corrections: int = CORRECTIONS,
-    snr: float = 0.5,
+    corrections: Annotated[int, Between(1)] = 1,
+    snr: Annotated[float, Between(0, 1, without="both")] = 0.5,
 ) -> Tensor:
     r"""Annealed Langevin dynamics: `langevin_step` at each level N .. 1, then the denoiser's own answer.
 
@@ -34,10 +32,8 @@ def langevin(
 
     Args:
         corrections: Langevin steps at each level.
-        snr: r of `langevin_step`, below 1.
+        snr: Size of a Langevin step relative to the noise, r of `langevin_step`.
     """
-    require("corrections", corrections, 1, math.inf)
-    require("snr", snr, 0, 1)
     for n in range(schedule.num_steps, 0, -1):
         level, end = schedule.points[n], schedule.points[n - 1]
         for _ in range(corrections):

@@ -1,24 +1,25 @@
 """The reverse chain with Langevin steps at every level."""
 
-import math
+from typing import Annotated
 
 from torch import Tensor
 
 from timediff.diffusion.process import Denoiser
 from timediff.diffusion.samplers.ancestral import Noise, _mean, _with_noise
-from timediff.diffusion.samplers.exponential import require
-from timediff.diffusion.samplers.langevin import CORRECTIONS, langevin_step
+from timediff.diffusion.samplers.langevin import langevin_step
 from timediff.diffusion.schedule import Schedule
+from timediff.options import Between, within_limits
 
 
+@within_limits
 def predictor_corrector(
     denoiser: Denoiser,
     schedule: Schedule,
     x: Tensor,
     noise: Noise,
     *,
-    corrections: int = CORRECTIONS,
-    snr: float = 0.16,
+    corrections: Annotated[int, Between(0)] = 1,
+    snr: Annotated[float, Between(0, 1, without="both")] = 0.16,
     variance: str = "small",
 ) -> Tensor:
     """`ancestral` with Langevin steps at every level it comes to, clean data excepted, ``[..., D]``.
@@ -27,11 +28,9 @@ def predictor_corrector(
 
     Args:
         corrections: Langevin steps at each level.
-        snr: r of `langevin_step`, below 1.
+        snr: Size of a Langevin step relative to the noise, r of `langevin_step`.
         variance: As in `ancestral`.
     """
-    require("corrections", corrections, 0, math.inf)
-    require("snr", snr, 0, 1)
     for n in range(schedule.num_steps, 0, -1):
         prediction = denoiser(x, schedule.points[n])
         mean = _mean(schedule, prediction, x, n)

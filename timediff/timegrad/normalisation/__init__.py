@@ -6,19 +6,3 @@ dimensions of which the window shows nothing, or nothing but one value. Each row
 window alone, so a forecast does not change with its neighbours in a batch (the published code takes
 the mean over the batch instead).
 """
-
-from collections.abc import Callable
-
-from torch import Tensor
-
-from timediff.timegrad.normalisation.mean import mean_scale
-from timediff.timegrad.normalisation.none import no_scale
-from timediff.timegrad.normalisation.std import std_scale
-from timediff.timegrad.normalisation.training import global_scale
-
-SCALINGS: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
-    "mean": mean_scale,
-    "std": std_scale,
-    "global": global_scale,
-    "none": no_scale,
-}

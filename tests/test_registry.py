@@ -1,0 +1,369 @@
+"""Parts of a user's own: they train, forecast, are chosen by name, and come back with a saved predictor."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import MODEL, QUIET, entry, estimator, paths, wide_folder
+from torch import nn
+
+from timediff import SamplingConfig, TimeGradPredictor, register
+from timediff.diffusion.parameterisation import Parameterisation
+from timediff.diffusion.schedule import chain
+from timediff.errors import InputError
+from timediff.networks.base import DenoisingNetwork
+from timediff.registry import COMMANDS, SAMPLERS, SCHEDULES, TABLES, Part, Table
+
+pytestmark = QUIET
+
+
+@pytest.fixture(autouse=True)
+def clean_tables():
+    """Takes out what a test has registered."""
+    before = {kind: list(table) for kind, table in TABLES.items()}
+    yield
+    for kind, table in TABLES.items():
+        for name in set(table) - set(before[kind]):
+            table.remove(name)
+
+
+# ---------------------------------------------------------------- a part of each kind
+
+
+def square(num_steps, beta_start, beta_end):
+    """A schedule: beta rising as a square."""
+    return chain(beta_start + (beta_end - beta_start) * torch.linspace(0, 1, num_steps) ** 2)
+
+
+def half_way(denoiser, schedule, x, noise, *, share: float = 0.5):
+    """A sampler.
+
+    Args:
+        share: Of the noise that is kept.
+    """
+    for n in range(schedule.num_steps, 0, -1):
+        prediction, end = denoiser(x, schedule.points[n]), schedule.points[n - 1]
+        x = end.alpha * prediction.x0 + share * end.sigma * prediction.eps
+    return x
+
+
+class Plain(DenoisingNetwork):
+    """A network of one layer."""
+
+    floats_per_row = 100
+
+    def __init__(self, target_dim, *, cond_size, width, outputs=1):
+        super().__init__()
+        self.outputs = outputs
+        self.level, self.condition = nn.Linear(1, width), nn.Linear(cond_size, width)
+        self.input, self.output = (
+            nn.Linear(target_dim, width),
+            nn.Linear(width, outputs * target_dim),
+        )
+
+    def embed_level(self, level):
+        return (self.level(level.log_snr[..., None].clamp(-10, 10)),)
+
+    def under(self, cond):
+        shift = self.condition(cond)
+
+        def network(x, level):
+            y = self.output(torch.tanh(self.input(x) + level[0] + shift))
+            return tuple(y.chunk(self.outputs, dim=-1))
+
+        return network
+
+
+def by_last(x, observed, default):
+    """A normalisation."""
+    return x[:, -1:], default[1].expand(len(x), 1, -1)
+
+
+def first_steps(schedule, num_steps):
+    """A spacing."""
+    return torch.linspace(0, 1, num_steps + 1, dtype=torch.float64) ** 0.3 * schedule.num_steps
+
+
+def quarter(estimate, noise):
+    """A loss."""
+    return (estimate - noise).abs() ** 1.5
+
+
+def rising(schedule, n):
+    """A weighting."""
+    return 0.5 + n / schedule.num_steps
+
+
+def reflected(out, generator):
+    """A noise."""
+    out.normal_(generator=generator).neg_()
+
+
+#: Kind -> part, and the option of the model or of sampling that names it.
+PARTS = {
+    "schedule": (square, "schedule"),
+    "network": (Plain, "denoiser"),
+    "normalisation": (by_last, "scaling"),
+    "parameterisation": (Parameterisation(lambda alpha, sigma: (0.3, 1.0)), "parameterisation"),
+    "loss": (quarter, "loss"),
+    "weighting": (rising, "weighting"),
+    "sampler": (half_way, "sampler"),
+    "spacing": (first_steps, "spacing"),
+    "noise": (reflected, "noise"),
+}
+every_kind = pytest.mark.parametrize("kind", PARTS)
+
+
+def trained(folder, kind):
+    """A predictor that uses a part called "mine"."""
+    option = PARTS[kind][1]
+    if option in MODEL._fields:
+        return estimator(folder, model=MODEL._replace(**{option: "mine"})).train([entry()])
+    sampling = SamplingConfig(steps=3)._replace(**{option: "mine"})
+    return estimator(folder, sampling=sampling).train([entry()])
+
+
+@every_kind
+def test_a_part_trains_forecasts_and_comes_back(tmp_path, kind):
+    register(kind, "mine", PARTS[kind][0], version=3)
+    predictor = trained(tmp_path, kind)
+    before = paths(predictor, [entry()])
+    assert np.isfinite(before).all()
+    predictor.serialize(tmp_path / "saved")
+    again = TimeGradPredictor.deserialize(tmp_path / "saved", device="cpu")
+    np.testing.assert_array_equal(paths(again, [entry()]), before)
+
+
+@every_kind
+def test_a_part_changes_the_forecast(tmp_path, kind):
+    register(kind, "mine", PARTS[kind][0])
+    mine = paths(trained(tmp_path / "a", kind), [entry()])
+    usual = paths(
+        estimator(tmp_path / "b", sampling=SamplingConfig(steps=3)).train([entry()]), [entry()]
+    )
+    assert not np.array_equal(mine, usual)
+
+
+@every_kind
+def test_a_part_that_is_not_registered_or_another_is_refused(tmp_path, kind):
+    part = PARTS[kind][0]
+    register(kind, "mine", part, version=3)
+    trained(tmp_path, kind).serialize(tmp_path / "saved")
+    TABLES[kind].remove("mine")
+    with pytest.raises(
+        InputError, match=f"needs the {kind} 'mine', version 3, .*not registered.* --plugin"
+    ):
+        TimeGradPredictor.deserialize(tmp_path / "saved")
+    register(kind, "mine", part, version=4)
+    with pytest.raises(
+        InputError, match=f"{kind} 'mine', version 3, but version 4 .* by {__name__}"
+    ):
+        TimeGradPredictor.deserialize(tmp_path / "saved")
+
+
+def test_a_schedule_of_other_numbers_is_refused_though_its_version_is_the_same(tmp_path):
+    register("schedule", "mine", square)
+    trained(tmp_path, "schedule").serialize(tmp_path / "saved")
+    TABLES["schedule"].remove("mine")
+    register("schedule", "mine", SCHEDULES["cosine"])
+    with pytest.raises(InputError, match="other numbers of the schedule 'mine'"):
+        TimeGradPredictor.deserialize(tmp_path / "saved")
+
+
+def test_the_module_of_a_part_is_shown_and_never_imported(tmp_path):
+    register("schedule", "mine", square)
+    trained(tmp_path, "schedule").serialize(tmp_path / "saved")
+    TABLES["schedule"].remove("mine")
+    file = tmp_path / "saved" / "predictor.json"
+    content = json.loads(file.read_text())
+    for part in content["parts"]:
+        if part["name"] == "mine":
+            part["module"] = "a_module_that_must_not_run"
+    file.write_text(json.dumps(content))
+    (tmp_path / "a_module_that_must_not_run.py").write_text("raise SystemExit('ran')")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        with pytest.raises(InputError, match="it was a_module_that_must_not_run"):
+            TimeGradPredictor.deserialize(tmp_path / "saved")
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert "a_module_that_must_not_run" not in sys.modules
+
+
+# ---------------------------------------------------------------- names
+
+
+def test_a_part_of_the_library_stays_what_it_is():
+    with pytest.raises(InputError, match="'linear' is timediff's own; choose another name"):
+        register("schedule", "linear", square)
+    with pytest.raises(InputError, match="own and stays"):
+        SCHEDULES.remove("linear")
+
+
+def test_a_name_is_renewed_by_the_same_object_or_a_higher_version_only():
+    register("schedule", "mine", square)
+    register("schedule", "mine", square)
+    with pytest.raises(
+        InputError, match=r"registered already, by the module .*; choose another name, or a"
+    ):
+        register("schedule", "mine", SCHEDULES["cosine"])
+    register("schedule", "mine", SCHEDULES["cosine"], version=2)
+    assert SCHEDULES["mine"] is SCHEDULES["cosine"]
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", ".hidden"])
+def test_names_are_fit_for_the_command_line_and_for_folders(name):
+    with pytest.raises(InputError, match="is no name of a sampler"):
+        register("sampler", name, half_way)
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(
+        InputError, match="no parts of kind 'solver'; choose one of schedule, sampler"
+    ):
+        register("solver", "mine", half_way)
+
+
+def test_what_cannot_be_called_is_no_part():
+    with pytest.raises(InputError, match="is a str; give the part itself"):
+        register("sampler", "mine", "my_module:half_way")
+
+
+def test_every_part_of_the_library_is_where_its_table_says():
+    for table in TABLES.values():
+        for name, part in table.parts.items():
+            assert callable(table[name]) or isinstance(table[name], tuple), (table.kind, name)
+            assert part.own and part.version == 1
+
+
+def test_a_table_reads_like_a_dictionary():
+    table = Table("kind", {"a": "math:pi", "b": Part("math:e", version=2)})
+    assert list(table) == ["a", "b"] and len(table) == 2 and "c" not in table
+    assert dict(table) == {"a": np.pi, "b": np.e}
+    with pytest.raises(KeyError):
+        table["c"]
+    with pytest.raises(InputError, match="kind is 'c'; it must be one of a, b"):
+        table.check("c")
+
+
+# ---------------------------------------------------------------- the command line
+
+PLUGIN = '''
+from timediff import register
+from timediff.diffusion.schedule import chain
+import torch
+
+
+def square(num_steps, beta_start, beta_end):
+    return chain(beta_start + (beta_end - beta_start) * torch.linspace(0, 1, num_steps) ** 2)
+
+
+def half_way(denoiser, schedule, x, noise, *, share: float = 0.5):
+    """A sampler.
+
+    Args:
+        share: Of the noise that is kept.
+    """
+    for n in range(schedule.num_steps, 0, -1):
+        prediction, end = denoiser(x, schedule.points[n]), schedule.points[n - 1]
+        x = end.alpha * prediction.x0 + share * end.sigma * prediction.eps
+    return x
+
+
+def greet(argv):
+    print("hello", *argv)
+    return 0
+
+
+register("schedule", "square", square)
+register("sampler", "half-way", half_way)
+register("command", "greet", greet, summary="say hello")
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """A folder with the module my_parts."""
+    (tmp_path / "my_parts.py").write_text(PLUGIN)
+    return tmp_path
+
+
+def timediff(folder, *arguments):
+    """A real process in a folder."""
+    home = str(Path(__file__).resolve().parents[1])
+    return subprocess.run(
+        [sys.executable, "-m", "timediff", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": home},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_parts_of_a_plugin_are_chosen_on_the_command_line(plugin):
+    wide_folder(plugin / "data")
+    options = [
+        "--model.schedule",
+        "square",
+        "--sampling.sampler",
+        "half-way",
+        "--sampling.share",
+        "0.7",
+    ]
+    small = [
+        "--steps",
+        "2",
+        "--num-samples",
+        "5",
+        "--baselines",
+        "none",
+        "--no-report",
+        "--out",
+        "run",
+    ]
+    done = timediff(
+        plugin, "evaluate", "--plugin", "my_parts", "--dataset", "data", *small, *options
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((plugin / "run" / "record.json").read_text())
+    assert record["config"]["model"]["schedule"] == "square"
+    assert record["config"]["sampling"]["share"] == 0.7
+    refused = timediff(plugin, "evaluate", "--dataset", "data", *small, *options)
+    assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
+
+
+def test_a_command_of_a_plugin_is_listed_and_called(plugin):
+    listed = timediff(plugin, "--plugin", "my_parts", "--help")
+    assert "greet     say hello" in listed.stdout
+    called = timediff(plugin, "--plugin", "my_parts", "greet", "you")
+    assert called.stdout == "hello you\n"
+    assert "greet" not in COMMANDS
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere", "plugin nowhere cannot be imported (ModuleNotFoundError"),
+        ("broken", "ValueError: no"),
+    ],
+)
+def test_a_plugin_that_fails_is_one_line(tmp_path, name, message):
+    (tmp_path / "broken.py").write_text("raise ValueError('no')")
+    done = timediff(tmp_path, "evaluate", "--plugin", name)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert message in done.stderr
+
+
+def test_a_sampler_of_ones_own_has_options_like_any_other():
+    register("sampler", "mine", half_way)
+    (option,) = SAMPLERS.options("mine").values()
+    assert (
+        option.name == "share"
+        and option.default == 0.5
+        and option.help == "Of the noise that is kept."
+    )

@@ -1,0 +1,173 @@
+"""Options of parts and configurations: type, default, limits and help, read from signatures and docstrings.
+
+What a signature says is said nowhere else: the command line, the checks and saved predictors ask here.
+Limits stand in an annotation, ``eta: Annotated[float, Between(0, 1)] = 0.0``, and so does the kind of part
+that a text names, ``sampler: Annotated[str, Choice("sampler")] = "ancestral"``.
+"""
+
+import ast
+import inspect
+import math
+import re
+from collections.abc import Callable, Mapping
+from functools import cache, wraps
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
+
+from timediff.errors import InputError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Between(NamedTuple):
+    """Limits of a number.
+
+    Args:
+        low: Least value.
+        high: Greatest value.
+        without: Which of the two does not belong: "low", "high" or "both".
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    without: str = ""
+
+    def holds(self, value: float) -> bool:
+        """Whether a number lies between the limits; NaN does not, nor does infinity."""
+        above = self.low < value if self.without in ("low", "both") else self.low <= value
+        below = value < self.high if self.without in ("high", "both") else value <= self.high
+        return above and below and abs(value) < math.inf
+
+    def __str__(self) -> str:
+        if self.high < math.inf:
+            left = "(" if self.without in ("low", "both") else "["
+            right = ")" if self.without in ("high", "both") else "]"
+            return f"lie in {left}{self.low:g}, {self.high:g}{right}"
+        if self.low == 0:
+            return "be positive" if self.without else "not be negative"
+        return f"be at least {self.low:g}" if self.low > -math.inf else "be finite"
+
+
+class Choice(NamedTuple):
+    """The kind of part that a text names: a key of `timediff.registry.TABLES`."""
+
+    kind: str
+
+
+class Option(NamedTuple):
+    """An argument of a part or a field of a configuration.
+
+    Args:
+        name: Its name.
+        type: Its annotation without limits and kind.
+        default: Its value when left out.
+        limits: Between which it lies, if it is a number; None may stand for a value to be found.
+        kind: Kind of part that it names, if it names one.
+        help: What it does.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    limits: Between | None
+    kind: str | None
+    help: str
+
+    def check(self, value: Any) -> None:
+        """Raises `InputError` unless a value is a number of the right type between the limits."""
+        types = get_args(self.type) or (self.type,)
+        if value is None and type(None) in types:
+            return
+        if int in types and (isinstance(value, bool) or not isinstance(value, Integral)):
+            raise InputError(f"{self.name} is {value!r}; it must be a whole number")
+        if float in types and (isinstance(value, bool) or not isinstance(value, Real)):
+            raise InputError(f"{self.name} is {value!r}; it must be a number")
+        if self.limits is not None and not self.limits.holds(value):
+            raise InputError(f"{self.name} is {value}; it must {self.limits}")
+
+
+def options_of(part: Callable[..., Any]) -> dict[str, Option]:
+    """The keyword-only arguments of a function or class by name, those without a default left out."""
+    try:
+        signature = inspect.signature(part, eval_str=True)
+    except NameError:  # annotations that are there for a type checker only
+        signature = inspect.signature(part)
+    words = arguments_of(inspect.getdoc(part) or "")
+    return {
+        p.name: _option(p.name, p.annotation, p.default, words)
+        for p in signature.parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+    }
+
+
+def fields_of(config: Any) -> dict[str, Option]:
+    """The fields of a named tuple by name."""
+    words = arguments_of(inspect.getdoc(config) or "")
+    defaults = config._field_defaults
+    return {
+        name: _option(name, annotation, defaults.get(name), words)
+        for name, annotation in config.__annotations__.items()
+    }
+
+
+def _option(name: str, annotation: Any, default: Any, words: Mapping[str, str]) -> Option:
+    extras: list[Any] = []
+    if get_origin(annotation) is Annotated:
+        annotation, *extras = get_args(annotation)
+    if annotation in (inspect.Parameter.empty, None) or isinstance(annotation, str):
+        annotation = type(default)
+    limits = next((extra for extra in extras if isinstance(extra, Between)), None)
+    kind = next((extra.kind for extra in extras if isinstance(extra, Choice)), None)
+    return Option(name, annotation, default, limits, kind, words.get(name, ""))
+
+
+@cache
+def options_in_source(target: str) -> dict[str, Option]:
+    """`options_of` a part of this package, "module:object", without importing it: torch takes seconds."""
+    module, _, name = target.partition(":")
+    home = Path(__file__).resolve().parent.joinpath(*module.split(".")[1:])
+    file = home / "__init__.py" if home.is_dir() else home.with_suffix(".py")
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    node = next(n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == name)
+    words = arguments_of(ast.get_docstring(node) or "")
+    if isinstance(node, ast.ClassDef):
+        node = next(n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+    # Annotations of options are made of these few names.
+    names = {"Annotated": Annotated, "Between": Between, "math": math}
+    names |= {kind.__name__: kind for kind in (int, float, bool, str)}
+    options = {}
+    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+        if default is not None:
+            annotation = argument.annotation and eval(ast.unparse(argument.annotation), {}, names)
+            value = ast.literal_eval(default)
+            options[argument.arg] = _option(argument.arg, annotation, value, words)
+    return options
+
+
+def within_limits(part: F) -> F:
+    """The function, which checks the options that it is called with against its annotations first."""
+    options = options_of(part)
+
+    @wraps(part)
+    def checked(*args: Any, **values: Any) -> Any:
+        for name, value in values.items():
+            if name in options:
+                options[name].check(value)
+        return part(*args, **values)
+
+    return checked  # type: ignore[return-value]
+
+
+def arguments_of(docstring: str) -> dict[str, str]:
+    """What the section ``Args:`` of a docstring says of each argument, in one line each."""
+    words: dict[str, str] = {}
+    section, name = False, ""
+    for line in inspect.cleandoc(docstring).splitlines():
+        if line and not line.startswith(" "):
+            section = line == "Args:"
+        elif section and (match := re.match(r"    (\w+): (.*)", line)):
+            name, words[match[1]] = match[1], match[2]
+        elif section and name and line.strip():
+            words[name] += " " + line.strip()
+    return words

@@ -1,0 +1,277 @@
+"""Every exchangeable part of the library by kind and name: its table of contents.
+
+A table such as `SAMPLERS` maps names to parts, which are imported when they are first asked for, so that
+reading names costs nothing. `register` adds parts of a user's own: they train, evaluate, can be chosen on the
+command line (``--plugin MODULE``, a module that registers them), and come back with a saved predictor once
+they are registered again.
+
+What each kind is: ``docs/parts.md``.
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from timediff.errors import InputError
+from timediff.options import Option, options_in_source, options_of
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+class Part(NamedTuple):
+    """An entry of a table.
+
+    Args:
+        target: The part itself, or where it is: "module:object".
+        version: Number that its author raises when it begins to do something else.
+        summary: What it is, in a few words.
+        registered_by: The module that registered it; empty for the library's own.
+    """
+
+    target: Any
+    version: int = 1
+    summary: str = ""
+    registered_by: str = ""
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the library's own."""
+        return not self.registered_by
+
+    @property
+    def module(self) -> str:
+        """The module that it comes from."""
+        return self.registered_by or self.target.partition(":")[0]
+
+
+class Table(Mapping[str, Any]):
+    """The parts of one kind by name, in the order in which they were registered.
+
+    Args:
+        kind: What they are, in the singular.
+        parts: Where the library's own are, by name.
+    """
+
+    def __init__(self, kind: str, parts: Mapping[str, str | Part]) -> None:
+        self.kind = kind
+        self.parts = {n: p if isinstance(p, Part) else Part(p) for n, p in parts.items()}
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            if name not in self.parts:
+                raise KeyError(name)
+            target = self.parts[name].target
+            if isinstance(target, str):
+                module, _, attribute = target.partition(":")
+                target = getattr(import_module(module), attribute)
+            self._loaded[name] = target
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def add(self, name: str, part: Part) -> None:
+        """Adds or renews a user's part, see `register`."""
+        if not _NAME.fullmatch(name):
+            raise InputError(
+                f"{name!r} is no name of a {self.kind}; begin with a letter or digit, and go on with "
+                "letters, digits, _ . + or -"
+            )
+        before = self.parts.get(name)
+        if before is not None and before.own:
+            raise InputError(f"the {self.kind} {name!r} is timediff's own; choose another name")
+        if before is not None and part.version <= before.version and _place(before) != _place(part):
+            raise InputError(
+                f"the {self.kind} {name!r} is registered already, by the module {before.module}; choose "
+                f"another name, or a version above {before.version}"
+            )
+        self.parts[name] = part
+        self._loaded.pop(name, None)
+
+    def remove(self, name: str) -> None:
+        """Takes out a user's part."""
+        if self.parts[name].own:
+            raise InputError(f"the {self.kind} {name!r} is timediff's own and stays")
+        del self.parts[name]
+        self._loaded.pop(name, None)
+
+    def check(self, name: Any, *, option: str = "") -> None:
+        """Raises `InputError` unless this is the name of a part."""
+        if not isinstance(name, str) or name not in self.parts:
+            raise InputError(
+                f"{option or self.kind} is {name!r}; it must be one of {', '.join(self.parts)}"
+            )
+
+    def options(self, name: str) -> dict[str, Option]:
+        """The keyword-only arguments of a part by name, read from its signature.
+
+        Those of the library's own parts are read from the source, which needs no import of torch.
+        """
+        target = self.parts[name].target
+        if isinstance(target, str) and name not in self._loaded:
+            return dict(options_in_source(target))
+        return options_of(self[name])
+
+
+def _place(part: Part) -> tuple[str, str]:
+    return part.module, getattr(part.target, "__qualname__", type(part.target).__qualname__)
+
+
+SCHEDULES = Table(
+    "schedule",
+    {
+        "linear": "timediff.diffusion.schedule:linear",
+        "quadratic": "timediff.diffusion.schedule:quadratic",
+        "constant": "timediff.diffusion.schedule:constant",
+        "cosine": "timediff.diffusion.schedule:cosine",
+        "sigmoid": "timediff.diffusion.schedule:sigmoid",
+        "jsd": "timediff.diffusion.schedule:jsd",
+        "vp": "timediff.diffusion.schedule:vp",
+        "sub-vp": "timediff.diffusion.schedule:sub_vp",
+        "ve": "timediff.diffusion.schedule:ve",
+        "learned": "timediff.diffusion.learned_schedule:start",
+    },
+)
+SAMPLERS = Table(
+    "sampler",
+    {
+        "ancestral": "timediff.diffusion.samplers.ancestral:ancestral",
+        "ddim": "timediff.diffusion.samplers.ddim:ddim",
+        "dpm++": "timediff.diffusion.samplers.dpm_solver:dpm_solver",
+        "sde-dpm++": "timediff.diffusion.samplers.dpm_solver:sde_dpm_solver",
+        "heun": "timediff.diffusion.samplers.heun:heun",
+        "langevin": "timediff.diffusion.samplers.langevin:langevin",
+        "predictor-corrector": "timediff.diffusion.samplers.predictor_corrector:predictor_corrector",
+    },
+)
+SPACINGS = Table(
+    "spacing",
+    {
+        "uniform": "timediff.diffusion.spacing:uniform",
+        "quadratic": "timediff.diffusion.spacing:quadratic_steps",
+        "log-snr": "timediff.diffusion.spacing:uniform_log_snr",
+    },
+)
+PARAMETERISATIONS = Table(
+    "parameterisation",
+    {
+        "noise": "timediff.diffusion.parameterisation:NOISE",
+        "x0": "timediff.diffusion.parameterisation:CLEAN",
+        "v": "timediff.diffusion.parameterisation:VELOCITY",
+        "score": "timediff.diffusion.parameterisation:SCORE",
+    },
+)
+WEIGHTINGS = Table(
+    "weighting",
+    {
+        "noise": "timediff.diffusion.objective:noise_weight",
+        "x0": "timediff.diffusion.objective:x0_weight",
+        "v": "timediff.diffusion.objective:v_weight",
+        "score": "timediff.diffusion.objective:score_weight",
+        "min-snr": "timediff.diffusion.objective:min_snr_weight",
+        "bound": "timediff.diffusion.objective:bound_weight",
+    },
+)
+LOSSES = Table(
+    "loss",
+    {
+        "l1": "timediff.diffusion.objective:l1",
+        "l2": "timediff.diffusion.objective:l2",
+        "huber": "timediff.diffusion.objective:huber",
+    },
+)
+NETWORKS = Table(
+    "network",
+    {
+        "conv": "timediff.networks.convolution:ConvDenoiser",
+        "mlp": "timediff.networks.mlp:MlpDenoiser",
+        "attention": "timediff.networks.attention:AttentionDenoiser",
+    },
+)
+NORMALISATIONS = Table(
+    "normalisation",
+    {
+        "mean": "timediff.timegrad.normalisation.mean:mean_scale",
+        "std": "timediff.timegrad.normalisation.std:std_scale",
+        "global": "timediff.timegrad.normalisation.training:global_scale",
+        "none": "timediff.timegrad.normalisation.none:no_scale",
+    },
+)
+NOISES = Table(
+    "noise",
+    {
+        "independent": "timediff.timegrad.noise:independent",
+        "antithetic": "timediff.timegrad.noise:antithetic",
+        "stratified": "timediff.timegrad.noise:stratified",
+    },
+)
+COMMANDS = Table(
+    "command",
+    {
+        "evaluate": Part(
+            "timediff.cli.evaluate:main",
+            summary="train, forecast, score; write a record and a report",
+        ),
+        "compare": Part("timediff.cli.compare:main", summary="put records side by side"),
+        "distill": Part(
+            "timediff.cli.distill:main", summary="make a predictor that needs few network calls"
+        ),
+        "datasets": Part("timediff.cli.datasets:main", summary="list datasets"),
+    },
+)
+
+#: All tables by kind.
+TABLES: dict[str, Table] = {
+    table.kind: table
+    for table in (
+        *(SCHEDULES, SAMPLERS, SPACINGS, PARAMETERISATIONS, WEIGHTINGS, LOSSES, NETWORKS),
+        *(NORMALISATIONS, NOISES, COMMANDS),
+    )
+}
+
+
+def register(kind: str, name: str, part: Any, *, version: int = 1, summary: str = "") -> None:
+    """Adds a part of a user's own.
+
+    Registering the same object again is no mistake, so that a cell of a notebook can be run twice.
+
+    Args:
+        kind: One of `TABLES`, such as "sampler".
+        name: What it is chosen by.
+        part: The part itself, as ``docs/parts.md`` describes its kind.
+        version: To be raised when the part begins to do something else: saved predictors name it, and are
+            refused with another.
+        summary: What it is, in a few words.
+
+    Raises:
+        InputError: There is no such kind, or the name is taken.
+    """
+    if kind not in TABLES:
+        raise InputError(f"there are no parts of kind {kind!r}; choose one of {', '.join(TABLES)}")
+    if not callable(part) and not isinstance(part, tuple):
+        raise InputError(f"the {kind} {name!r} is a {type(part).__name__}; give the part itself")
+    registered_by = sys._getframe(1).f_globals.get("__name__", "?")
+    TABLES[kind].add(name, Part(part, version, summary, registered_by))
+
+
+def import_plugin(module: str) -> None:
+    """Imports a module that registers parts.
+
+    Raises:
+        InputError: It is not there, or fails.
+    """
+    try:
+        import_module(module)
+    except InputError:
+        raise
+    except Exception as error:  # it is a user's, and may fail in any way
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(
+            f"the plugin {module} cannot be imported ({reason}); give a module on the Python path"
+        ) from error
