@@ -18,8 +18,8 @@ from solvers import style, trained
 
 from timediff import load_dataset
 from timediff.benchmark.scoring import make_exam, split
-from timediff.metrics import METRICS, score
-from timediff.registry import NOISES
+from timediff.metrics import score
+from timediff.registry import METRICS, NOISES
 from timediff.tools.files import plain, write_text
 from timediff.tools.machine import commit, hardware
 

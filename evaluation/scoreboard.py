@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from timediff.benchmark.record import COMPARED, FLOOR, NLL_TITLES, OURS
-from timediff.metrics import TITLES
+from timediff.metrics import title_of
 from timediff.metrics.paired import in_words
+from timediff.registry import METRICS
 
 Record = dict[str, Any]
 
@@ -123,7 +124,7 @@ def overview(groups: dict[str, list[Record]]) -> str:
 
 def scores(found: list[Entrant]) -> str:
     """Main scores and seconds of one run, a row for each entrant."""
-    heads = (TITLES.get(name, name) for name in MAIN)
+    heads = (title_of(name) for name in MAIN)
     rows = [["", "seeds", *heads, "training s", "sampling s"]]
     for entrant in found:
         seconds = [_seconds(entrant.seconds.get(part)) for part in ("training", "sampling")]
@@ -151,7 +152,7 @@ def ratios(found: list[Entrant]) -> str | None:
             continue
         values = [e.metrics.get(name) for e in others]
         cells = ["-" if value is None else f"{value / least:.3f}" for value in values]
-        rows.append([TITLES.get(name, name), figures(least), *cells])
+        rows.append([title_of(name), figures(least), *cells])
     return table(rows)
 
 
@@ -201,7 +202,7 @@ def variants(records: list[Record]) -> str | None:
 def _names(found: list[Entrant]) -> list[str]:
     """Scores that an entrant has: those with a title first, in its order."""
     own = dict.fromkeys(name for entrant in found for name in entrant.metrics)
-    return [*(n for n in TITLES if n in own), *(n for n in own if n not in TITLES)]
+    return [*(n for n in METRICS if n in own), *(n for n in own if n not in METRICS)]
 
 
 def every_score(records: list[Record]) -> str:
@@ -209,7 +210,7 @@ def every_score(records: list[Record]) -> str:
     found = entrants(records)
     rows = [["", *(e.title for e in found)]]
     for name in _names(found):
-        rows.append([TITLES.get(name, name), *(cell(e, name, digits=4) for e in found)])
+        rows.append([title_of(name), *(cell(e, name, digits=4) for e in found)])
     for name, own in records[0]["aggregates"].items():
         values = [e.aggregates.get(name, {}).get("crps_units") for e in found]
         cells = [figures(value, digits=4) for value in values]

@@ -18,7 +18,7 @@ from results_page import results
 from scoreboard import table
 
 from timediff.benchmark.record import FORMAT
-from timediff.metrics import TITLES
+from timediff.metrics import title_of
 from timediff.presets import PRESETS
 
 HERE = Path(__file__).resolve().parent
@@ -70,7 +70,7 @@ def factors() -> str:
     parts = []
     for windows in ("validation", "test"):
         for dataset, variants in record[windows].items():
-            rows = [["", *(f"{TITLES[name]}" for name in FACTOR_SCORES), "margin"]]
+            rows = [["", *(f"{title_of(name)}" for name in FACTOR_SCORES), "margin"]]
             base = variants["default"][FACTOR_SCORES[0]]
             for name, scores in variants.items():
                 cells = [f"{scores[s]['mean']:.4f} ± {scores[s]['se']:.4f}" for s in FACTOR_SCORES]
@@ -97,7 +97,7 @@ def solvers() -> str:
     for dataset, found in record["results"].items():
         for score in ("mean_wquantile_loss_sum", "energy_score"):
             budgets = record["budgets"]
-            rows = [[TITLES[score], *(str(calls) for calls in budgets)]]
+            rows = [[title_of(score), *(str(calls) for calls in budgets)]]
             for solver in dict.fromkeys(row["solver"] for row in found):
                 own = {row["budget"]: row[score] for row in found if row["solver"] == solver}
                 rows.append([solver, *(number(own.get(calls)) for calls in budgets)])
@@ -118,7 +118,7 @@ def study(name: str) -> str | None:
     for windows in ("validation", "test"):
         for dataset, variants in record[windows].items():
             heads = ("steps", "training s", "sampling s")
-            rows = [["", *(TITLES[score] for score in FACTOR_SCORES), *heads]]
+            rows = [["", *(title_of(score) for score in FACTOR_SCORES), *heads]]
             for variant, found in variants.items():
                 cells = [f"{found[s]['mean']:.4f} ± {found[s]['se']:.4f}" for s in FACTOR_SCORES]
                 sizes = [f"{found[key]:.0f}" for key in ("steps", "training_seconds")]
@@ -148,7 +148,7 @@ def few_steps() -> str | None:
     scores, parts = ("mean_wquantile_loss_sum", "energy_score", "nd"), []
     for part in ("choice", "confirmation"):
         for dataset, found in record[part].items():
-            heads = [f"{TITLES[name]}: ratio [95 %]" for name in scores]
+            heads = [f"{title_of(name)}: ratio [95 %]" for name in scores]
             rows = [["", "CRPS_sum", "with 100", *heads, "90 % coverage", "with 100"]]
             for name, row in found.items():
                 own = row[scores[0]]
@@ -174,7 +174,7 @@ def monte_carlo() -> str | None:
     parts = []
     for dataset, found in record["results"].items():
         names = record["shown"]
-        rows = [["noise", "paths", *(TITLES[name] for name in names)]]
+        rows = [["noise", "paths", *(title_of(name) for name in names)]]
         for row in found:
             cells = [f"{row['mean'][name]:.4f} ± {row['error'][name]:.5f}" for name in names]
             rows.append([row["noise"], str(row["paths"]), *cells])
@@ -189,7 +189,7 @@ def distilled() -> str | None:
         return None
     parts = []
     for dataset, found in record["results"].items():
-        rows = [["", "calls", *(TITLES[name] for name in FACTOR_SCORES), "sampling s"]]
+        rows = [["", "calls", *(title_of(name) for name in FACTOR_SCORES), "sampling s"]]
         for name, row in found["rows"].items():
             cells = [f"{row[s]['mean']:.4f} ± {row[s]['se']:.4f}" for s in FACTOR_SCORES]
             rows.append([name, str(row["calls"]), *cells, f"{row['seconds']['mean']:.1f}"])

@@ -16,6 +16,7 @@ from timediff import SamplingConfig, TimeGradPredictor, register
 from timediff.diffusion.parameterisation import Parameterisation
 from timediff.diffusion.schedule import chain
 from timediff.errors import InputError
+from timediff.metrics import Score, definitions, is_loss, score, title_of
 from timediff.networks.base import DenoisingNetwork
 from timediff.registry import COMMANDS, SAMPLERS, SCHEDULES, TABLES, Part, Table
 
@@ -193,6 +194,24 @@ def test_the_module_of_a_part_is_shown_and_never_imported(tmp_path):
     finally:
         sys.path.remove(str(tmp_path))
     assert "a_module_that_must_not_run" not in sys.modules
+
+
+def test_a_score_is_in_the_table():
+    def worst(evaluation):
+        return float(np.nanmax(np.abs(evaluation.paths.mean(axis=1) - evaluation.truth)))
+
+    rng = np.random.default_rng(0)
+    simulated, truth = rng.normal(size=(3, 20, 4, 2)), rng.normal(size=(3, 4, 2))
+    before = score(simulated, truth)
+    register(
+        "metric", "worst", Score("worst error", "largest error of the mean of the paths", worst)
+    )
+    after = score(simulated, truth)
+    assert after.pop("worst") == np.abs(simulated.mean(axis=1) - truth).max()
+    np.testing.assert_equal(after, before)
+    assert title_of("worst") == "worst error" and is_loss("worst") and "worst" in definitions()
+    with pytest.raises(InputError, match="'crps' is timediff's own"):
+        register("metric", "crps", Score("mine", "mine", worst))
 
 
 # ---------------------------------------------------------------- names

@@ -52,22 +52,33 @@ class Table(Mapping[str, Any]):
     Args:
         kind: What they are, in the singular.
         parts: Where the library's own are, by name.
+        source: Where a dictionary of them is, "module:object", if they all are in one.
     """
 
-    def __init__(self, kind: str, parts: Mapping[str, str | Part]) -> None:
+    def __init__(
+        self, kind: str, parts: Mapping[str, str | Part] | None = None, *, source: str = ""
+    ) -> None:
         self.kind = kind
-        self.parts = {n: p if isinstance(p, Part) else Part(p) for n, p in parts.items()}
+        self._parts = {n: p if isinstance(p, Part) else Part(p) for n, p in (parts or {}).items()}
+        self._source = source
         self._loaded: dict[str, Any] = {}
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """What is known of each part, by name."""
+        if self._source:
+            module, self._source = self._source, ""
+            rows = _imported(module)
+            self._parts = {name: Part(module) for name in rows} | self._parts
+            self._loaded |= rows
+        return self._parts
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._loaded:
             if name not in self.parts:
                 raise KeyError(name)
             target = self.parts[name].target
-            if isinstance(target, str):
-                module, _, attribute = target.partition(":")
-                target = getattr(import_module(module), attribute)
-            self._loaded[name] = target
+            self._loaded.setdefault(name, _imported(target) if isinstance(target, str) else target)
         return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -117,6 +128,11 @@ class Table(Mapping[str, Any]):
         if isinstance(target, str) and name not in self._loaded:
             return dict(options_in_source(target))
         return options_of(self[name])
+
+
+def _imported(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def _place(part: Part) -> tuple[str, str]:
@@ -211,6 +227,7 @@ NOISES = Table(
         "stratified": "timediff.timegrad.noise:stratified",
     },
 )
+METRICS = Table("metric", source="timediff.metrics.rows:SCORES")
 COMMANDS = Table(
     "command",
     {
@@ -231,7 +248,7 @@ TABLES: dict[str, Table] = {
     table.kind: table
     for table in (
         *(SCHEDULES, SAMPLERS, SPACINGS, PARAMETERISATIONS, WEIGHTINGS, LOSSES, NETWORKS),
-        *(NORMALISATIONS, NOISES, COMMANDS),
+        *(NORMALISATIONS, NOISES, METRICS, COMMANDS),
     )
 }
 

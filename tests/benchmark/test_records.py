@@ -11,8 +11,8 @@ import yaml
 
 from timediff.config import FEW_STEPS, flat_sampling
 from timediff.data.catalogue import SPECS
-from timediff.metrics import METRICS, TITLES
 from timediff.presets import PRESETS
+from timediff.registry import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = [
@@ -126,7 +126,7 @@ def test_results_show_every_entrant_with_its_scores_seconds_and_command(records)
     for record in records:
         command = f"timediff.evaluate --config evaluation/configs/{record['folder']}.yaml"
         assert text.count(command) == 1
-    for name, title in TITLES.items():
+    for name, title in ((n, s.title) for n, s in METRICS.items()):
         assert f"| {title} |" in text, name
     assert "| CRPS of net, kW | 7.500 | 7.500 | 8.500 | 8.500 |" in text
 
@@ -186,7 +186,7 @@ def test_only_a_known_floor_is_divided_by(records):
     assert "| ND | 0.250 | 1.000 | 1.000 |" in floor
     records[2]["baselines"]["oracle"]["metrics"] |= {"nd": None, "crps": -1.0, "energy_score": 0.0}
     floor = section(script("results_page").results(records), "### Ratio to the floor: y")
-    assert not any(f"| {TITLES[name]} |" in floor for name in ("nd", "crps", "energy_score"))
+    assert not any(f"| {METRICS[name].title} |" in floor for name in ("nd", "crps", "energy_score"))
 
 
 def test_published_values_stand_beside_ours_only_on_the_very_data():

@@ -27,10 +27,10 @@ from timediff.benchmark.record import as_json, mean, standard_error
 from timediff.cli.evaluate import main, make_parser, parse
 from timediff.config import ModelConfig, SamplingConfig, TrainConfig, sampler_defaults
 from timediff.data.catalogue import SPECS
-from timediff.metrics import METRICS, TITLES, score
+from timediff.metrics import score
 from timediff.options import fields_of
 from timediff.presets import PRESETS
-from timediff.registry import SAMPLERS, TABLES
+from timediff.registry import METRICS, SAMPLERS, TABLES
 
 pytestmark = QUIET
 
@@ -358,7 +358,7 @@ def test_means_errors_and_json_of_scores_that_are_not_defined():
     assert standard_error(rows)["a"] == pytest.approx(np.sqrt(13 / 3))  # deviations -3, -1, 4
     undefined = {"mean": mean(rows)["b"], "error": standard_error(rows)["b"], "one": (np.inf, 1)}
     assert json.loads(as_json(undefined)) == {"mean": None, "error": None, "one": [None, 1]}
-    assert list(TITLES) == list(METRICS) and len(set(TITLES.values())) == len(TITLES)
+    assert len({score.title for score in METRICS.values()}) == len(METRICS)
 
 
 def test_means_and_standard_errors_are_those_of_the_seeds(finished):
@@ -440,7 +440,7 @@ def test_a_table_and_a_picture_are_drawn(finished):
     name = "mean_wquantile_loss_sum"
     for one in (record, *record["baselines"].values()):
         assert f"{one['metrics'][name]:.4f}" in table
-    for title in TITLES.values():
+    for title in (each.title for each in METRICS.values()):
         assert f"\n{title} " in table
     assert max(map(len, table.splitlines()[:12])) <= 100
     for file in ("table.txt", "record.json", "forecast.png", "forecasts.parquet"):

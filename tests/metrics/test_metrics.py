@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from timediff import metrics
 from timediff.errors import InputError
+from timediff.registry import METRICS
 
 identities = pytest.mark.identities
 oracles = pytest.mark.oracles
@@ -204,7 +205,7 @@ def test_sum_equals_gluonts_evaluate_forecasts():
 def test_score_ignores_unit_member_order_and_values_at_missing_truth(seed, factor, missing):
     paths, truth = forecasts(seed, missing=missing)
     before = metrics.score(paths, truth, seasonal_error=SEASONAL)
-    assert before.keys() == metrics.METRICS.keys()
+    assert before.keys() == METRICS.keys()
     rng = np.random.default_rng(seed)
     changed = factor * paths[:, rng.permutation(S)]
     hidden = np.broadcast_to(np.isnan(truth)[:, None], paths.shape)
@@ -322,7 +323,7 @@ def test_zero_truth_has_no_ratio_but_a_coverage():
     paths = np.random.default_rng(16).normal(size=(W, S, T, D))
     result = metrics.score(paths, np.zeros((W, T, D)), seasonal_error=SEASONAL)
     defined = {name for name, value in result.items() if not np.isnan(value)}
-    counts = {name for name in metrics.METRICS if name.startswith(("coverage", "reliability"))}
+    counts = {name for name in METRICS if name.startswith(("coverage", "reliability"))}
     # What refers to the paths or to the past has a value without the truth's size.
     assert defined == counts | {"brier_upper", "mase", "msis", "correlation_error"}
     assert all(0 < result[name] <= 1 for name in counts)

@@ -10,6 +10,7 @@ import pytest
 
 from timediff import metrics
 from timediff.errors import InputError
+from timediff.registry import METRICS
 
 identities = pytest.mark.identities
 oracles = pytest.mark.oracles
@@ -95,7 +96,7 @@ def test_the_table_is_what_single_scores_say(missing, members):
     unit = 10.0 ** np.arange(D)
     ours = metrics.score(paths, truth, seasonal_error=unit)
     expected = table_from_single_scores(paths, truth, unit)
-    assert ours.keys() == expected.keys() == metrics.METRICS.keys()
+    assert ours.keys() == expected.keys() == METRICS.keys()
     for name, value in expected.items():
         assert ours[name] == pytest.approx(value, rel=1e-9), name
     assert ours["dawid_sebastiani_shrunk"] == (1 if members < D else 0) or missing
@@ -103,8 +104,8 @@ def test_the_table_is_what_single_scores_say(missing, members):
 
 @contracts
 def test_every_score_has_a_title_of_its_own():
-    assert list(metrics.TITLES) == list(metrics.METRICS)
-    assert len(set(metrics.TITLES.values())) == len(metrics.TITLES)
+    assert all(score.title and score.definition for score in METRICS.values())
+    assert len({each.title for each in METRICS.values()}) == len(METRICS)
     assert all(isinstance(value, float) for value in metrics.score(*forecasts(2)).values())
 
 
@@ -120,7 +121,7 @@ def test_every_score_has_a_title_of_its_own():
 def test_what_needs_more_paths_or_series_is_not_defined(shape, undefined):
     result = metrics.score(*forecasts(3, shape=shape), seasonal_error=np.ones(shape[-1]))
     missing = {name for name, value in result.items() if np.isnan(value)}
-    expected = {name for name in metrics.METRICS if any(part in name for part in undefined)}
+    expected = {name for name in METRICS if any(part in name for part in undefined)}
     assert missing == expected
 
 
@@ -202,7 +203,7 @@ def test_monte_carlo_error_is_the_spread_over_sets_of_paths():
 def test_monte_carlo_error_of_every_score():
     paths, truth = forecasts(9)
     errors = metrics.monte_carlo_error(paths, truth, seasonal_error=np.ones(D), groups=3)
-    assert errors.keys() == metrics.METRICS.keys()
+    assert errors.keys() == METRICS.keys()
     assert all(np.isfinite(value) and value >= 0 for value in errors.values())
     assert np.isnan(metrics.monte_carlo_error(paths, truth, groups=2)["mase"])
 
@@ -242,7 +243,8 @@ def benchmark(monkeypatch):
 @contracts
 def test_the_benchmark_runs_every_score(benchmark):
     functions = benchmark.scores(*benchmark.forecast((6, 2, 7)))
-    others = {"METRICS", "TITLES", "UNLIKE_A_LOSS", "LEVELS", "rank_histogram", "seasonal_error"}
+    rows = {"Evaluation", "Score", "definitions", "is_loss", "title_of"}
+    others = rows | {"LEVELS", "rank_histogram", "seasonal_error"}
     assert functions.keys() == set(metrics.__all__) - others
     for function in functions.values():
         function()

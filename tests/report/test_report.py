@@ -12,6 +12,7 @@ from timediff import metrics
 from timediff.benchmark.diagnosis import BINS, COVERAGES, LEVELS
 from timediff.data.dataset import Dataset
 from timediff.errors import InputError
+from timediff.registry import METRICS
 from timediff.report import diagnose, figures, write_report
 from timediff.report.html import write_page
 from timediff.report.plots import LIGHT
@@ -259,7 +260,7 @@ def a_record(data, truth, paths, naive):
         "observed_share": 0.987, "preset": "default", "config": {"model": {"cell": "gru"}},
         "seeds": [1, 2], "num_samples": paths.shape[1],
         "metrics": metrics.score(paths, truth), "metrics_mc_error": {"crps": 0.00321},
-        "metrics_se": dict.fromkeys(metrics.METRICS, 0.0123), "aggregates": {},
+        "metrics_se": dict.fromkeys(METRICS, 0.0123), "aggregates": {},
         "baselines": {
             "naive": {
                 "title": "naive <one>", "note": "a note", "metrics": metrics.score(naive, truth),
@@ -325,7 +326,7 @@ def test_page_is_readable_without_eyes_or_light(report):
 def test_page_holds_every_score_and_where_it_comes_from(report):
     _, record, text, page = report
     shown = " ".join(page.text)
-    for name, title in metrics.TITLES.items():
+    for name, title in ((n, s.title) for n, s in METRICS.items()):
         assert title in shown
         for entrant in (record, *record["baselines"].values()):
             value = entrant["metrics"][name]

@@ -16,7 +16,7 @@ import numpy as np
 from timediff import __version__
 from timediff.config import Options
 from timediff.data.dataset import Dataset
-from timediff.metrics import METRICS
+from timediff.metrics import definitions
 from timediff.metrics.paired import compare, overlapping
 from timediff.metrics.protocols import PROTOCOLS
 from timediff.tools.files import plain
@@ -122,7 +122,7 @@ def make_record(
         "protocols": {name: one["protocols"] for name, one in entrants.items()},
         "windows": windows,
         "comparisons": _comparisons(windows, data.prediction_length, stride),
-        "definitions": METRICS,
+        "definitions": definitions(),
         "protocol_definitions": {name: one.description for name, one in PROTOCOLS.items()},
         "versions": {
             "python": platform.python_version(),

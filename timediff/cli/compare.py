@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from timediff.cli.base import Parser, fail
 from timediff.errors import InputError
+from timediff.metrics import title_of
+from timediff.registry import METRICS
 from timediff.report.columns import aligned
 
 PROGRAM = "timediff compare"
@@ -78,18 +80,17 @@ def _labels(places: Sequence[Path]) -> list[str]:
 
 
 def score_rows(runs: Sequence[Run]) -> list[list[str]]:
-    """Title of each score and its value in each run, in the order of `timediff.metrics.TITLES`."""
-    from timediff.metrics import TITLES
+    """Title of each score and its value in each run, in the order of `timediff.registry.METRICS`."""
     from timediff.report.html import with_error
 
-    names = [name for name in TITLES if any(name in run.record["metrics"] for run in runs)]
+    names = [name for name in METRICS if any(name in run.record["metrics"] for run in runs)]
     rows = []
     for name in names:
         cells = []
         for _, record in runs:
             value, error = record["metrics"].get(name), record.get("metrics_se", {}).get(name)
             cells.append(with_error(value, error))
-        rows.append([TITLES[name], *cells])
+        rows.append([title_of(name), *cells])
     return rows
 
 

@@ -39,11 +39,6 @@ from timediff.metrics.multivariate import (
     sum_over_dimensions,
     variogram_score,
 )
-from timediff.metrics.names import (
-    METRICS,
-    TITLES,
-    UNLIKE_A_LOSS,
-)
 from timediff.metrics.quantiles import (
     LEVELS,
     central_interval,
@@ -54,6 +49,7 @@ from timediff.metrics.quantiles import (
     newsvendor_cost,
     quantile_loss,
 )
+from timediff.metrics.rows import Evaluation, Score, definitions, is_loss, title_of
 from timediff.metrics.table import (
     score,
     score_aggregate,
@@ -63,9 +59,8 @@ from timediff.metrics.table import (
 
 __all__ = [
     "LEVELS",
-    "METRICS",
-    "TITLES",
-    "UNLIKE_A_LOSS",
+    "Evaluation",
+    "Score",
     "average_rank",
     "band_depth_rank",
     "brier_score",
@@ -76,8 +71,10 @@ __all__ = [
     "covered_jointly",
     "crps_ensemble",
     "dawid_sebastiani",
+    "definitions",
     "energy_score",
     "interval_score",
+    "is_loss",
     "mean_quantile_loss",
     "mean_wquantile_loss",
     "median",
@@ -93,6 +90,7 @@ __all__ = [
     "sharpness",
     "sum_over_dimensions",
     "threshold_weighted_crps",
+    "title_of",
     "variogram_score",
     "window_losses",
 ]

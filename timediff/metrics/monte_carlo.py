@@ -5,8 +5,8 @@ from numpy.typing import ArrayLike
 
 from timediff.errors import InputError
 from timediff.metrics.arrays import check_members, checked_windows
-from timediff.metrics.names import METRICS
 from timediff.metrics.table import score
+from timediff.registry import METRICS
 from timediff.tools.progress import progress_bar
 
 #: Paths below which there is no error to be told.

@@ -12,7 +12,6 @@ from timediff.metrics.calibration import below_of, covered_of, extremes, inside_
 from timediff.metrics.crps import brier_of, crps_of, tail_crps_of
 from timediff.metrics.gaussian import dawid_sebastiani_of
 from timediff.metrics.multivariate import energy_of, variogram_of
-from timediff.metrics.names import COVERAGES
 from timediff.metrics.quantiles import (
     LEVELS,
     ends_of,
@@ -22,7 +21,9 @@ from timediff.metrics.quantiles import (
     quantile_loss_of,
 )
 
-#: What `METRICS` says in words: pairs at a step that the variogram score looks at, tails, costs of a reserve.
+#: Per cent of the central intervals.
+COVERAGES = (50, 90, 95, 99)
+#: What definitions say in words: pairs at a step for the variogram score, tails, costs of a reserve.
 MAX_PAIRS = 20_000
 TAIL = 0.1
 RESERVE = {"under": 9.0, "over": 1.0}

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from timediff.errors import InputError
-from timediff.metrics.arrays import Array, Floats, Sums, add, checked_windows, observed_steps, ratio
+from timediff.metrics.arrays import Array, Floats, Sums, add, checked_windows, observed_steps
 from timediff.metrics.crps import crps_of
-from timediff.metrics.gaussian import correlation_error_of, residual_moments
+from timediff.metrics.gaussian import residual_moments
 from timediff.metrics.multivariate import energy_of, sum_over_dimensions
-from timediff.metrics.names import COVERAGES
-from timediff.metrics.quantiles import LEVELS, nearest, quantile_loss_of
+from timediff.metrics.quantiles import nearest, quantile_loss_of
+from timediff.metrics.rows import Evaluation
 from timediff.metrics.sums import (
     band_sums,
     entry_sums,
@@ -25,6 +25,7 @@ from timediff.metrics.sums import (
     scale_of,
     step_sums,
 )
+from timediff.registry import METRICS
 
 
 def score(
@@ -61,7 +62,8 @@ def score(
         add(whole, band_sums(some_paths, some_truth))
         if truth.shape[-1] > 1 and paths.shape[1] > 1:
             add(whole, residual_moments(some_paths, some_truth))
-    return _values(each, total, whole)
+    evaluation = Evaluation(each, total, whole, paths, truth)
+    return {name: METRICS[name].value(evaluation) for name in METRICS}
 
 
 def score_aggregate(paths: ArrayLike, truth: ArrayLike, *, weights: ArrayLike) -> dict[str, float]:
@@ -151,48 +153,6 @@ def seasonal_error(history: ArrayLike, *, season: int) -> Array:
     differences = np.abs(values[season:] - values[:-season])
     count = np.isfinite(differences).sum(axis=0)
     return np.where(count > 0, np.nansum(differences, axis=0) / np.maximum(count, 1), np.nan)
-
-
-def _values(each: Sums, total: Sums, whole: Sums) -> dict[str, float]:
-    return {
-        "mean_wquantile_loss_sum": ratio_of(total, "quantile_loss", "size"),
-        "mean_wquantile_loss": ratio_of(each, "quantile_loss", "size"),
-        "crps": ratio_of(each, "crps", "size"),
-        "crps_sum": ratio_of(total, "crps", "size"),
-        "crps_fair": ratio_of(each, "crps_fair", "size"),
-        "crps_sum_fair": ratio_of(total, "crps_fair", "size"),
-        "energy_score": ratio_of(whole, "energy", "norm"),
-        "variogram_score": ratio_of(whole, "variogram", "differences"),
-        "dawid_sebastiani": ratio_of(whole, "gaussian", "steps"),
-        "dawid_sebastiani_shrunk": ratio_of(whole, "shrunk", "steps"),
-        "crps_upper_tail": ratio_of(each, "upper", "size"),
-        "crps_lower_tail": ratio_of(each, "lower", "size"),
-        "brier_upper": ratio_of(each, "brier", "count"),
-        "interval_score_90": ratio_of(each, "interval", "size"),
-        "nd": ratio_of(each, "error", "size"),
-        "nrmse": ratio(float(np.sqrt(each["square"] * each["count"])), float(each["size"])),
-        "mase": ratio_of(each, "scaled_error", "scaled_count"),
-        "msis": ratio_of(each, "scaled_interval", "scaled_count"),
-        "newsvendor_cost_sum": ratio_of(total, "newsvendor", "size"),
-        **_calibration(each, total, whole),
-        "correlation_error": correlation_error_of(whole)
-        if "paths_products" in whole
-        else float("nan"),
-    }
-
-
-def _calibration(each: Sums, total: Sums, whole: Sums) -> dict[str, float]:
-    of_entries = {"": each, "_sum": total}
-    values = {
-        f"coverage_{level}{suffix}": ratio_of(sums, f"covered_{level}", "count")
-        for suffix, sums in {**of_entries, "_joint": whole}.items()
-        for level in COVERAGES
-    }
-    for suffix, sums in of_entries.items():
-        error = np.abs(sums["below"] / sums["count"] - LEVELS).mean()
-        values[f"reliability_error{suffix}"] = float(error)
-        values[f"sharpness_90{suffix}"] = ratio_of(sums, "width", "size")
-    return values
 
 
 def _window_loss(paths: Floats, truth: Array) -> dict[str, float]:

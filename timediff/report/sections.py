@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from timediff.benchmark.record import FLOOR
-from timediff.metrics import TITLES, UNLIKE_A_LOSS
+from timediff.metrics import is_loss, title_of
 from timediff.metrics.paired import needed
 from timediff.report.captions import COVERAGE
 from timediff.report.entrants import Entrant
@@ -92,7 +92,7 @@ def _score_table(
     rows = []
     for name in names:
         cells = [with_error(e.metrics.get(name), e.errors.get(name)) for e in entrants]
-        row = [TITLES.get(name, name), *cells]
+        row = [title_of(name), *cells]
         if monte_carlo:
             error = monte_carlo.get(name)
             row.append("–" if error is None else f"{error:.2g}")
@@ -111,11 +111,11 @@ def _floor(record: dict[str, Any], entrants: Sequence[Entrant], names: Sequence[
     rows = []
     for name in names:
         least = floor.metrics.get(name)
-        if name.startswith(UNLIKE_A_LOSS) or not least or least <= 0:
+        if not is_loss(name) or not least or least <= 0:
             continue
         values = [entrant.metrics.get(name) for entrant in entrants]
         ratios = [number(None if value is None else value / least, 3) for value in values]
-        rows.append([TITLES.get(name, name), *ratios])
+        rows.append([title_of(name), *ratios])
     return (
         f"<h3>Ratio to the floor</h3><p>{escape(floor.title)} draws from the process itself given the "
         "observed past: 1 is the best that can be done but for chance. Left out are scores that can be "
@@ -268,7 +268,7 @@ def recalibration(record: dict[str, Any]) -> str:
     before, after = record.get("metrics_se", {}), found.get("after_se", {})
     rows = [
         [
-            TITLES.get(name, name),
+            title_of(name),
             with_error(value, before.get(name)),
             with_error(found["after"].get(name), after.get(name)),
         ]

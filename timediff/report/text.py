@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from timediff.benchmark.record import COMPARED, FLOOR, NLL_TITLES
-from timediff.metrics import TITLES, UNLIKE_A_LOSS
+from timediff.metrics import is_loss, title_of
 from timediff.metrics.paired import in_words
+from timediff.registry import METRICS
 from timediff.report.columns import aligned
 from timediff.report.entrants import Entrant, entrants_of
 
@@ -94,9 +95,10 @@ def _scores(record: dict[str, Any]) -> list[tuple[str, ...]]:
     """Every score of ours, with a column of its ratio to the floor where there is one."""
     floor = record["baselines"].get(FLOOR, {}).get("metrics")
     rows: list[tuple[str, ...]] = [("", record["title"], *(["x floor"] if floor else []))]
-    for name, title in TITLES.items():
+    for name in METRICS:
+        title = title_of(name)
         value = _number(record["metrics"][name], record["metrics_se"][name])
-        compares = not name.startswith(UNLIKE_A_LOSS)
+        compares = is_loss(name)
         ratio = [_ratio(record["metrics"][name], floor[name]) if compares else ""] if floor else []
         rows.append((title, value, *ratio))
     blank = ("",) if floor else ()
