@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from timediff.config import ModelConfig, Preset, SamplingConfig, TrainConfig
     from timediff.data.dataset import Dataset, load_dataset
     from timediff.errors import InputError
+    from timediff.gluon.distill import distill
     from timediff.gluon.estimator import TimeGradEstimator
     from timediff.gluon.predictor import TimeGradPredictor
     from timediff.metrics import score
@@ -30,6 +31,7 @@ __all__ = [
     "TimeGradEstimator",
     "TimeGradPredictor",
     "TrainConfig",
+    "distill",
     "load_dataset",
     "register",
     "score",
@@ -46,6 +48,7 @@ _HOMES = {
     "TimeGradEstimator": "gluon.estimator",
     "TimeGradPredictor": "gluon.predictor",
     "TrainConfig": "config",
+    "distill": "gluon.distill",
     "load_dataset": "data.dataset",
     "register": "registry",
     "score": "metrics",

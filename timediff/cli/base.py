@@ -1,9 +1,12 @@
-"""What the commands share: a mistake is answered in one line, tables have straight columns."""
+"""What the commands share: options made of configurations, mistakes and interrupts answered in one line."""
 
 import argparse
+import errno
 import os
+import signal
 import sys
-from collections.abc import Collection, Sequence
+import threading
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, NoReturn
 
 from timediff.config import sampler_defaults
@@ -74,6 +77,46 @@ def import_plugins(argv: Sequence[str]) -> list[str]:
     for module in plugins.plugin:
         import_plugin(module)
     return rest
+
+
+def run_command(
+    program: str,
+    work: Callable[[], None],
+    *,
+    kept: Callable[[], str] = lambda: "nothing was written",
+) -> int:
+    """The exit status of a command's work, whose mistakes and interrupts are answered in one line.
+
+    Args:
+        program: Its name.
+        work: Does it all.
+        kept: What is kept of work that was stopped, and how to go on.
+    """
+    stopped_by = signal.SIGINT
+
+    def stop(number: int, frame: object) -> NoReturn:
+        nonlocal stopped_by
+        stopped_by = signal.SIGTERM
+        raise KeyboardInterrupt
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, stop) if in_main_thread else None
+    try:
+        work()
+    except InputError as error:
+        fail(program, str(error), hint="")  # of the data mostly, and with a way out of its own
+    except KeyboardInterrupt:
+        print(f"\n{program}: interrupted; {kept()}", file=sys.stderr)
+        return 128 + stopped_by
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"{program}: no space left to write; free some; {kept()}", file=sys.stderr)
+        return 1
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, before)
+    return 0
 
 
 def fail(program: str, message: str, *, hint: str = " See --help.") -> NoReturn:

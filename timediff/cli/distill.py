@@ -1,21 +1,21 @@
-"""``python -m timediff.distill FOLDER --dataset NAME --out FOLDER``: few network calls a time step.
+"""``timediff distill FOLDER --dataset NAME --out FOLDER``: few network calls a time step.
 
 This module only reads the command line; `timediff.gluon.distill` does the work and is imported when the
 options are known to make sense.
 """
 
 import argparse
-import errno
-import re
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from timediff.checks import check_distillation
-from timediff.cli.base import Parser
+from timediff.cli.base import Parser, import_plugins, run_command
 from timediff.config import STUDENT_STEPS, DistillConfig
 from timediff.errors import InputError
+from timediff.options import fields_of
+from timediff.tools.device import check_device, device_of
 
 PROGRAM = "timediff.cli.distill"
 
@@ -27,7 +27,6 @@ def make_parser() -> argparse.ArgumentParser:
         description="Distils a trained predictor into one that forecasts with few network calls a time step: "
         "16 steps of its chain are halved until --steps are left.",
     )
-    config = DistillConfig()
     parser.add_argument("predictor", type=Path, help="folder that a predictor was saved to")
     parser.add_argument(
         "--dataset", required=True, help="name or folder; best what it was trained on"
@@ -40,19 +39,12 @@ def make_parser() -> argparse.ArgumentParser:
         default=STUDENT_STEPS,
         help="network calls a time step, a power of two (default %(default)s)",
     )
-    options = {
-        "train_steps": "optimiser steps of every halving",
-        "batch_size": "windows per optimiser step",
-        "learning_rate": "first learning rate of every halving",
-        "seed": "of windows and noise",
-    }
-    for name, said in options.items():
-        default = getattr(config, name)
+    for name, field in fields_of(DistillConfig).items():
         parser.add_argument(
             "--" + name.replace("_", "-"),
-            type=type(default),
-            default=default,
-            help=f"{said} (default {default})",
+            type=type(field.default),
+            default=field.default,
+            help=f"{field.help} (default %(default)s)",
         )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     return parser
@@ -61,33 +53,24 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     parser = make_parser()
-    args = parser.parse_args(argv)
+    try:
+        args = parser.parse_args(import_plugins(sys.argv[1:] if argv is None else argv))
+    except InputError as error:
+        parser.error(str(error))
     config = DistillConfig(*(getattr(args, name) for name in DistillConfig._fields))
     saved: list[int | None] = []
-    try:
+
+    def work() -> None:
         check_distillation(args.steps, config)
         _check_folders(args)
         _run(args, config, saved)
-    except InputError as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        print(f"\n{PROGRAM}: interrupted; {_kept(args, saved)}", file=sys.stderr)
-        return 130
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        print(
-            f"{PROGRAM}: no space left to write {args.out}; free some and start again",
-            file=sys.stderr,
-        )
-        return 1
-    print(f"{args.out}: forecasts with {saved[-1]} network calls a time step")
-    return 0
+        print(f"{args.out}: forecasts with {saved[-1]} network calls a time step")
+
+    return run_command(PROGRAM, work, kept=lambda: _kept(args, saved))
 
 
 def _check_folders(args: argparse.Namespace) -> None:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", args.device):
-        raise InputError(f"device {args.device!r} is not known; choose auto, cpu, cuda or cuda:N")
+    check_device(args.device)
     if not args.predictor.is_dir():
         raise InputError(f"there is no folder {args.predictor}; give one a predictor was saved to")
     if args.out.exists() and not (args.out.is_dir() and _unused(args.out)):
@@ -110,16 +93,12 @@ def _kept(args: argparse.Namespace, saved: list[int | None]) -> str:
 
 def _run(args: argparse.Namespace, config: DistillConfig, saved: list[int | None]) -> None:
     """Distils; writes every student over the one before and notes its steps in ``saved``."""
-    import torch
-
     from timediff.benchmark.folder import locked
     from timediff.data.dataset import load_dataset
     from timediff.gluon.distill import halvings
     from timediff.gluon.predictor import TimeGradPredictor
 
-    if int(args.device.partition(":")[2] or 0) >= max(torch.cuda.device_count(), 1):
-        raise InputError(f"device {args.device} is not there; give --device cpu")
-    teacher = TimeGradPredictor.deserialize(args.predictor, device=args.device)
+    teacher = TimeGradPredictor.deserialize(args.predictor, device=device_of(args.device))
     with warnings.catch_warnings():
         # About the clock of the test windows, which are not looked at here.
         warnings.simplefilter("ignore", UserWarning)

@@ -5,7 +5,6 @@ the options are known to make sense, so that ``--help`` and mistakes are answere
 """
 
 import argparse
-import errno
 import re
 import sys
 import warnings
@@ -17,10 +16,11 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from timediff.checks import check_options
 from timediff.cli import base as terminal
-from timediff.cli.base import add_fields, add_sampler_options, import_plugins
+from timediff.cli.base import add_fields, add_sampler_options, import_plugins, run_command
 from timediff.config import ModelConfig, Options, SamplingConfig, TrainConfig, with_options
 from timediff.errors import InputError
 from timediff.presets import PRESETS
+from timediff.tools.device import check_device
 
 PROGRAM = "timediff.evaluate"
 #: Options that say how long training is. One on the command line stands against all in a file.
@@ -262,13 +262,12 @@ def _options(parsed: Namespace, *, length: tuple[int, float | None]) -> Options:
             f"--train.patience is {train.patience}, but nothing is held out to stop by; "
             "give --validation-windows too"
         )
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", parsed.device):
-        fail(f"device {parsed.device!r} is not known; choose auto, cpu, cuda or cuda:N")
     if len(set(parsed.seed)) < len(parsed.seed) or not all(0 <= s < 2**63 for s in parsed.seed):
         fail(f"seeds {parsed.seed} must differ and lie in 0 .. 2**63 - 1")
     _check_windows(parsed)
     model, sampling = ModelConfig(**parsed.model.as_dict()), _sampling(parsed)
     try:
+        check_device(parsed.device)
         check_options(model, train, sampling)
     except InputError as error:
         fail(str(error))
@@ -340,33 +339,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         fail(str(error))
     options, as_json = parse(argv)
-    try:
+
+    def work() -> None:
         from timediff.benchmark import record
         from timediff.cli import experiment
-        from timediff.report import text as summary
+        from timediff.report import text
 
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             result = experiment.run(options)
-    except InputError as error:
-        fail(str(error), hint="")  # of the data mostly, and with a way out of its own
-    except KeyboardInterrupt:
-        print(
-            f"\n{PROGRAM}: interrupted; the same command with --resume goes on from {options.out}",
-            file=sys.stderr,
-        )
-        return 130
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        print(
-            f"{PROGRAM}: no space left to write {options.out}; what was finished is kept: free some, then "
-            "give the same command with --resume",
-            file=sys.stderr,
-        )
-        return 1
-    print(record.as_json(result) if as_json else summary.as_text(result, options.out))
-    return 0
+        print(record.as_json(result) if as_json else text.as_text(result, options.out))
+
+    kept = f"the same command with --resume goes on from {options.out}"
+    return run_command(PROGRAM, work, kept=lambda: kept)
 
 
 if __name__ == "__main__":
