@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from timediff.registry import TABLES
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -31,6 +33,16 @@ def float64():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def clean_tables():
+    """Takes out the parts that a test has registered."""
+    before = {kind: list(table) for kind, table in TABLES.items()}
+    yield
+    for kind, table in TABLES.items():
+        for name in set(table) - set(before[kind]):
+            table.remove(name)
 
 
 @pytest.fixture

@@ -20,17 +20,7 @@ from timediff.metrics import Score, definitions, is_loss, score, title_of
 from timediff.networks.base import DenoisingNetwork
 from timediff.registry import COMMANDS, SAMPLERS, SCHEDULES, TABLES, Part, Table
 
-pytestmark = QUIET
-
-
-@pytest.fixture(autouse=True)
-def clean_tables():
-    """Takes out what a test has registered."""
-    before = {kind: list(table) for kind, table in TABLES.items()}
-    yield
-    for kind, table in TABLES.items():
-        for name in set(table) - set(before[kind]):
-            table.remove(name)
+pytestmark = [QUIET, pytest.mark.usefixtures("clean_tables")]
 
 
 # ---------------------------------------------------------------- a part of each kind

@@ -1,0 +1,43 @@
+"""The documents' examples run, and their links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from timediff.registry import TABLES
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.usefixtures("clean_tables")
+def test_the_page_of_parts_runs_from_top_to_bottom(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "parts.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(blocks) > 10
+    names: dict[str, object] = {"__name__": "a_page"}
+    for block in blocks:
+        exec(compile(block.replace("steps=20", "steps=2"), "parts.md", "exec"), names)
+    assert float(capsys.readouterr().out) > 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    text = page.read_text()
+    targets = re.findall(r"\]\(([^)]+)\)", text)
+    files = [target.partition("#")[0] for target in targets if not target.startswith("http")]
+    assert [file for file in files if file and not (page.parent / file).exists()] == []
+    headings = {
+        re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+        for line in text.splitlines()
+        if line.startswith("#")
+    }
+    inside = {target[1:] for target in targets if target.startswith("#")}
+    assert inside <= headings
+
+
+def test_every_kind_of_part_has_a_section():
+    text = (ROOT / "docs" / "parts.md").read_text().lower()
+    assert [kind for kind in TABLES if f"\n## {kind}\n" not in text] == []
