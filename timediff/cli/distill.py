@@ -73,6 +73,10 @@ def _check_folders(args: argparse.Namespace) -> None:
     check_device(args.device)
     if not args.predictor.is_dir():
         raise InputError(f"there is no folder {args.predictor}; give one a predictor was saved to")
+    if not (args.predictor / "gluonts-config.json").is_file():
+        raise InputError(
+            f"{args.predictor} holds no gluonts-config.json; give a folder that a predictor was saved to"
+        )
     if args.out.exists() and not (args.out.is_dir() and _unused(args.out)):
         raise InputError(f"{args.out} is there already; give --out a new folder")
 
@@ -93,16 +97,19 @@ def _kept(args: argparse.Namespace, saved: list[int | None]) -> str:
 
 def _run(args: argparse.Namespace, config: DistillConfig, saved: list[int | None]) -> None:
     """Distils; writes every student over the one before and notes its steps in ``saved``."""
-    from timediff.benchmark.folder import locked
     from timediff.data.dataset import load_dataset
-    from timediff.gluon.distill import halvings
-    from timediff.gluon.predictor import TimeGradPredictor
 
-    teacher = TimeGradPredictor.deserialize(args.predictor, device=device_of(args.device))
     with warnings.catch_warnings():
         # About the clock of the test windows, which are not looked at here.
         warnings.simplefilter("ignore", UserWarning)
         data = load_dataset(args.dataset, data_dir=args.data_dir)
+
+    # Seconds that a mistake in the arguments need not wait for.
+    from timediff.benchmark.folder import locked
+    from timediff.gluon.distill import halvings
+    from timediff.gluon.predictor import TimeGradPredictor
+
+    teacher = TimeGradPredictor.deserialize(args.predictor, device=device_of(args.device))
     students = halvings(teacher, data.train, args.steps, config=config)
     with locked(args.out):
         for student in students:
