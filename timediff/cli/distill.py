@@ -17,7 +17,7 @@ from timediff.errors import InputError
 from timediff.options import fields_of
 from timediff.tools.device import check_device, device_of
 
-PROGRAM = "timediff.cli.distill"
+PROGRAM = "timediff distill"
 
 
 def make_parser() -> argparse.ArgumentParser:
