@@ -78,7 +78,7 @@ def forecast(
     import torch
 
     from timediff import SamplingConfig, TimeGradPredictor, load_dataset
-    from timediff.benchmark.scoring import split
+    from timediff.data.entry import cut_entry, split_windows
 
     torch.set_num_threads(1)
     data = load_dataset(dataset, data_dir=data_dir)
@@ -86,8 +86,8 @@ def forecast(
     length = whole["target"].shape[1]
     last = length - (ORIGINS * horizon if first else 0)
     ends = [last - k * horizon for k in reversed(range(ORIGINS))]
-    windows = [{**whole, "target": whole["target"][:, :end]} for end in ends]
-    known, truth = split(windows, horizon)
+    windows = [cut_entry(whole, end=end) for end in ends]
+    known, truth = split_windows(windows, horizon)
     predictor = TimeGradPredictor.deserialize(work / dataset, device="cpu")
     predictor.sampling = SamplingConfig(**options)
     found = []
@@ -102,13 +102,14 @@ def train(dataset: str, data_dir: Path, work: Path) -> None:
     import torch
 
     from timediff import TimeGradEstimator, TrainConfig, load_dataset
+    from timediff.data.entry import hold_out
 
     if (work / dataset).is_dir():
         return
     torch.set_num_threads(1)
     data = load_dataset(dataset, data_dir=data_dir)
-    whole, horizon = data.test[-1], data.prediction_length
-    entry = {**whole, "target": whole["target"][:, : -2 * ORIGINS * horizon]}
+    horizon = data.prediction_length
+    entry, _ = hold_out(data.test[-1], horizon, 2 * ORIGINS)
     estimator = TimeGradEstimator(
         prediction_length=horizon,
         train=TrainConfig(steps=DATASETS[dataset], seed=1),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from timediff.data.entry import cut_entry
 from timediff.data.readers.contents import Aggregate, Contents, read_json_object, whole_number
 from timediff.data.readers.frame import off_beat, series_of
 from timediff.errors import InputError
@@ -64,8 +65,9 @@ def read_wide(folder: Path) -> Contents:
             f"or prediction_length in {path}"
         )
     ends = range(values.shape[1] - held_out, values.shape[1] + 1, horizon)
+    whole = {"start": start, "target": values}
     train, *test = (
-        {"item_id": name, "start": start, "target": values[:, :end]}
+        {**cut_entry(whole, end=end), "item_id": name}
         for name, end in zip(["train", *(f"test_{k}" for k in range(windows))], ends, strict=True)
     )
     columns = [str(column) for column in table.columns]
