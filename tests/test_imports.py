@@ -33,7 +33,7 @@ FLOOR = {name: row for row, names in enumerate(ROWS) for name in names.split()}
 RESERVED = {
     "torch": "tools diffusion networks timegrad training gluon baselines benchmark cli",
     "gluonts": "gluon baselines benchmark",
-    "lightning": "training gluon",
+    "lightning": "training",
     "matplotlib": "report",
     "pandas": "frequency data gluon baselines benchmark report",
 }

@@ -15,14 +15,26 @@ import numpy as np
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
 
-__all__ = ["Entry", "begin", "cut_entry", "dynamic_fields", "end", "hold_out", "split_windows"]
+__all__ = [
+    "OF_TARGET",
+    "Entry",
+    "begin",
+    "check_entry",
+    "cut_entry",
+    "dynamic_fields",
+    "end",
+    "entry_name",
+    "hold_out",
+    "known_ahead",
+    "split_windows",
+]
 
 Entry = dict[str, Any]
 
-#: Fields with a time axis that do not have "feat_dynamic" in their names: those that end with the target,
-_PAST = ("target", "observed_values", "is_pad")
-#: and those known ahead.
-_AHEAD = ("time_feat", "dynamic_feat")
+#: The target, and the fields that say which of its entries are known.
+OF_TARGET = ("target", "observed_values", "is_pad")
+#: Covariates that do not have "feat_dynamic" in their names.
+_OTHERS = ("time_feat", "dynamic_feat")
 
 
 def dynamic_fields(entry: Mapping[str, Any]) -> list[str]:
@@ -30,13 +42,13 @@ def dynamic_fields(entry: Mapping[str, Any]) -> list[str]:
     return [
         name
         for name, values in entry.items()
-        if values is not None and (name in (*_PAST, *_AHEAD) or "feat_dynamic" in name)
+        if values is not None and (name in (*OF_TARGET, *_OTHERS) or "feat_dynamic" in name)
     ]
 
 
 def known_ahead(field: str) -> bool:
     """Whether a field with a time axis may go on after the target."""
-    return field not in _PAST and "past" not in field
+    return field not in OF_TARGET and "past" not in field
 
 
 def entry_name(entry: Mapping[str, Any]) -> str:

@@ -51,9 +51,14 @@ class TimeGradModule(pl.LightningModule):
         self.history: list[dict[str, float]] = []
 
     @property
+    def models(self) -> list[TimeGrad]:
+        """The model that is trained and, if there is one, the average of its weights."""
+        return [self.model] if self.average is None else [self.model, self.average]
+
+    @property
     def forecaster(self) -> TimeGrad:
         """The model that forecasts: the averaged weights where there are any."""
-        return self.average if self.average is not None else self.model
+        return self.models[-1]
 
     def on_train_epoch_start(self) -> None:
         # One seed per epoch: a run resumed from an epoch's checkpoint repeats what would have come.
