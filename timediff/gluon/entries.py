@@ -1,7 +1,8 @@
 """GluonTS data entries, read and checked."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from timediff.frequency import to_period_freq
 
 __all__ = [
     "Series",
+    "batches_of",
     "changes",
     "check_series",
     "read_dataset",
@@ -88,6 +90,25 @@ def read_dataset(
     for series in all_series:
         check_series(series, freq=freq, target_dim=target_dim, what=what)
     return all_series
+
+
+def batches_of(
+    dataset: Iterable[Mapping[str, Any]], size: int, *, freq: str, target_dim: int
+) -> Iterator[list[Series]]:
+    """The entries of a dataset to forecast, checked, so many at a time.
+
+    Raises:
+        InputError: An entry is none, or does not fit the model.
+    """
+
+    def checked() -> Iterator[Series]:
+        for series in map(read_entry, dataset):
+            check_series(series, freq=freq, target_dim=target_dim, what="data to forecast")
+            yield series
+
+    all_series = checked()
+    while batch := list(islice(all_series, size)):
+        yield batch
 
 
 def check_series(series: Series, *, freq: str, target_dim: int, what: str) -> None:
