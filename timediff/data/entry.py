@@ -52,7 +52,7 @@ def known_ahead(field: str) -> bool:
 
 
 def entry_name(entry: Mapping[str, Any]) -> str:
-    """What a sentence calls an entry."""
+    """The name that a sentence calls an entry by."""
     return str(entry.get("item_id") or "series")
 
 

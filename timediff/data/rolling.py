@@ -107,7 +107,7 @@ def window_origins(
 def cut(
     whole: Entry, origin: int, history: History = "expanding", future: int = 0, *, ahead: int = 0
 ) -> Entry:
-    """What precedes an origin, and so many steps of the future: a part of the data as an entry.
+    """The part of the data that precedes an origin, and so many steps of the future, as an entry.
 
     Fields known ahead keep ``ahead`` steps more (`timediff.data.entry.cut_entry`).
     """

@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Series(NamedTuple):
-    """One data entry.
+    """A data entry, read and checked.
 
     Attributes:
         values: float32 ``[T, D]``, 0 where unobserved.
@@ -128,7 +128,7 @@ def check_series(series: Series, *, freq: str, target_dim: int, what: str) -> No
 
 
 def _anchored(freq: str) -> str:
-    """``Q`` and ``Y`` are periods that end with December, ``W`` with Sunday."""
+    """The frequency with its anchor: ``Q`` and ``Y`` end with December, ``W`` with Sunday."""
     return freq + {"W": "-SUN", "Q": "-DEC", "Y": "-DEC"}.get(freq.lstrip("0123456789"), "")
 
 

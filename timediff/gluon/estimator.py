@@ -38,7 +38,7 @@ MOST_SIGNAL_LEFT = 0.1
 
 
 class TimeGradEstimator(PyTorchLightningEstimator):
-    """Trains TimeGrad on a GluonTS dataset of multivariate entries.
+    """An estimator that trains TimeGrad on a GluonTS dataset of multivariate entries.
 
     Source: Rasul et al. (2021), arXiv:2101.12072.
 

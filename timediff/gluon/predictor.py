@@ -28,7 +28,7 @@ __all__ = ["TimeGradPredictor"]
 
 
 class TimeGradPredictor(PyTorchPredictor):
-    """Draws joint sample paths. Made by `TimeGradEstimator.train`.
+    """A predictor that draws joint sample paths. Made by `TimeGradEstimator.train`.
 
     Args:
         prediction_net: The trained model.
@@ -69,7 +69,7 @@ class TimeGradPredictor(PyTorchPredictor):
         )
         self.freq, self.memory, self.sampling = freq, memory, sampling
         self.distilled = distilled
-        #: Compiled chains, as many as anyone goes to and fro between; they go when the predictor goes.
+        #: Compiled chains of the last few ways to sample; they go when the predictor goes.
         self.compiler = lru_cache(maxsize=4)(compile_chain)
 
     def predict(
@@ -175,7 +175,7 @@ class TimeGradPredictor(PyTorchPredictor):
     def density(
         self, dataset: Iterable[Mapping[str, Any]], *, seed: int = 0, progress: bool = True
     ) -> tuple[Density, int]:
-        """How likely the model finds the last ``lead_time + prediction_length`` steps of every entry.
+        """Densities that the model gives the last ``lead_time + prediction_length`` steps of every entry.
 
         Args:
             dataset: GluonTS entries with their future.

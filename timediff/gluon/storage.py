@@ -20,10 +20,12 @@ from timediff.tools.files import whole
 if TYPE_CHECKING:
     from timediff.gluon.predictor import TimeGradPredictor
 
+__all__ = ["CLASS", "CLASSES", "FORMAT", "OPTIONS", "load", "save", "unreadable"]
+
 FORMAT = 2
 #: What a folder names as its class: a public path, which no move of modules changes.
 CLASS = "timediff.TimeGradPredictor"
-#: All that it may name: version 0.1.0 wrote the module of its day.
+#: All that it may name: version 0.1.0 wrote the module that the class was in.
 CLASSES = (CLASS, "timediff.predictor.TimeGradPredictor")
 #: Arguments of the predictor that are kept as they are.
 OPTIONS = ("freq", "prediction_length", "lead_time", "batch_size", "memory", "distilled")
@@ -79,7 +81,7 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
         model = TimeGrad(ModelConfig(**content["model"]), Shape(**content["shape"]))
         model.load_state_dict(load_file(folder / _WEIGHTS))
         arguments = {name: content[name] for name in OPTIONS if name != "distilled"}
-        # Not written before there was distillation.
+        # Files from before there was distillation lack it.
         arguments["distilled"] = content.get("distilled")
         arguments["sampling"] = SamplingConfig(**content["sampling"])
     except Exception as error:  # a damaged file may fail in any way
@@ -88,14 +90,14 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
 
 
 def unreadable(folder: Path, error: Exception) -> InputError:
-    """What is said of files whose content is damaged."""
+    """The error of files whose content is damaged."""
     return InputError(
         f"the predictor in {folder} cannot be read ({type(error).__name__}); save it again"
     )
 
 
 def _class_names(value: Any) -> Iterator[str]:
-    """Whatever a decoder of this JSON might take for the name of a class."""
+    """Names that a decoder of this JSON might take for those of classes."""
     if isinstance(value, dict):
         for key in ("class", "type", "__kind__"):
             if isinstance(value.get(key), str):

@@ -20,10 +20,10 @@ __all__ = ["LastWindows", "TrainingWindows", "WindowData", "features_of", "forec
 
 
 def features_of(series: Series, *, first: int, length: int) -> np.ndarray:
-    """What is known of ``length`` steps beside their values, float32 ``[length, F]``: the calendar.
+    """Features of ``length`` steps, of the calendar, float32 ``[length, F]``.
 
-    The features of training and of forecasts are both these. Fields known ahead (`timediff.data.entry`) would
-    be further columns.
+    Training and forecasts both have them from here. Covariates, which are fields of the entry that are known
+    ahead, would be further columns.
 
     Args:
         series: The series, ``series.entry`` with all its fields.
@@ -60,7 +60,7 @@ class WindowData:
             observed += [blank.astype(bool), series.observed]
             features.append(features_of(series, first=-past, length=past + length))
             row += past
-            # Only series too short for one whole window are padded; at least one known step must be left.
+            # A series too short for one whole window is padded, if a step of it is known before the horizon.
             earliest = min(past, length - horizon)
             if earliest >= 1:
                 starts.append(np.arange(row + earliest, row + length - horizon + 1))

@@ -77,7 +77,7 @@ class EncodedPast(NamedTuple):
 
 
 class TimeGrad(nn.Module):
-    """The whole model.
+    """The whole model: encoder, condition and denoising network.
 
     Args:
         config: Hyperparameters.
@@ -99,7 +99,7 @@ class TimeGrad(nn.Module):
         )
         self.learned = LearnedSchedule(self.schedule) if learned else None
         self.register_load_state_dict_post_hook(lambda model, keys: model.reschedule())
-        # Location and scale of the training data (`scaling.training_default`), saved with the weights.
+        # Location and scale of the training data (`normalisation.training`), saved with the weights.
         default = torch.stack([torch.zeros(shape.target_dim), torch.ones(shape.target_dim)])
         self.register_buffer("training_scale", default)
         # Mean of the training data: where changes are added up if a window knows no value at all.
@@ -199,7 +199,7 @@ class TimeGrad(nn.Module):
         return self.condition(h), state
 
     def levels(self, schedule: Schedule) -> LevelCache:
-        """Embeddings of noise levels, to be made once for all that is done with one schedule."""
+        """Embeddings of noise levels: make them once for all that is done with one schedule."""
         return LevelCache(self.denoiser, schedule, like=self.training_scale)
 
     def conditional(self, cond: Tensor, levels: LevelCache, *, guidance: float = 0.0) -> Denoiser:

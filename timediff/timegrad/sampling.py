@@ -1,6 +1,7 @@
 """Joint sample paths of windows, drawn one time step after another.
 
-Paths are independent of each other, so they are drawn in chunks that fit into memory, side by side on a CPU.
+Paths are independent of each other, so they are drawn in chunks that fit into memory, on a CPU several chunks
+side by side.
 """
 
 import threading
@@ -107,7 +108,7 @@ def rollout(
 def chunks_of(
     model: "TimeGrad", streams: int, sampling: SamplingConfig, memory: float
 ) -> tuple[int, int]:
-    """How many workers draw the streams, 0 for none but the caller, and how many streams make a chunk."""
+    """The number of workers that draw the streams, 0 for the caller alone, and of streams in a chunk."""
     stream_bytes = bytes_per_path(model, sampling) * PATHS_PER_STREAM
     fitting = max(1, int(memory // stream_bytes))
     # A compiled chain serves one size of chunk, and uses all threads.

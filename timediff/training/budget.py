@@ -57,13 +57,13 @@ class Pace(NamedTuple):
 
 
 def epochs_of(steps: int, per_epoch: int) -> tuple[int, int]:
-    """Epochs, and the steps of each: at least this many steps in all, no epoch longer than another."""
+    """Epochs, all of one length, and the steps of each: at least this many steps in all."""
     epochs = -(-steps // per_epoch)
     return epochs, -(-steps // epochs)
 
 
 def steps_within(seconds: float, pace: Pace, per_epoch: int) -> int:
-    """The most steps that take no longer and need not be rounded up to whole epochs; at least 10."""
+    """The most steps that take no longer and make whole epochs; at least `FEWEST_STEPS`, rounded up."""
     most = (seconds - pace.start) / (pace.step + pace.epoch / per_epoch)
     steps = max(int(most), FEWEST_STEPS)
     while steps > FEWEST_STEPS:
@@ -76,7 +76,7 @@ def steps_within(seconds: float, pace: Pace, per_epoch: int) -> int:
 
 
 class Stopwatch(Callback):
-    """Times the steps of a trial, and ends it when enough of them are known.
+    """A callback that times the steps of a trial, and ends it when enough of them are known.
 
     Args:
         budget: Seconds of the training that the trial is for.

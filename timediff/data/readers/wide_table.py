@@ -20,6 +20,8 @@ from timediff.data.readers.frame import off_beat, series_of
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days, to_period_freq
 
+__all__ = ["META_HELP", "is_wide", "read_wide"]
+
 META_HELP = (
     'write at least {"freq": "h", "prediction_length": 24, "rolling_windows": 7} '
     "with the values of your data into it"
@@ -150,11 +152,11 @@ def _regular_start(stamps: pd.DatetimeIndex, *, freq: str, path: Path) -> pd.Per
     )
 
 
-def _aggregates(given: Any, columns: list[str], path: Path) -> dict[str, Aggregate]:
+def _aggregates(stated: Any, columns: list[str], path: Path) -> dict[str, Aggregate]:
     aggregates = {}
     position = {column: i for i, column in enumerate(columns)}
     try:
-        for name, entry in given.items():
+        for name, entry in stated.items():
             weights = np.zeros(len(columns))
             for column, weight in entry["weights"].items():
                 weights[position[column]] = float(weight)
