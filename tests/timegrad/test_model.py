@@ -8,6 +8,7 @@ from timediff.networks.base import DenoisingNetwork
 from timediff.registry import NORMALISATIONS
 from timediff.timegrad.batch import Batch, Shape
 from timediff.timegrad.model import TimeGrad
+from timediff.timegrad.sampling import chunks_of
 
 identities = pytest.mark.identities
 oracles = pytest.mark.oracles
@@ -224,10 +225,10 @@ def test_same_seed_same_paths_for_any_number_of_workers(memory, monkeypatch):
     batch = windows(model, 3, future=False)
     given = {"num_samples": 50, "seeds": [5, 6, 7], "memory": memory}
     alone, steps, threads = model.sample(batch, **given), [], torch.get_num_threads()
-    monkeypatch.setattr("timediff.timegrad.model.WORTH_A_WORKER", 1)
-    monkeypatch.setattr("timediff.timegrad.model.workers_for", lambda device: 4)
+    monkeypatch.setattr("timediff.timegrad.sampling.WORTH_A_WORKER", 1)
+    monkeypatch.setattr("timediff.timegrad.sampling.workers_for", lambda device: 4)
     # A bound of memory that holds one chunk holds one worker.
-    assert model._split(15, SamplingConfig(), memory)[0] == (1 if memory == 1 else 4)
+    assert chunks_of(model, 15, SamplingConfig(), memory)[0] == (1 if memory == 1 else 4)
     close(model.sample(batch, **given, on_step=steps.append), alone)
     assert sum(steps) == 3 * 50 * T
     assert torch.get_num_threads() == threads
@@ -236,8 +237,8 @@ def test_same_seed_same_paths_for_any_number_of_workers(memory, monkeypatch):
 @contracts
 def test_what_on_step_raises_comes_out_of_the_workers(monkeypatch):
     model = make()
-    monkeypatch.setattr("timediff.timegrad.model.WORTH_A_WORKER", 1)
-    monkeypatch.setattr("timediff.timegrad.model.workers_for", lambda device: 2)
+    monkeypatch.setattr("timediff.timegrad.sampling.WORTH_A_WORKER", 1)
+    monkeypatch.setattr("timediff.timegrad.sampling.workers_for", lambda device: 2)
 
     def stop(paths):
         raise RuntimeError("enough")
