@@ -73,8 +73,7 @@ def run(place: Place, dataset: str, variant: Variant, seed: int, test: bool) -> 
     import torch
 
     from timediff import TimeGradEstimator, TrainConfig, load_dataset, score
-    from timediff.benchmark.scoring import split
-    from timediff.benchmark.seeds import hold_out
+    from timediff.benchmark.scoring import hold_out, split
     from timediff.config import ModelConfig
     from timediff.tools.files import write_text
 
@@ -82,7 +81,7 @@ def run(place: Place, dataset: str, variant: Variant, seed: int, test: bool) -> 
     data = load_dataset(dataset, data_dir=place.data_dir)
     training, windows = data.train, data.test
     if not test:
-        training, held = hold_out(data, VALIDATION_WINDOWS)
+        training, held = hold_out(data.train[0], data.prediction_length, VALIDATION_WINDOWS)
         assert held is not None
         windows = held
     known, truth = split(windows, data.prediction_length)

@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from timediff.benchmark.backtest import backtest
+    from timediff.benchmark.comparison import compare
     from timediff.config import ModelConfig, Preset, SamplingConfig, TrainConfig
     from timediff.data.dataset import Dataset, load_dataset
     from timediff.errors import InputError
@@ -29,6 +31,8 @@ __all__ = [
     "TimeGradEstimator",
     "TimeGradPredictor",
     "TrainConfig",
+    "backtest",
+    "compare",
     "load_dataset",
     "score",
 ]
@@ -44,6 +48,8 @@ _HOMES = {
     "TimeGradEstimator": "gluon.estimator",
     "TimeGradPredictor": "gluon.predictor",
     "TrainConfig": "config",
+    "backtest": "benchmark.backtest",
+    "compare": "benchmark.comparison",
     "load_dataset": "data.dataset",
     "score": "metrics",
 }

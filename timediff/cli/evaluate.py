@@ -1,6 +1,6 @@
 """``python -m timediff.evaluate --dataset NAME``: train, forecast, score, and write it all down.
 
-This module only reads the command line; `timediff.cli.experiment` does the work and is imported when
+This module only reads the command line; `timediff.benchmark.evaluation` does the work and is imported when
 the options are known to make sense, so that ``--help`` and mistakes are answered at once.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from timediff.cli import base as terminal
-from timediff.config import ModelConfig, Options, SamplingConfig, TrainConfig
+from timediff.config import ModelConfig, RunConfig, SamplingConfig, TrainConfig
 from timediff.errors import InputError
 from timediff.presets import PRESETS
 
@@ -178,7 +178,7 @@ def _add_run(parser: ArgumentParser, preset: str) -> None:
     parser.add_argument("--json", action="store_true", help="print only the record, as JSON")
 
 
-def parse(argv: Sequence[str]) -> tuple[Options, bool]:
+def parse(argv: Sequence[str]) -> tuple[RunConfig, bool]:
     """Options and whether only JSON is wanted."""
     said = _said(argv)
     preset = _preset(said)
@@ -242,7 +242,7 @@ def _length(parsed: Namespace, said: argparse.Namespace) -> tuple[int, float | N
     return parsed.train.steps if steps is None else steps, budget
 
 
-def _options(parsed: Namespace, *, length: tuple[int, float | None]) -> Options:
+def _options(parsed: Namespace, *, length: tuple[int, float | None]) -> RunConfig:
     steps, budget = length
     train = TrainConfig(**parsed.train.as_dict())._replace(steps=steps, time_budget=budget)
     if parsed.num_samples < 1:
@@ -259,12 +259,11 @@ def _options(parsed: Namespace, *, length: tuple[int, float | None]) -> Options:
     if len(set(parsed.seed)) < len(parsed.seed) or not all(0 <= s < 2**63 for s in parsed.seed):
         fail(f"seeds {parsed.seed} must differ and lie in 0 .. 2**63 - 1")
     _check_windows(parsed)
-    out = parsed.out or Path("runs") / f"{Path(parsed.dataset).name}-{parsed.preset}"
-    return Options(
+    config = RunConfig(
         dataset=parsed.dataset,
         data_dir=parsed.data_dir,
-        out=out,
-        seeds=parsed.seed,
+        out=parsed.out,
+        seed=parsed.seed,
         num_samples=parsed.num_samples,
         validation_windows=parsed.validation_windows,
         device=parsed.device,
@@ -282,8 +281,9 @@ def _options(parsed: Namespace, *, length: tuple[int, float | None]) -> Options:
         history=parsed.history,
         recalibrate=bool(parsed.recalibrate),
         report=not parsed.no_report,
-        rivals=tuple(parsed.rivals),
+        rivals=parsed.rivals,
     )
+    return config._replace(out=config.folder)
 
 
 def _check_windows(parsed: Namespace) -> None:
@@ -317,13 +317,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     options, as_json = parse(argv)
     try:
-        from timediff.benchmark import record
-        from timediff.cli import experiment
-        from timediff.report import text as summary
+        from timediff.benchmark.evaluation import evaluate
+        from timediff.benchmark.record import as_json as record_json
+        from timediff.report.text import as_text
+        from timediff.report.write import write_results
 
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            result = experiment.run(options)
+            record = evaluate(options, draw=write_results).record
     except InputError as error:
         fail(str(error), hint="")  # of the data mostly, and with a way out of its own
     except KeyboardInterrupt:
@@ -341,7 +342,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    print(record.as_json(result) if as_json else summary.as_text(result, options.out))
+    print(record_json(record) if as_json else as_text(record, options.folder))
     return 0
 
 
