@@ -17,10 +17,11 @@ import numpy as np
 from solvers import style, trained
 
 from timediff import load_dataset
-from timediff.benchmark.scoring import make_exam
+from timediff.benchmark.scoring import make_problem
 from timediff.data.entry import split_windows
 from timediff.metrics import score
-from timediff.registry import METRICS, NOISES
+from timediff.registry import METRICS
+from timediff.timegrad.noise import NOISES
 from timediff.tools.files import plain, write_text
 from timediff.tools.machine import commit, hardware
 
@@ -40,7 +41,7 @@ SCORES = {
 def rows(name: str, data_dir: Path, work: Path) -> list[dict[str, Any]]:
     """Mean and standard deviation of each score, for each kind of noise and number of paths."""
     data = load_dataset(name, data_dir=data_dir)
-    (known, truth), exam = split_windows(data.test, data.prediction_length), make_exam(data)
+    (known, truth), problem = split_windows(data.test, data.prediction_length), make_problem(data)
     predictor, found = trained(name, data_dir, work), []
     for kind in NOISES:
         predictor.sampling = predictor.sampling._replace(noise=kind)
@@ -49,7 +50,7 @@ def rows(name: str, data_dir: Path, work: Path) -> list[dict[str, Any]]:
             forecasts = predictor.predict(known, max(COUNTS), seed=seed, progress=False)
             paths = np.stack([f.samples for f in forecasts])
             for count in COUNTS:
-                own = score(paths[:, :count], truth, seasonal_error=exam.seasonal)
+                own = score(paths[:, :count], truth, seasonal_error=problem.seasonal)
                 scores[count].append(own)
         for count in COUNTS:
             values = {s: np.array([each[s] for each in scores[count]]) for s in METRICS}

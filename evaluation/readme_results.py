@@ -2,75 +2,66 @@
 
 import math
 
-from scoreboard import (
-    Entrant,
-    Record,
-    by_dataset,
-    cell,
-    crps_sum,
-    entrants,
-    label,
-    table,
-)
+from scoreboard import Row, Run, by_dataset, cell, knows, label, rows_of, table
 
 from timediff.benchmark.record import COMPARED, FLOOR
 from timediff.presets import PRESETS
 
-#: Label of a record of the default with the slow baselines, too.
+#: Label of a run of the default with the slow baselines, too.
 EVERY = "all"
 
 
-def summary(records: list[Record]) -> str | None:
-    """The README's table: CRPS_sum by data set, the best baseline by its name; None without records."""
-    records = [record for record in records if label(record) in (*PRESETS, EVERY)]
-    if not records:
+def summary(runs: list[Run]) -> str | None:
+    """The README's table: CRPS_sum by data set, the best baseline by its name; None without runs."""
+    runs = [run for run in runs if label(run) in (*PRESETS, EVERY)]
+    if not runs:
         return None
-    groups = by_dataset(records)
-    presets = [name for name in dict.fromkeys(map(label, records)) if name != EVERY]
-    rows = [["data set", "series", *presets, "best baseline"]]
+    groups = by_dataset(runs)
+    presets = [name for name in dict.fromkeys(map(label, runs)) if name != EVERY]
+    lines = [["data set", "series", *presets, "best baseline"]]
     for name, group in groups.items():
-        found = entrants(group)
-        ours = {label(r): cell(e, COMPARED) for r, e in zip(group, found, strict=False)}
-        best = best_baseline(found)
+        rows = rows_of(group)
+        ours = {label(run): cell(row, COMPARED) for run, row in zip(group, rows, strict=False)}
+        best = best_baseline(rows)
         theirs = f"{cell(best, COMPARED)} ({best.title})" if best else "-"
-        series = str(group[0]["dataset"]["series"])
-        rows.append([name, series, *(ours.get(preset, "-") for preset in presets), theirs])
+        series = str(group[0].record.dataset.series)
+        lines.append([name, series, *(ours.get(preset, "-") for preset in presets), theirs])
     chosen = "The best baseline is the one with the lowest CRPS_sum on these very windows."
-    said = [*seeds(records), chosen, *behind(groups), *untested(groups), *floors(groups)]
-    return f"{table(rows)}\n\n{' '.join([*said, *theirs_of(records)])}"
+    sentences = [*seeds(runs), chosen, *behind(groups), *untested(groups), *floors(groups)]
+    return f"{table(lines)}\n\n{' '.join([*sentences, *theirs_of(runs)])}"
 
 
-def seeds(records: list[Record]) -> list[str]:
+def seeds(runs: list[Run]) -> list[str]:
     """What ± stands for."""
-    counts = sorted({len(record["seeds"]) for record in records} - {1})
+    counts = sorted({len(run.record.evaluated.seeds) for run in runs} - {1})
     if not counts:
         return []
     return [f"± is the standard error over {' or '.join(map(str, counts))} seeds."]
 
 
-def untested(groups: dict[str, list[Record]]) -> list[str]:
+def untested(groups: dict[str, list[Run]]) -> list[str]:
     """On which data sets no difference between models can be tested."""
     names = [
         f"`{name}`"
         for name, group in groups.items()
-        if any(own["too_few"] for r in group for own in r.get("comparisons", {}).values())
+        if any(own.too_few for run in group for own in run.record.comparisons.values())
     ]
     return [f"Too few windows to test any difference: {', '.join(names)}."] if names else []
 
 
-def behind(groups: dict[str, list[Record]]) -> list[str]:
+def behind(groups: dict[str, list[Run]]) -> list[str]:
     """A sentence for each preset that says on which data sets a baseline scores better."""
     ahead: dict[str, list[str]] = {}
     of: dict[str, int] = {}
     for name, group in groups.items():
-        found = entrants(group)
-        best = best_baseline(found)
-        for record, own in zip(group, found, strict=False):
-            preset = label(record)
+        rows = rows_of(group)
+        best = best_baseline(rows)
+        for run, own in zip(group, rows, strict=False):
+            preset = label(run)
             if preset == EVERY:
                 continue
             of[preset] = of.get(preset, 0) + 1
-            if best is not None and crps_sum(best) < crps_sum(own):
+            if best is not None and best.result.crps_sum < own.result.crps_sum:
                 ahead.setdefault(preset, []).append(f"`{name}`")
     return [
         f"A baseline is ahead of `{preset}` on {', '.join(names)}"
@@ -79,18 +70,18 @@ def behind(groups: dict[str, list[Record]]) -> list[str]:
     ]
 
 
-def floors(groups: dict[str, list[Record]]) -> list[str]:
+def floors(groups: dict[str, list[Run]]) -> list[str]:
     """Where the true distribution is known: how far above its score we are."""
     sentences = []
     for name, group in groups.items():
-        found = entrants(group)
-        floor = next((e for e in found if e.name == FLOOR), None)
-        if floor is None or not 0 < crps_sum(floor) < math.inf:
+        rows = rows_of(group)
+        floor = next((row for row in rows if row.name == FLOOR), None)
+        if floor is None or not 0 < floor.result.crps_sum < math.inf:
             continue
         ratios = " and ".join(
-            f"{crps_sum(own) / crps_sum(floor):.2f} (`{label(record)}`)"
-            for record, own in zip(group, found, strict=False)
-            if label(record) != EVERY
+            f"{own.result.crps_sum / floor.result.crps_sum:.2f} (`{label(run)}`)"
+            for run, own in zip(group, rows, strict=False)
+            if label(run) != EVERY
         )
         sentences.append(
             f"On `{name}` the true distribution itself scores {cell(floor, COMPARED)}, the least that can be "
@@ -99,13 +90,13 @@ def floors(groups: dict[str, list[Record]]) -> list[str]:
     return sentences
 
 
-def theirs_of(records: list[Record]) -> list[str]:
+def theirs_of(runs: list[Run]) -> list[str]:
     """What the data set's own publications say, where it is the real set."""
     entries = {
-        (record["dataset"]["name"], entry["model"], entry["value"], entry["error"], entry["source"])
-        for record in records
-        for entry in record["dataset"]["published"]
-        if entry["metric"] == COMPARED and record["dataset"]["verified"]
+        (run.record.dataset.name, entry.model, entry.value, entry.error, entry.source)
+        for run in runs
+        for entry in run.record.dataset.published
+        if entry.metric == COMPARED and run.record.dataset.verified
     }
     return [
         f"Published for `{name}`: {model} {value:g} ± {error:g} ({source})."
@@ -113,7 +104,7 @@ def theirs_of(records: list[Record]) -> list[str]:
     ]
 
 
-def best_baseline(found: list[Entrant]) -> Entrant | None:
+def best_baseline(rows: list[Row]) -> Row | None:
     """The baseline with the lowest CRPS_sum among those that any forecaster could be."""
-    rivals = [e for e in found if e.seeds is None and not e.name.startswith(FLOOR)]
-    return min(rivals, key=crps_sum, default=None)
+    rivals = [row for row in rows if not row.evaluated and not knows(row)]
+    return min(rivals, key=lambda row: row.result.crps_sum, default=None)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import scoreboard
-from scoreboard import Record, table
+from scoreboard import Run, table
 
 from timediff.data.catalogue import SPECS
 
@@ -17,11 +17,11 @@ HEAD = """# Results
 Written by `python evaluation/tables.py` from the records in [results](results) and from
 [published.json](published.json); do not edit. [README.md](README.md) says how records are made.
 
-CRPS_sum is `mean_wquantile_loss_sum`, the published definition; CRPS is the ensemble score. Lower is better,
-but for the coverage, whose aim is 0.9. The definition of every score stands in each record. ± is the standard
-error over seeds, which differ in training and in the noise of sampling. Baselines are run once for each
-record, with one seed; those of a data set's first record are shown. Seconds are of one run, in
-wall-clock time.
+CRPS_sum is `mean_wquantile_loss_sum`, the published definition; CRPS is the ensemble score. Lower is
+better, but for the coverage, whose aim is 0.9. The definition of every score stands in each record. ± is the standard
+error over seeds, which differ in training and in the noise of sampling. Baselines are run with all seeds of
+their record, and with one where the column is empty; those of a data set's first record are shown. Seconds are
+of one run, in wall-clock time.
 """
 COMPARED = (
     "CRPS_sum of ours over the other's on the same windows (mean loss over our seeds): below 1 is better. "
@@ -44,9 +44,9 @@ PUBLISHED = (
 )
 
 
-def results(records: list[Record]) -> str:
+def results(runs: list[Run]) -> str:
     """The page."""
-    groups = scoreboard.by_dataset(records)
+    groups = scoreboard.by_dataset(runs)
     published = read_published()
     parts = [HEAD]
     if groups:
@@ -70,35 +70,35 @@ def read_published() -> list[dict[str, Any]]:
     return json.loads((HERE / "published.json").read_text(), parse_float=Decimal)
 
 
-def real(records: list[Record]) -> bool:
+def real(runs: list[Run]) -> bool:
     """Whether all of these are of the very data that the name stands for, by its checksum."""
-    return all(record["dataset"]["verified"] for record in records)
+    return all(run.record.dataset.verified for run in runs)
 
 
-def section(name: str, records: list[Record], published: list[dict[str, Any]]) -> str:
+def section(name: str, runs: list[Run], published: list[dict[str, Any]]) -> str:
     """Everything about one data set."""
-    data, found = records[0]["dataset"], scoreboard.entrants(records)
+    data, rows = runs[0].record.dataset, scoreboard.rows_of(runs)
     parts = [
         f"\n## {name}",
-        f"{data['series']} series, horizon {data['prediction_length']}, {data['windows']} windows, "
-        f"{records[0]['num_samples']} paths. Data: {data['source']}.",
-        scoreboard.scores(found),
+        f"{data.series} series, horizon {data.prediction_length}, {data.windows} windows, "
+        f"{runs[0].record.num_samples} paths. Data: {data.source}.",
+        scoreboard.scores(rows),
     ]
     for title, text, own in (
-        ("Ratio to the floor", FLOORS, scoreboard.ratios(found)),
-        ("Paired comparison", COMPARED, scoreboard.comparisons(records)),
-        ("Protocols", PROTOCOLS, scoreboard.variants(records)),
+        ("Ratio to the floor", FLOORS, scoreboard.ratios(rows)),
+        ("Paired comparison", COMPARED, scoreboard.comparisons(runs)),
+        ("Protocols", PROTOCOLS, scoreboard.variants(runs)),
     ):
         if own is not None:
             parts.append(f"### {title}: {name}\n\n{text}\n\n{own}")
     if published:
-        rows = [["published", "CRPS_sum", "source"]]
-        rows += [[e["model"], value(e), e["source"]] for e in published]
-        parts.append(f"### Published: {name}\n\n{PUBLISHED}\n\n{table(rows)}")
+        lines = [["published", "CRPS_sum", "source"]]
+        lines += [[e["model"], value(e), e["source"]] for e in published]
+        parts.append(f"### Published: {name}\n\n{PUBLISHED}\n\n{table(lines)}")
     parts.append(
-        f"<details><summary>Every score</summary>\n\n{scoreboard.every_score(records)}\n\n</details>"
+        f"<details><summary>Every score</summary>\n\n{scoreboard.every_score(runs)}\n\n</details>"
     )
-    parts.append(made_by(records))
+    parts.append(made_by(runs))
     return "\n\n".join(parts)
 
 
@@ -128,18 +128,19 @@ def elsewhere(published: list[dict[str, Any]]) -> str:
     )
 
 
-def made_by(records: list[Record]) -> str:
+def made_by(runs: list[Run]) -> str:
     """Commands, and the machine that the seconds belong to."""
     commands = "\n".join(
-        f"python -m timediff.evaluate --config evaluation/configs/{record['folder']}.yaml"
-        for record in records
+        f"python -m timediff.evaluate --config evaluation/configs/{run.folder}.yaml" for run in runs
     )
-    lines = [
-        f"- [{record['folder']}](results/{record['folder']}/record.json): seeds "
-        f"{', '.join(map(str, record['seeds']))}; {record['parameters']} parameters, "
-        f"{record['per_seed'][0]['steps']} steps, {record['network_calls']} network calls a forecast; "
-        f"{record['hardware']['device']}, {record['hardware']['threads']} threads of "
-        f"{record['hardware']['cpu']}; commit {(record['commit'] or 'unknown')[:12]}."
-        for record in records
-    ]
+    lines = []
+    for folder, record in runs:
+        ours, hardware = record.evaluated, record.hardware
+        lines.append(
+            f"- [{folder}](results/{folder}/record.json): seeds {', '.join(map(str, ours.seeds))}; "
+            f"{ours.details.get('parameters')} parameters, {ours.details.get('steps')} steps, "
+            f"{ours.details.get('network_calls')} network calls a forecast; {hardware['device']}, "
+            f"{hardware['threads']} threads of {hardware['cpu']}; "
+            f"commit {(record.commit or 'unknown')[:12]}."
+        )
     return f"Made by\n\n```sh\n{commands}\n```\n\n" + "\n".join(lines)

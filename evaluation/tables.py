@@ -15,9 +15,10 @@ from typing import Any
 
 from readme_results import summary
 from results_page import results
-from scoreboard import table
+from scoreboard import Run, table
 
-from timediff.benchmark.record import FORMAT
+from timediff.benchmark.record import read_record
+from timediff.errors import InputError
 from timediff.metrics import title_of
 from timediff.presets import PRESETS
 
@@ -29,19 +30,18 @@ RESULTS = HERE / "RESULTS.md"
 SPEED = HERE.parent / "docs" / "speed.md"
 
 
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """Every record of this format, with the name of its folder, in the order of names."""
-    records = []
+def read_records(folder: Path) -> list[Run]:
+    """Every record that can be read, by the names of their folders, in their order."""
+    runs = []
     for path in sorted(folder.glob("*/record.json"), key=lambda p: p.parent.name.casefold()):
-        record = json.loads(path.read_text())
-        if record.get("format") == FORMAT:
-            records.append({"folder": path.parent.name, **record})
-        else:
+        try:
+            runs.append(Run(path.parent.name, read_record(path)))
+        except InputError as error:
             print(
-                f"left out {path}: not of format {FORMAT}; "
+                f"left out: {error}; "
                 f"python evaluation/leaderboard.py {path.parent.name} makes it again"
             )
-    return records
+    return runs
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -253,9 +253,9 @@ def main() -> int:
         "--check", action="store_true", help="change nothing; fail if something would change"
     )
     check = parser.parse_args().check
-    records = read_records(HERE / "results")
+    runs = read_records(HERE / "results")
     wanted: dict[Path, dict[str, str | None]] = {
-        README: {"results": summary(records), "differences": differences()},
+        README: {"results": summary(runs), "differences": differences()},
         DETAILS: {
             "factors": factors(),
             "solvers": solvers(),
@@ -269,7 +269,7 @@ def main() -> int:
     texts = {path: path.read_text() if path.is_file() else "" for path in (*wanted, RESULTS)}
     stale = []
     for path, text in texts.items():
-        new = results(records) if path == RESULTS else text
+        new = results(runs) if path == RESULTS else text
         for name, content in wanted.get(path, {}).items():
             if content is not None:
                 new = filled(new, name, content)

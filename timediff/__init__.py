@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from timediff.benchmark.backtest import backtest
+    from timediff.benchmark.comparison import compare
     from timediff.config import ModelConfig, Preset, SamplingConfig, TrainConfig
     from timediff.data.dataset import Dataset, load_dataset
     from timediff.errors import InputError
@@ -31,6 +33,8 @@ __all__ = [
     "TimeGradEstimator",
     "TimeGradPredictor",
     "TrainConfig",
+    "backtest",
+    "compare",
     "distill",
     "load_dataset",
     "register",
@@ -49,6 +53,8 @@ _HOMES = {
     "TimeGradPredictor": "gluon.predictor",
     "TrainConfig": "config",
     "distill": "gluon.distill",
+    "backtest": "benchmark.backtest",
+    "compare": "benchmark.comparison",
     "load_dataset": "data.dataset",
     "register": "registry",
     "score": "metrics",

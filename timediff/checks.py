@@ -1,11 +1,21 @@
 """Which values of `timediff.config` make sense, by themselves and together."""
 
+from collections.abc import Callable
 from typing import Any, get_args
 
-from timediff.config import DistillConfig, ModelConfig, SamplingConfig, TrainConfig
+from timediff.config import (
+    RECALIBRATION_PATHS,
+    RECALIBRATION_WINDOWS,
+    DistillConfig,
+    ModelConfig,
+    RunConfig,
+    SamplingConfig,
+    TrainConfig,
+)
 from timediff.errors import InputError
 from timediff.options import fields_of
 from timediff.registry import SAMPLERS, TABLES
+from timediff.tools.device import check_device
 
 
 def check_fields(config: Any, **names: str) -> None:
@@ -24,6 +34,45 @@ def check_fields(config: Any, **names: str) -> None:
             raise InputError(f"{field.name} is {value!r}; it must be one of {', '.join(choices)}")
         elif field.limits is not None:
             field._replace(name=names.get(field.name, field.name)).check(value)
+
+
+def check_run(config: RunConfig, *, name_of: Callable[[str], str] = str) -> None:
+    """Raises `InputError` for what makes no sense in the options of a run, by themselves and together.
+
+    Args:
+        config: Checked in every field, model, training and sampling too.
+        name_of: What a field is called in messages.
+    """
+    check_device(config.device)
+    check_fields(config, **{name: name_of(name) for name in config._fields})
+    check_options(config.model, config.train, config.sampling)
+    seeds = config.seed
+    if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= s < 2**63 for s in seeds):
+        raise InputError(f"seeds {seeds} must differ and lie in 0 .. 2**63 - 1")
+    if config.train.patience > 0 and not config.validation_windows:
+        raise InputError(
+            f"{name_of('train.patience')} is {config.train.patience}, but nothing is held out to stop by; "
+            f"give {name_of('validation_windows')} too"
+        )
+    for name in ("stride", "history"):
+        if getattr(config, name) is not None and config.windows is None:
+            raise InputError(
+                f"{name_of(name)} is about windows cut anew; give {name_of('windows')} too"
+            )
+    for name in ("nll", "recalibrate"):
+        if config.predictor is not None and getattr(config, name):
+            raise InputError(
+                f"{name_of(name)} is for models that are trained here; leave it or "
+                f"{name_of('predictor')} out"
+            )
+    if config.recalibrate:
+        least = {"validation_windows": RECALIBRATION_WINDOWS, "num_samples": RECALIBRATION_PATHS}
+        for name, count in least.items():
+            if getattr(config, name) < count:
+                raise InputError(
+                    f"{name_of('recalibrate')} needs {name_of(name)} of at least {count}, and it is "
+                    f"{getattr(config, name)}"
+                )
 
 
 def check_options(

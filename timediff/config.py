@@ -229,54 +229,64 @@ class Preset(NamedTuple):
     sampling: SamplingConfig
 
 
-class Options(NamedTuple):
+#: Windows that a recalibration is fitted on, and paths of each, at least.
+RECALIBRATION_WINDOWS, RECALIBRATION_PATHS = 7, 10
+
+
+class RunConfig(NamedTuple):
     """What one evaluation is asked to do.
 
     Args:
-        dataset: Name, or folder with a wide table or a GluonTS dataset.
-        data_dir: Folder of datasets.
-        out: Folder for record, forecasts and picture.
-        seeds: One training and forecast each.
+        dataset: Name (see python -m timediff.datasets), or folder with a wide table or a GluonTS dataset.
+        data_dir: Folder of datasets; the variable TIMEDIFF_DATA when left out.
+        out: Folder for the results; runs/DATASET-PRESET when left out.
+        preset: Where the defaults of model, training and sampling come from.
+        seed: One training and forecast of every entrant for each.
         num_samples: Sample paths per window.
-        validation_windows: Horizons at the end of the training data that are held out to choose the
-            best epoch.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        align_clock: Move test stamps that disagree with training.
-        resume: Go on from what an interrupted run left in ``out``.
-        preset: Where the defaults of model, training and sampling came from.
-        nll: Report the variational bound and the likelihood of the test windows.
+        validation_windows: Horizons at the end of the training data held out to choose the best epoch.
+        device: auto, cpu, cuda or cuda:1.
+        align_clock: Move test stamps that disagree with the training data.
+        resume: Go on from what an interrupted run left in the folder for the results.
+        nll: Report the variational bound and the likelihood of the test windows too.
+        baselines: What to compare with: those that take seconds, or everything installed, which takes
+            minutes.
+        predictor: Folder of a serialized GluonTS predictor to score in place of training, ours or any other;
+            one that is not ours runs what its files name, so give only folders that you trust.
+        rivals: Folders of serialized GluonTS predictors to put beside the baselines, trusted likewise.
+        windows: Test windows, cut anew from the whole data; those of the dataset when left out.
+        stride: Steps between these; the horizon when left out.
+        history: Steps before each of these; all when left out.
+        recalibrate: Score the paths recalibrated on the validation windows too.
+        report: Diagnose the forecasts, and write report and plots.
         model: The network.
         train: Its training.
         sampling: How its paths are drawn.
-        baselines: Which to compare with: all, fast or none.
-        predictor: Folder of a serialized predictor to score in place of training.
-        windows: Test windows to cut anew from the whole data; those of the dataset when left out.
-        stride: Steps between them; the horizon when left out.
-        history: Steps that precede a window; all when left out.
-        recalibrate: Score paths recalibrated on the validation windows too.
-        report: Diagnose the forecasts, and write the report and its plots.
-        rivals: Folders of serialized predictors to compare with, beside the baselines.
     """
 
-    dataset: str
-    data_dir: Path | None
-    out: Path
-    seeds: list[int]
-    num_samples: int
-    validation_windows: int
-    device: str
-    align_clock: bool
-    resume: bool
-    preset: str
-    nll: bool
-    model: ModelConfig
-    train: TrainConfig
-    sampling: SamplingConfig
+    dataset: str = "citylearn2022"
+    data_dir: Path | None = None
+    out: Path | None = None
+    preset: str = "default"
+    seed: list[int] = [1]  # noqa: RUF012 (never changed)
+    num_samples: Whole = 100
+    validation_windows: Annotated[int, Between(0)] = 0
+    device: str = "auto"
+    align_clock: bool = False
+    resume: bool = False
+    nll: bool = False
     baselines: Literal["all", "fast", "none"] = "fast"
     predictor: Path | None = None
-    windows: int | None = None
-    stride: int | None = None
-    history: int | None = None
+    rivals: list[Path] = []  # noqa: RUF012
+    windows: Annotated[int | None, Between(1)] = None
+    stride: Annotated[int | None, Between(1)] = None
+    history: Annotated[int | None, Between(1)] = None
     recalibrate: bool = False
     report: bool = True
-    rivals: tuple[Path, ...] = ()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    sampling: SamplingConfig = SamplingConfig()
+
+    @property
+    def folder(self) -> Path:
+        """Where the results go."""
+        return self.out or Path("runs") / f"{Path(self.dataset).name}-{self.preset}"

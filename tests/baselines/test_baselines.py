@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from timediff.baselines import BASELINES, Task, draw, seasonal_naive
+from timediff.baselines import BASELINES, Task, seasonal_naive
 from timediff.baselines.task import held_out
 from timediff.errors import InputError
 from timediff.metrics import score
@@ -202,7 +202,7 @@ def test_a_short_training_series_falls_back_to_the_random_walk():
     task = task_of(seasonal(9, 4), ends=[9], horizon=5, seasons=(24, 168))
     fitted = BASELINES["seasonal_naive"].prepare(task, seed=0, progress=False)
     assert fitted.details["season"] == 1
-    assert np.isfinite(draw(fitted, task, num_samples=20, seed=0, progress=False)).all()
+    assert np.isfinite(fitted.paths(task, num_samples=20, seed=0, progress=False)).all()
 
 
 def test_choices_are_made_within_the_training_data():
@@ -267,5 +267,5 @@ def test_citylearn2022_baseline_is_as_strong_as_it_should_be():
     fitted = BASELINES["seasonal_naive"].prepare(task, seed=0, progress=False)
     assert fitted.details["season"] == 24
     for seed in (0, 1, 2):
-        paths = draw(fitted, task, num_samples=100, seed=seed, progress=False)
+        paths = fitted.paths(task, num_samples=100, seed=seed, progress=False)
         assert score(paths, truth)["mean_wquantile_loss_sum"] < 0.105

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from timediff.baselines import BASELINES, Task, chosen, climatology, copula, deep, draw, energy, var
+from timediff.baselines import BASELINES, Task, chosen, climatology, copula, deep, energy, var
 from timediff.baselines.task import Fitted, past_windows
 from timediff.errors import InputError
 
@@ -274,7 +274,7 @@ def test_a_copula_changes_nothing_of_the_margins(short_training):
     base = BASELINES["deepar"].fit(task, seed=1, progress=False)
     joint = BASELINES["deepar_copula"].prepare(task, seed=1, progress=False, margins=base)
     alone, joined = (
-        draw(one, task, num_samples=9, seed=2, progress=False) for one in (base, joint)
+        one.paths(task, num_samples=9, seed=2, progress=False) for one in (base, joint)
     )
     np.testing.assert_array_equal(np.sort(alone, axis=1), np.sort(joined, axis=1))
 

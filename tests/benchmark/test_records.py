@@ -9,17 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from timediff.benchmark.lifting import lifted
+from timediff.benchmark.record import as_json, from_json, read_record
 from timediff.config import FEW_STEPS, flat_sampling
 from timediff.data.catalogue import SPECS
 from timediff.presets import PRESETS
 from timediff.registry import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORDS = [
-    path
-    for path in sorted((ROOT / "evaluation" / "results").glob("*/record.json"))
-    if json.loads(path.read_text()).get("format") == 2
-]
+RECORDS = sorted((ROOT / "evaluation" / "results").glob("*/record.json"))
 SCORE = "mean_wquantile_loss_sum"
 
 
@@ -43,6 +41,23 @@ def script(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def runs_of(records):
+    """Records of format 2 as the scripts see them, which tell them apart by their folders."""
+    run = script("scoreboard").Run
+    return [
+        run(one["folder"], from_json(lifted({k: v for k, v in one.items() if k != "folder"})))
+        for one in records
+    ]
+
+
+def summary_of(records):
+    return script("readme_results").summary(runs_of(records))
+
+
+def results_of(records):
+    return script("results_page").results(runs_of(records))
 
 
 def made(folder, name, preset, crps_sum, baselines, *, windows=5):
@@ -77,7 +92,15 @@ def made(folder, name, preset, crps_sum, baselines, *, windows=5):
         },
         "protocols": {key: {"mean_of_ratios_19": 0.375} for key in names},
         "comparisons": {
-            key: {"windows": windows, "too_few": windows < 30, "ratio": crps_sum / value, "wins": 2}
+            key: {
+                **{
+                    "windows": windows,
+                    "too_few": windows < 30,
+                    "ratio": crps_sum / value,
+                    "wins": 2,
+                },
+                **{"difference": crps_sum - value, "differences": [0.0] * windows, "overlap": 0},
+            }
             | ({} if windows < 30 else {"p_value": 0.0123, "ratio_interval": [0.5, 0.75]})
             for key, value in baselines.items()
         },
@@ -102,7 +125,7 @@ def section(text, title):
 
 
 def test_summary_names_the_best_baseline_and_where_one_is_ahead(records):
-    text = script("readme_results").summary(records)
+    text = summary_of(records)
     assert "| x | 3 | 0.450 ± 0.001 | 0.350 ± 0.001 | 0.400 (var) |" in text
     # The true distribution is no baseline, however well it scores, and "-" is a preset not run.
     assert "| y | 3 | 0.150 ± 0.001 | - | 0.300 (random walk) |" in text
@@ -111,11 +134,11 @@ def test_summary_names_the_best_baseline_and_where_one_is_ahead(records):
     assert "the true distribution itself scores 0.100" in text and "1.50 (`default`)" in text
     assert "± is the standard error over 3 seeds." in text
     assert "Too few windows to test any difference: `x`." in text
-    assert script("readme_results").summary([]) is None
+    assert summary_of([]) is None
 
 
 def test_results_show_every_entrant_with_its_scores_seconds_and_command(records):
-    text = script("results_page").results(records)
+    text = results_of(records)
     x = section(text, "## x")
     assert "| timediff (default) | 3 | 0.450 ± 0.001 |" in x and "| 10 | 2.0 |" in x
     assert "| var |  | 0.400 | 0.250 | 0.250 | 0.250 | 0.250 | 0.5 | 0.2 |" in x
@@ -132,7 +155,7 @@ def test_results_show_every_entrant_with_its_scores_seconds_and_command(records)
 
 
 def test_too_few_windows_are_said_instead_of_a_test(records):
-    text = script("results_page").results(records)
+    text = results_of(records)
     few, many = section(text, "### Paired comparison: x"), section(text, "### Paired comparison: y")
     assert "| var | 1.12, better in 2 of 5; too few windows | 0.875, better" in few
     assert "p =" not in few and "too few" not in many
@@ -141,19 +164,17 @@ def test_too_few_windows_are_said_instead_of_a_test(records):
 
 def test_runs_of_one_preset_are_told_apart_by_their_folders(records):
     more = made("x-recalibrated", "x", "default", 0.2, {"our_deepar": 0.1})
-    text = script("results_page").results([*records, more])
+    text = results_of([*records, more])
     x = section(text, "## x")
     assert "| timediff (recalibrated) | 3 | 0.200" in x and "| timediff (default) | 3 | 0.450" in x
     assert "| our deepar |  | 0.100" in x and "| our deepar | 0.375 |" in text
     # The README has the presets only.
-    assert script("readme_results").summary([*records, more]) == script("readme_results").summary(
-        records
-    )
+    assert summary_of([*records, more]) == summary_of(records)
 
 
 def test_the_best_baseline_may_be_one_of_the_slow_ones(records):
     every = made("x-all", "x", "default", 0.3, {**RIVALS, "auto_arima": 0.2})
-    text = script("readme_results").summary([*records, every])
+    text = summary_of([*records, every])
     assert "| x | 3 | 0.450 ± 0.001 | 0.350 ± 0.001 | 0.200 (auto arima) |" in text
     assert "ahead of `paper` on `x` (1 of 1 data sets)" in text and "`all`" not in text
     assert "| data set | series | default | paper | best baseline |" in text
@@ -166,7 +187,7 @@ def test_other_windows_given_predictors_and_recalibration_have_rows_of_their_own
     again = made("x-recalibrated", "x", "default", 0.44, RIVALS)
     again["recalibration"] = {"after": after, "after_se": dict.fromkeys(METRICS, 0.00125)}
     rolling = made("x-rolling", "x", "default", 0.9, {"random_walk": 0.8}, windows=40)
-    text = script("results_page").results([*records, given, again, rolling])
+    text = results_of([*records, given, again, rolling])
     rows = section(text, "## x")
     for row in (
         "| DeepAR (given) | 3 | 0.600 ± 0.001 |",
@@ -179,23 +200,22 @@ def test_other_windows_given_predictors_and_recalibration_have_rows_of_their_own
 
 
 def test_only_a_known_floor_is_divided_by(records):
-    text = script("results_page").results(records)
+    text = results_of(records)
     assert "### Ratio to the floor: x" not in text
     floor = section(text, "### Ratio to the floor: y")
     assert "| CRPS_sum | 0.100 | 1.500 | 3.000 |" in floor
     assert "| ND | 0.250 | 1.000 | 1.000 |" in floor
     records[2]["baselines"]["oracle"]["metrics"] |= {"nd": None, "crps": -1.0, "energy_score": 0.0}
-    floor = section(script("results_page").results(records), "### Ratio to the floor: y")
+    floor = section(results_of(records), "### Ratio to the floor: y")
     assert not any(f"| {METRICS[name].title} |" in floor for name in ("nd", "crps", "energy_score"))
 
 
 def test_published_values_stand_beside_ours_only_on_the_very_data():
-    page = script("results_page")
     record = made("exchange_rate-paper", "exchange_rate", "paper", 0.45, RIVALS)
     line = "| TimeGrad | 0.006 ± 0.001 | Rasul et al. (2021), arXiv:2101.12072, Table 2 |"
-    assert line in section(page.results([record]), "### Published: exchange_rate")
+    assert line in section(results_of([record]), "### Published: exchange_rate")
     record["dataset"]["verified"] = False
-    text = page.results([record])
+    text = results_of([record])
     assert "### Published: exchange_rate" not in text and line not in text
     assert "exchange_rate" in section(text, "## Published, for real sets that are not here")
 
@@ -234,11 +254,13 @@ def test_three_digits_are_shown(value, error, text):
 
 
 def test_records_of_another_format_are_left_out_with_a_sentence(tmp_path, capsys):
-    for name, content in (("a", {"metrics": {}}), ("B", {"format": 2}), ("c", {"format": 2})):
+    whole = made("x-default", "x", "default", 0.45, {})
+    del whole["folder"]
+    for name, content in (("a", {"metrics": {}}), ("B", whole), ("c", whole)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "record.json").write_text(json.dumps(content))
-    found = script("tables").read_records(tmp_path)
-    assert [record["folder"] for record in found] == ["B", "c"]
+    runs = script("tables").read_records(tmp_path)
+    assert [run.folder for run in runs] == ["B", "c"]
     said = capsys.readouterr().out
     assert said.count("left out") == 1 and "evaluation/leaderboard.py a makes it again" in said
 
@@ -374,16 +396,70 @@ def test_a_study_is_shown_when_its_record_is_there(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
 def test_record_is_whole(path):
-    record = json.loads(path.read_text())
-    assert set(record["metrics"]) == set(METRICS) == set(record["definitions"])
-    assert [result["seed"] for result in record["per_seed"]] == record["seeds"]
-    assert record["commit"] and record["hardware"] and record["versions"]["torch"]
-    for baseline in record["baselines"].values():
-        assert baseline["title"] and set(baseline["metrics"]) == set(METRICS)
-    entrants = {"timediff", *record["baselines"]}
-    assert set(record["protocols"]) == set(record["windows"]) == entrants
-    assert set(record["comparisons"]) == set(record["baselines"])
+    record = read_record(path)
+    ours, (_, *others) = record.evaluated, record.entrants
+    assert set(ours.metrics) == set(METRICS) == set(record.definitions)
+    assert [row.seed for row in ours.per_seed] == ours.seeds
+    assert record.commit and record.hardware and record.versions["torch"]
+    for result in record.entrants.values():
+        assert result.title and set(result.metrics) == set(METRICS)
+        assert result.protocols and result.windows and result.per_seed
+    assert list(record.comparisons) == others
     assert (ROOT / "evaluation" / "configs" / f"{path.parent.name}.yaml").is_file()
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
+def test_a_lifted_record_says_what_the_file_says(path):
+    old, record = json.loads(path.read_text()), read_record(path)
+    if old["format"] != 2:
+        pytest.skip("a record of this format")
+    ours, given = record.evaluated, old["config"].get("predictor") is not None
+    assert (ours.title, ours.kind) == (old["title"], "predictor" if given else "ours")
+    for name in ("metrics", "metrics_se", "aggregates", "seeds", "metrics_mc_error"):
+        assert getattr(ours, name) == old[name]
+    assert ours.seconds._asdict() == old["seconds"]
+    assert ours.details["network_calls"] == old["network_calls"]
+    for row, was in zip(ours.per_seed, old["per_seed"], strict=True):
+        assert (row.seed, row.metrics, row.aggregates) == (
+            *(was["seed"], was["metrics"], was["aggregates"]),
+        )
+        assert row.details["parameters"] == was["parameters"] == old["parameters"]
+        assert row.details.get("history") == was.get("history")
+    assert list(record.entrants)[1:] == list(old["baselines"])
+    for name, was in old["baselines"].items():
+        result = record.entrants[name]
+        assert (result.title, result.note) == (was["title"], was["note"])
+        assert (result.metrics, result.aggregates) == (was["metrics"], was["aggregates"])
+        assert result.seeds == [was["seed"]] and set(result.metrics_se.values()) == {None}
+        assert result.seconds._asdict() == was["seconds"]
+        assert result.kind == ("oracle" if name.startswith("oracle") else "baseline")
+        assert result.details.get("season") == was.get("season")
+    for part in ("protocols", "windows", "diagnosis"):
+        parts = [getattr(result, part) for result in record.entrants.values()]
+        assert parts == [old[part][name] for name in ("timediff", *old["baselines"])]
+    for name, comparison in record.comparisons.items():
+        assert json.loads(json.dumps(comparison.as_dict())) == old["comparisons"][name]
+    same = ("preset", "config", "num_samples", "observed_share", "definitions", "versions")
+    for name in (*same, "protocol_definitions", "commit", "hardware"):
+        assert getattr(record, name) == old[name]
+    facts = {k: v for k, v in old["dataset"].items() if k != "published"}
+    assert {k: v for k, v in record.dataset._asdict().items() if k in facts} == facts
+    assert [entry._asdict() for entry in record.dataset.published] == old["dataset"]["published"]
+    after = old.get("recalibration")
+    assert (record.recalibration is None) == (after is None)
+    if after is not None:
+        assert after["before"] == ours.metrics
+        assert record.recalibration.metrics == after["after"]
+        assert record.recalibration.metrics_se == after["after_se"]
+
+
+@pytest.mark.parametrize("path", RECORDS[:3], ids=lambda path: path.parent.name)
+def test_a_record_is_written_and_read_back_as_it_is(path, tmp_path):
+    record = read_record(path)
+    (tmp_path / "record.json").write_text(as_json(record))
+    again = read_record(tmp_path)
+    assert again == record and again.format == json.loads(as_json(record))["format"] == 3
+    assert type(again.evaluated.per_seed[0].seconds) is type(record.evaluated.per_seed[0].seconds)
 
 
 def test_what_is_timed_and_scored_is_the_default_and_meets_its_targets():

@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+import timediff
+from timediff.benchmark.comparison import read_runs
 from timediff.cli import compare
 from timediff.cli import main as cli
 from timediff.errors import InputError
@@ -41,7 +43,7 @@ def write(folder, *records):
 @pytest.mark.contracts
 def test_runs_on_the_same_windows_are_compared_pair_by_pair(tmp_path):
     a, b = record(better=1.0), record(seed=1)
-    text = compare.as_text(compare.read_runs(write(tmp_path, a, b)))
+    text = compare.as_text(read_runs(write(tmp_path, a, b)))
     mine, theirs = (np.mean(r["windows"]["timediff"]["mean_wquantile_loss_sum"]) for r in (a, b))
     assert f"{mine / theirs:.3f}" in text and "40 of 40 windows" in text
     assert "p-value" in text and "too few" not in text and "not compared" not in text
@@ -53,16 +55,16 @@ def test_runs_on_the_same_windows_are_compared_pair_by_pair(tmp_path):
 @pytest.mark.contracts
 def test_a_predictor_that_was_given_has_its_name_and_no_preset(tmp_path):
     given = record(title="Other", config={"predictor": "folder"})
-    runs = compare.read_runs(write(tmp_path, record(), given))
+    runs = read_runs(write(tmp_path, record(), given))
     rows = {name: cells for name, *cells in compare.fact_rows(runs)}
     assert rows["model"] == ["timediff", "Other"] and rows["preset"] == ["default", "–"]
 
 
 @pytest.mark.contracts
 def test_too_few_windows_have_no_p_value(tmp_path):
-    runs = compare.read_runs(write(tmp_path, record(windows=7), record(windows=7, seed=1)))
+    runs = read_runs(write(tmp_path, record(windows=7), record(windows=7, seed=1)))
     found, said = compare.differences(runs)
-    assert said == [] and found["run1"]["too_few"] and "p_value" not in found["run1"]
+    assert said == [] and found["run1"].too_few and found["run1"].p_value is None
     assert "too few windows" in compare.as_text(runs)
     page = compare.as_html(runs)
     assert "Too few windows" in page and "Differences per window" in page
@@ -78,7 +80,7 @@ def test_too_few_windows_have_no_p_value(tmp_path):
     ],
 )
 def test_other_data_or_windows_are_said_to_be_so(tmp_path, change, reason):
-    runs = compare.read_runs(write(tmp_path, record(), record(**change)))
+    runs = read_runs(write(tmp_path, record(), record(**change)))
     found, said = compare.differences(runs)
     assert found == {} and len(said) == 1 and reason in said[0] and "run0 and run1" in said[0]
     assert said[0] in compare.as_text(runs) and reason in compare.as_html(runs)
@@ -89,23 +91,30 @@ def test_as_many_windows_elsewhere_are_other_windows(tmp_path):
     """Windows end with the data: the training data before them say where the first begins."""
     other = record(seed=1)
     other["dataset"] |= {"train_length": 217, "stride": 3}
-    found, said = compare.differences(compare.read_runs(write(tmp_path, record(), other)))
+    found, said = compare.differences(read_runs(write(tmp_path, record(), other)))
     assert found == {} and "other windows" in said[0]
 
 
+OVERLAPPING = {
+    **{"windows": 40, "too_few": True, "difference": 0.0, "ratio": 1.0, "wins": 0},
+    **{"differences": [], "overlap": 1},
+}
+
+
 @pytest.mark.contracts
-@pytest.mark.parametrize("changes", [{}, {"comparisons": {"var": {"overlap": 1}}}])
+@pytest.mark.parametrize("changes", [{}, {"comparisons": {"var": OVERLAPPING}}])
 def test_overlap_is_known_without_baselines(tmp_path, changes):
     runs = [record(**changes), record(seed=1, **changes)]
     for one in runs:
         one["dataset"]["stride"] = 3
-    runs = compare.read_runs(write(tmp_path, *runs))
+    runs = read_runs(write(tmp_path, *runs))
     found = compare.differences(runs)[0]["run1"]
-    assert found["overlap"] == 1 and not found["too_few"]
-    for one in runs:
-        one.record["dataset"]["stride"] = 1
-        one.record.pop("comparisons", None)
-    assert compare.differences(runs)[0]["run1"]["too_few"]
+    assert found.overlap == 1 and not found.too_few
+    runs = {
+        name: one._replace(dataset=one.dataset._replace(stride=1), comparisons={})
+        for name, one in runs.items()
+    }
+    assert compare.differences(runs)[0]["run1"].too_few
     assert "(40 &lt; 120)" in compare.as_html(runs)
 
 
@@ -113,8 +122,20 @@ def test_overlap_is_known_without_baselines(tmp_path, changes):
 def test_a_record_without_losses_per_window_is_shown_but_not_compared(tmp_path):
     bare = record(seconds={"training": None, "sampling": 2.5})
     del bare["windows"]
-    found, said = compare.differences(compare.read_runs(write(tmp_path, record(), bare)))
+    found, said = compare.differences(read_runs(write(tmp_path, record(), bare)))
     assert found == {} and "run1 has no losses per window" in said[0]
+
+
+@pytest.mark.contracts
+def test_records_are_compared_in_python_too(tmp_path):
+    places = write(tmp_path, record(better=1.0), record(seed=1), record(windows=39))
+    found = timediff.compare(places)
+    assert list(found.comparisons) == ["run1"] and list(found.reasons) == ["run2"]
+    assert found.comparisons["run1"].wins == 40
+    named = {"mine": read_runs(places)["run0"], "theirs": read_runs(places)["run1"]}
+    assert timediff.compare(named).comparisons["theirs"] == found.comparisons["run1"]
+    with pytest.raises(InputError, match="at least two runs"):
+        timediff.compare(places[:1])
 
 
 @pytest.mark.contracts
@@ -123,9 +144,9 @@ def test_labels_are_the_shortest_ends_that_differ(tmp_path):
         (tmp_path / part).mkdir(parents=True)
         (tmp_path / part / "record.json").write_text(json.dumps(record()))
     places = [tmp_path / "a" / "run", tmp_path / "b" / "run" / "record.json"]
-    assert [run.label for run in compare.read_runs(places)] == ["a/run", "b/run"]
+    assert list(read_runs(places)) == ["a/run", "b/run"]
     with pytest.raises(InputError, match="twice"):
-        compare.read_runs([places[0], places[0]])
+        read_runs([places[0], places[0]])
 
 
 @pytest.mark.contracts
@@ -136,6 +157,8 @@ def test_labels_are_the_shortest_ends_that_differ(tmp_path):
         ("{", "cannot be read"),
         ("[]", "is no record"),
         (json.dumps(record(format=1)), "earlier version"),
+        (json.dumps(record(format=4)), "later version"),
+        (json.dumps({"format": 3, "dataset": {}}), "is no record"),
     ],
 )
 def test_what_is_no_record_is_refused_in_one_line(tmp_path, capsys, text, said):

@@ -23,7 +23,8 @@ from tiny import HORIZON, QUIET, TINY, entry, wide_folder
 
 import timediff
 from timediff.baselines import BASELINES
-from timediff.benchmark.record import as_json, mean, standard_error
+from timediff.benchmark.record import as_json
+from timediff.benchmark.scoring import mean, standard_error
 from timediff.cli.evaluate import main, make_parser, parse
 from timediff.config import ModelConfig, SamplingConfig, TrainConfig, sampler_defaults
 from timediff.data.catalogue import SPECS
@@ -59,17 +60,29 @@ def run(folder, out, *more):
 
 def values(record):
     """What has to be the same whenever and wherever a run is made."""
-    kept = {k: v for k, v in record.items() if k not in ("seconds", "commit", "hardware")}
-    kept["baselines"] = {
+    kept = {k: v for k, v in record.items() if k not in ("commit", "hardware")}
+    kept["entrants"] = {
         name: {k: v for k, v in one.items() if k != "seconds"}
-        for name, one in record["baselines"].items()
+        | {
+            "per_seed": [
+                {k: v for k, v in row.items() if k != "seconds"} for row in one["per_seed"]
+            ]
+        }
+        for name, one in record["entrants"].items()
     }
-    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in record["per_seed"]]
-    return kept | {"per_seed": rows}
+    return kept
 
 
 def record_of(out):
     return json.loads((out / "record.json").read_text())
+
+
+def ours_of(record):
+    return record["entrants"]["timediff"]
+
+
+def baselines_of(record):
+    return {name: one for name, one in record["entrants"].items() if one["kind"] == "baseline"}
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +188,7 @@ def test_options_of_the_presets_sampler_do_not_go_to_another():
 def test_the_seed_of_training_is_given_by_seed_alone():
     with pytest.raises(SystemExit):
         parse(["--train.seed", "3"])
-    assert parse(["--seed", "3", "4"])[0].seeds == [3, 4]
+    assert parse(["--seed", "3", "4"])[0].seed == [3, 4]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -193,10 +206,10 @@ def test_the_command_line_beats_the_file_and_the_file_beats_the_preset(tmp_path)
     paper = PRESETS["paper"].model
     assert options.model == paper._replace(hidden_size=33, num_layers=3)
     assert options.train == PRESETS["paper"].train
-    assert options.seeds == [4, 5] and options.preset == "paper"
+    assert options.seed == [4, 5] and options.preset == "paper"
     options, _ = parse(["--config", str(file), "--preset", "default", "--seed", "6"])
     assert options.model == ModelConfig(hidden_size=33, num_layers=1)
-    assert options.seeds == [6] and options.preset == "default"
+    assert options.seed == [6] and options.preset == "default"
 
 
 @pytest.mark.parametrize("line", ["preset: paper", 'preset: "paper"', "preset: 'paper'  # as is"])
@@ -279,7 +292,7 @@ def test_a_single_seed_in_a_file_needs_no_brackets(tmp_path, line):
     file = tmp_path / "options.yaml"
     file.write_text(f"preset: paper\n{line}\nepochs: 2\n")
     options, _ = parse(["--config", str(file)])
-    assert options.seeds == [3] and options.train.steps == 200
+    assert options.seed == [3] and options.train.steps == 200
 
 
 @pytest.mark.parametrize("file", sorted((HOME / "evaluation" / "configs").glob("*.yaml")))
@@ -317,20 +330,22 @@ def test_only_the_record_goes_to_stdout_and_progress_to_stderr(finished):
 def test_the_record_has_what_is_needed_to_repeat_the_run(finished, folder):
     out, _, _ = finished
     record = record_of(out)
-    assert record["format"] == 2 and set(record["metrics"]) == set(METRICS)
-    assert record["metrics_se"].keys() == record["metrics"].keys()
+    ours = ours_of(record)
+    assert record["format"] == 3 and set(ours["metrics"]) == set(METRICS)
+    assert ours["metrics_se"].keys() == ours["metrics"].keys()
     fast = {name for name, one in BASELINES.items() if one.fast}
-    assert set(record["baselines"]) == fast
-    for one in record["baselines"].values():
+    assert set(baselines_of(record)) == fast
+    assert next(iter(record["entrants"])) == "timediff" and len(record["entrants"]) == 1 + len(fast)
+    for one in baselines_of(record).values():
         assert set(one["metrics"]) == set(METRICS) and one["title"] and one["note"]
         assert {"training", "sampling"} == set(one["seconds"])
         assert one["aggregates"]["net"]["unit"] == "kW"
-    for part in ("protocols", "windows"):
-        assert set(record[part]) == {"timediff", *fast}
+    for one in record["entrants"].values():
+        assert one.keys() == ours.keys() and one["protocols"] and one["windows"]
     assert set(record["comparisons"]) == fast
     assert record["comparisons"]["var"]["too_few"]
-    for name, losses in record["windows"].items():
-        assert all(len(values) == WINDOWS for values in losses.values()), name
+    for name, one in record["entrants"].items():
+        assert all(len(values) == WINDOWS for values in one["windows"].values()), name
     dataset = record["dataset"]
     assert dataset["name"] == "homes" and dataset["series"] == 3
     assert dataset["windows"] == WINDOWS and dataset["prediction_length"] == HORIZON
@@ -339,17 +354,18 @@ def test_the_record_has_what_is_needed_to_repeat_the_run(finished, folder):
     assert record["config"]["model"]["hidden_size"] == 6
     assert record["config"]["model"].keys() == set(ModelConfig._fields)
     assert record["config"]["train"].keys() == set(TrainConfig._fields) - {"seed"}
-    assert record["seeds"] == [1, 2] and record["num_samples"] == 20
-    assert record["network_calls"] == 5 * HORIZON
+    assert ours["seeds"] == [1, 2] and record["num_samples"] == 20
+    assert ours["per_seed"][0]["details"]["network_calls"] == 5 * HORIZON
     assert {"python", "torch", "gluonts", "lightning", "numpy"} <= record["versions"].keys()
     assert record["hardware"]["device"] == "cpu"
-    assert record["seconds"]["training"] > 0 and record["seconds"]["sampling"] > 0
+    assert ours["seconds"]["training"] > 0 and ours["seconds"]["sampling"] > 0
     assert "commit" in record
-    assert record["aggregates"]["net"]["unit"] == "kW"
+    assert ours["aggregates"]["net"]["unit"] == "kW"
     assert record["versions"]["timediff"] == timediff.__version__
-    for row in record["per_seed"]:
-        assert row["shape"]["lags"] == [1, 3] and row["shape"]["difference"] == 0
-        assert row["shape"]["context_length"] == 6 and row["shape"]["target_dim"] == 3
+    for row in ours["per_seed"]:
+        shape = row["details"]["shape"]
+        assert shape["lags"] == [1, 3] and shape["difference"] == 0
+        assert shape["context_length"] == 6 and shape["target_dim"] == 3
 
 
 def test_means_errors_and_json_of_scores_that_are_not_defined():
@@ -362,16 +378,21 @@ def test_means_errors_and_json_of_scores_that_are_not_defined():
 
 
 def test_means_and_standard_errors_are_those_of_the_seeds(finished):
+    """Of ours and of every baseline, which have as many seeds."""
     record = record_of(finished[0])
-    rows = record["per_seed"]
-    assert [row["seed"] for row in rows] == [1, 2]
-    for name in METRICS:
-        one, two = (row["metrics"][name] for row in rows)
-        assert record["metrics"][name] == pytest.approx((one + two) / 2)
-        assert record["metrics_se"][name] == pytest.approx(abs(one - two) / 2, abs=1e-12)
-    assert rows[0]["metrics"] != rows[1]["metrics"]
-    for row in rows:
-        assert row["steps"] == 9 and len(row["history"]) == 3
+    for entrant in record["entrants"].values():
+        rows = entrant["per_seed"]
+        assert [row["seed"] for row in rows] == entrant["seeds"] == [1, 2]
+        for name in METRICS:
+            one, two = (row["metrics"][name] for row in rows)
+            assert entrant["metrics"][name] == pytest.approx((one + two) / 2)
+            assert entrant["metrics_se"][name] == pytest.approx(abs(one - two) / 2, abs=1e-12)
+        assert rows[0]["metrics"] != rows[1]["metrics"]
+        assert entrant["seconds"]["sampling"] == pytest.approx(
+            sum(row["seconds"]["sampling"] for row in rows)
+        )
+    for row in ours_of(record)["per_seed"]:
+        assert row["details"]["steps"] == 9 and len(row["details"]["history"]) == 3
 
 
 def test_nll_is_reported_where_it_is_asked_for(folder, tmp_path, finished):
@@ -379,29 +400,31 @@ def test_nll_is_reported_where_it_is_asked_for(folder, tmp_path, finished):
     status, stdout, _ = run(folder, tmp_path / "out", *options)
     assert status == 0
     record = record_of(tmp_path / "out")
-    for row in record["per_seed"]:
+    for row in ours_of(record)["per_seed"]:
         nll = row["nll"]
         assert nll["windows"] == WINDOWS and nll["left_out"] == 0
         assert len(nll["terms"]) == 5 + 1
         assert nll["scores"]["bound"] == pytest.approx(sum(nll["terms"]) + nll["log_scale"])
         assert nll["scores"]["nll_bits"] == pytest.approx(nll["scores"]["nll"] / np.log(2))
         assert nll["scores"]["nll_error"] == 0
-    one, two = (row["nll"]["scores"]["bound"] for row in record["per_seed"])
-    assert record["nll"]["bound"] == pytest.approx((one + two) / 2) and one != two
-    assert set(record["nll_definitions"]) == {*record["nll"], "terms", "log_scale"}
+    one, two = (row["nll"]["scores"]["bound"] for row in ours_of(record)["per_seed"])
+    nll = ours_of(record)["nll"]
+    assert nll["bound"] == pytest.approx((one + two) / 2) and one != two
+    assert ours_of(record)["nll_se"]["bound"] == pytest.approx(abs(one - two) / 2)
+    assert set(record["nll_definitions"]) == {*nll, "terms", "log_scale"}
     assert (tmp_path / "out" / "nll.png").stat().st_size > 10_000
     for said in ("variational bound, nats per dimension", "in bits", "2 windows scored, 0 with"):
         assert said in stdout
     # A finished run gains a likelihood, or goes without again, and trains nothing.
-    seconds = record["seconds"]
+    seconds = ours_of(record)["seconds"]
     assert run(folder, tmp_path / "out", *[o for o in options if o != "--nll"], "--resume")[0] == 0
-    assert "nll" not in record_of(tmp_path / "out")
+    assert ours_of(record_of(tmp_path / "out"))["nll"] == {}
     for seed in (1, 2):
-        (tmp_path / "out" / f"seed-{seed}" / "nll.json").unlink()
+        (tmp_path / "out" / "timediff" / f"seed-{seed}" / "nll.json").unlink()
     assert run(folder, tmp_path / "out", *options, "--resume")[0] == 0
-    again = record_of(tmp_path / "out")
-    assert again["nll"] == record["nll"] and again["seconds"] == seconds
-    assert "nll" not in record_of(finished[0]) and not (finished[0] / "nll.png").exists()
+    again = ours_of(record_of(tmp_path / "out"))
+    assert again["nll"] == nll and again["seconds"] == seconds
+    assert ours_of(record_of(finished[0]))["nll"] == {} and not (finished[0] / "nll.png").exists()
 
 
 def forecasts_of(out):
@@ -420,7 +443,7 @@ def test_the_scores_are_those_of_the_forecasts_that_were_written(finished, folde
     table = pd.read_csv(folder / "data.csv", index_col=0, parse_dates=True)
     held_out = table.iloc[-WINDOWS * HORIZON :]
     truth = held_out.to_numpy(np.float32).reshape(WINDOWS, HORIZON, 3)
-    for row in record_of(out)["per_seed"]:
+    for row in ours_of(record_of(out))["per_seed"]:
         again = score(forecasts_of(out)[row["seed"]], truth)
         told = {
             name: value for name, value in row["metrics"].items() if name not in ("mase", "msis")
@@ -438,8 +461,9 @@ def test_a_table_and_a_picture_are_drawn(finished):
     table = (out / "table.txt").read_text()
     record = record_of(out)
     name = "mean_wquantile_loss_sum"
-    for one in (record, *record["baselines"].values()):
+    for one in record["entrants"].values():
         assert f"{one['metrics'][name]:.4f}" in table
+        assert f"{one['metrics_se'][name]:.5f}" in table
     for title in (each.title for each in METRICS.values()):
         assert f"\n{title} " in table
     assert max(map(len, table.splitlines()[:12])) <= 100
@@ -458,7 +482,8 @@ def test_the_table_is_printed_without_json(folder, tmp_path):
     status, stdout, _ = run(folder, tmp_path)
     assert status == 0
     assert stdout == (tmp_path / "table.txt").read_text()
-    assert record_of(tmp_path)["metrics_se"]["crps"] is None, "one seed says nothing about errors"
+    for one in record_of(tmp_path)["entrants"].values():
+        assert one["metrics_se"]["crps"] is None, "one seed says nothing about errors"
 
 
 def test_the_trained_predictor_is_kept_and_makes_the_same_forecasts(finished, folder):
@@ -466,7 +491,7 @@ def test_the_trained_predictor_is_kept_and_makes_the_same_forecasts(finished, fo
     from timediff.gluon.predictor import TimeGradPredictor
 
     out, _, _ = finished
-    predictor = TimeGradPredictor.deserialize(out / "seed-2" / "predictor")
+    predictor = TimeGradPredictor.deserialize(out / "timediff" / "seed-2" / "predictor")
     known = [
         {**one, "target": one["target"][:, :-HORIZON]} for one in load_dataset(str(folder)).test
     ]
@@ -488,7 +513,7 @@ def test_poor_and_missing_data_are_named_once_and_scored(tmp_path):
     assert "load 1" in told[0] and "load 2" in told[0] and "load 3" not in told[0]
     record = json.loads(stdout)
     assert record["observed_share"] == pytest.approx(1 - (8 + 3) / (WINDOWS * HORIZON * 4))
-    assert all(np.isfinite(value) for value in record["metrics"].values())
+    assert all(np.isfinite(value) for value in ours_of(record)["metrics"].values())
 
 
 @pytest.mark.parametrize("options", [["--validation-windows", "2", "--train.patience", "1"], []])
@@ -497,8 +522,9 @@ def test_one_series(tmp_path, options):
     status, stdout, _ = run(folder, tmp_path / "out", "--json", *options)
     record = json.loads(stdout)
     assert status == 0 and record["dataset"]["series"] == 1
-    assert record["metrics"]["crps"] == pytest.approx(record["metrics"]["crps_sum"])
-    assert ("val_loss" in record["per_seed"][0]["history"][0]) == bool(options)
+    ours = ours_of(record)
+    assert ours["metrics"]["crps"] == pytest.approx(ours["metrics"]["crps_sum"])
+    assert ("val_loss" in ours["per_seed"][0]["details"]["history"][0]) == bool(options)
 
 
 @pytest.mark.parametrize("count", ["1", "3"])
@@ -506,9 +532,9 @@ def test_few_paths_are_reported_without_what_needs_more(folder, tmp_path, count)
     options = [one for one in command(folder, tmp_path) if one != "--no-report"]
     with contextlib.redirect_stdout(io.StringIO()):
         assert main([*options, "--num-samples", count, "--baselines", "none"]) == 0
-    record = record_of(tmp_path)
-    assert "metrics_mc_error" not in record
-    assert (record["metrics"]["coverage_90_joint"] is None) == (count == "1")
+    ours = ours_of(record_of(tmp_path))
+    assert ours["metrics_mc_error"] == {}
+    assert (ours["metrics"]["coverage_90_joint"] is None) == (count == "1")
     assert "Monte-Carlo" not in (tmp_path / "report.html").read_text()
 
 
@@ -606,7 +632,7 @@ def test_the_steps_of_a_time_budget_are_in_the_record_and_resumed(folder, tmp_pa
         assert main([*options, "--resume"]) == 0
     record = json.loads(stdout.getvalue())
     # 34,200 s after the reserve: 11.4 steps, where 10 are the fewest, and 17.1, in epochs of 3 each.
-    assert [one["steps"] for one in record["per_seed"]] == [12, 15]
+    assert [row["details"]["steps"] for row in ours_of(record)["per_seed"]] == [12, 15]
     assert record["config"]["train"]["time_budget"] == 36000
 
 
@@ -633,7 +659,7 @@ def test_an_interrupted_run_that_is_resumed_ends_as_if_nothing_had_happened(
     assert signal.getsignal(signal.SIGINT) is handler
     assert not (out / "record.json").exists()
 
-    finished_before = (out / "seed-1" / "result.json").stat().st_mtime_ns
+    finished_before = (out / "timediff" / "seed-1" / "result.json").stat().st_mtime_ns
     with monkeypatch.context() as patch:
         steps = count_steps(patch)
         status, stdout, stderr = run(folder, out, *options, "--resume")
@@ -641,7 +667,7 @@ def test_an_interrupted_run_that_is_resumed_ends_as_if_nothing_had_happened(
     # Of three epochs of three steps, one was over, or all.
     assert len(steps) == (6 if where == "training" else 0) or validated
     assert len(steps) <= 6
-    assert (out / "seed-1" / "result.json").stat().st_mtime_ns == finished_before
+    assert (out / "timediff" / "seed-1" / "result.json").stat().st_mtime_ns == finished_before
     assert values(json.loads(stdout)) == values(record_of(whole))
     for seed, paths in forecasts_of(whole).items():
         np.testing.assert_array_equal(forecasts_of(out)[seed], paths)
@@ -661,8 +687,10 @@ def test_a_seed_can_be_added(folder, finished, tmp_path):
     status, stdout, stderr = run(folder, out, "--seed", "2", "3", "--json", "--resume")
     assert status == 0
     record = json.loads(stdout)
-    assert record["seeds"] == [2, 3]
-    assert values(record)["per_seed"][0] == values(record_of(finished[0]))["per_seed"][1]
+    before = values(record_of(finished[0]))["entrants"]
+    for name, one in values(record)["entrants"].items():
+        assert one["seeds"] == [2, 3]
+        assert one["per_seed"][0] == before[name]["per_seed"][1]
     assert "seed 3" in stderr and "seed 2" not in stderr
 
 
@@ -685,7 +713,7 @@ def test_other_settings_cannot_be_resumed(
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"({named} changed)" in line
-    assert (out / "seed-1" / "result.json").is_file()
+    assert (out / "timediff" / "seed-1" / "result.json").is_file()
 
 
 def test_other_data_cannot_be_resumed(finished, tmp_path, capsys, no_training, folder):
@@ -716,15 +744,17 @@ def test_without_resume_a_run_starts_afresh_and_spares_what_is_not_its_own(
 ):
     out = tmp_path / "copy"
     shutil.copytree(finished[0], out)
-    kept = [out / "seed-data", out / "notes.txt"]
+    kept = [out / "seed-data", out / "timediff" / "seed-data", out / "notes.txt"]
     kept[0].mkdir()
-    kept[1].touch()
+    kept[1].mkdir()
+    kept[2].touch()
     assert all((out / name).is_file() for name in RESULTS)
     monkeypatch.setattr("timediff.gluon.estimator.TimeGradEstimator.train_model", stopped)
     with pytest.raises(Stop):
         run(folder, out, "--seed", "1")
     assert all(path.exists() for path in kept)
-    assert not (out / "seed-2").exists() and not (out / "seed-1" / "result.json").exists()
+    assert not (out / "timediff" / "seed-2").exists() and not (out / "var" / "seed-1").exists()
+    assert not (out / "timediff" / "seed-1" / "result.json").exists()
     assert not any((out / name).exists() for name in RESULTS)
 
 
@@ -733,8 +763,8 @@ def test_without_resume_a_run_starts_afresh_and_spares_what_is_not_its_own(
 def test_seed_folders_that_are_not_ours_are_never_removed(
     folder, tmp_path, capsys, no_training, settings, resume
 ):
-    precious = tmp_path / "seed-7" / "harvest.csv"
-    precious.parent.mkdir()
+    precious = tmp_path / "timediff" / "seed-7" / "harvest.csv"
+    precious.parent.mkdir(parents=True)
     precious.write_text("1")
     if settings is not None:
         (tmp_path / "settings.json").write_text(settings)
@@ -742,7 +772,33 @@ def test_seed_folders_that_are_not_ours_are_never_removed(
         main(command(folder, tmp_path, "--seed", "1", *resume))
     assert stop.value.code == 2 and precious.read_text() == "1"
     (line,) = capsys.readouterr().err.splitlines()
-    assert str(tmp_path / ("settings.json" if resume and settings else "seed-7")) in line
+    place = "settings.json" if resume and settings else "timediff/seed-7"
+    assert str(tmp_path / place) in line
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_an_earlier_version_left_is_replaced_but_not_gone_on_from(
+    folder, finished, tmp_path, capsys, monkeypatch, resume
+):
+    out = tmp_path / "old"
+    out.mkdir()
+    shutil.copyfile(finished[0] / "settings.json", out / "settings.json")
+    shutil.copytree(finished[0] / "timediff" / "seed-1", out / "seed-1")
+    (out / "baselines").mkdir()
+    for name in ("var.npy", "var.json", "notes.txt"):
+        (out / "baselines" / name).touch()
+    monkeypatch.setattr("timediff.gluon.estimator.TimeGradEstimator.train_model", stopped)
+    if not resume:
+        with pytest.raises(Stop):
+            run(folder, out)
+        assert not (out / "seed-1").exists()
+        assert [file.name for file in (out / "baselines").iterdir()] == ["notes.txt"]
+        return
+    with pytest.raises(SystemExit) as stop:
+        main(command(folder, out, "--resume"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and f"{out / 'seed-1'} was made by an earlier version" in line
+    assert (out / "seed-1" / "result.json").is_file()
 
 
 def test_two_runs_in_one_folder_do_not_mix(folder, tmp_path, capsys, monkeypatch):
@@ -788,14 +844,19 @@ def test_seconds_of_training_add_up_over_an_interrupt(folder, tmp_path, monkeypa
     monkeypatch.setattr(TimeGradEstimator, "train_model", counted)
     status, stdout, _ = run(folder, tmp_path, "--resume", "--json")
     assert status == 0
-    assert json.loads(stdout)["seconds"]["training"] >= pause + took[0]
+    assert ours_of(json.loads(stdout))["seconds"]["training"] >= pause + took[0]
 
 
 def test_the_record_is_written_before_table_and_picture_can_fail(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("timediff.cli.experiment.write_forecasts", stopped)
+    monkeypatch.setattr("timediff.benchmark.evaluation.write_forecasts", stopped)
     with pytest.raises(Stop):
         run(folder, tmp_path)
-    assert record_of(tmp_path)["metrics"] and (tmp_path / "table.txt").is_file()
+    assert ours_of(record_of(tmp_path))["metrics"] and (tmp_path / "table.txt").is_file()
+    monkeypatch.setattr("timediff.report.write.save_figure", stopped)
+    with pytest.raises(Stop):
+        run(folder, tmp_path)
+    assert ours_of(record_of(tmp_path))["metrics"] and (tmp_path / "table.txt").is_file()
+    assert not (tmp_path / "forecast.png").exists()
 
 
 # ---------------------------------------------------------------- names and clocks
@@ -815,7 +876,7 @@ def test_series_named_like_the_keys_of_the_table_are_not_lost(tmp_path):
     ]
     assert set(written["sample"]) == set(range(20))
     assert written["time"].dtype.kind == "M"
-    paths = np.load(tmp_path / "out" / "seed-1" / "paths.npy")
+    paths = np.load(tmp_path / "out" / "timediff" / "seed-1" / "paths.npy")
     np.testing.assert_array_equal(written.to_numpy()[:, 4:].astype("f4"), paths.reshape(-1, 4))
 
 
@@ -850,7 +911,7 @@ def test_the_baseline_knows_how_far_a_window_is_from_training(tmp_path, monkeypa
         seen.append(list(task.gaps))
         raise Stop
 
-    monkeypatch.setattr("timediff.cli.experiment.check_task", watched)
+    monkeypatch.setattr("timediff.benchmark.evaluation.check_task", watched)
     values = entry(dim=2, length=120)["target"]
     folder = gluonts_folder(tmp_path / "data", values, item_ids=["a", "b"], skip=7)
     with pytest.raises(Stop):
@@ -883,7 +944,7 @@ def test_a_signal_stops_a_real_run_with_status_130(folder, tmp_path):
         env={**os.environ, "PYTHONPATH": str(HOME)},
     )
     try:
-        checkpoint = tmp_path / "out" / "seed-1" / "checkpoints" / "last.ckpt"
+        checkpoint = tmp_path / "out" / "timediff" / "seed-1" / "checkpoints" / "last.ckpt"
         deadline = time.monotonic() + 120
         while not checkpoint.is_file() and process.poll() is None:
             assert time.monotonic() < deadline, "no epoch in two minutes"
@@ -910,7 +971,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(folder, finished, tmp_path,
         patch.setattr(np, "save", full)
         status, stdout, stderr = run(folder, out, *options)
     assert status == 1 and stdout == "" and "--resume" in stderr.splitlines()[-1]
-    assert (out / "seed-1" / "result.json").is_file()
+    assert (out / "timediff" / "seed-1" / "result.json").is_file()
     assert run(folder, out, *options, "--resume")[0] == 0
     assert values(record_of(out)) == values(record_of(finished[0]))
 
@@ -924,35 +985,32 @@ def test_results_that_are_replaced_are_named(folder, tmp_path):
 
 
 def count_runs(monkeypatch):
-    from timediff.benchmark import rivals
+    """The entrants and seeds that forecast from now on, as they do."""
+    from timediff.benchmark import run as loop
 
-    run_one, ran = rivals._run, []
+    forecast, ran = loop._forecast, []
 
-    def counted(name, *args):
-        ran.append(name)
-        return run_one(name, *args)
+    def counted(setting, job):
+        ran.append((job.entrant.name, job.seed))
+        return forecast(setting, job)
 
-    monkeypatch.setattr(rivals, "_run", counted)
+    monkeypatch.setattr(loop, "_forecast", counted)
     return ran
 
 
 def test_a_finished_baseline_is_not_run_again(folder, finished, tmp_path, no_training, monkeypatch):
     out = tmp_path / "copy"
     shutil.copytree(finished[0], out)
-    (out / "baselines" / "var.npy").unlink()
+    (out / "var" / "seed-2" / "paths.npy").unlink()
     ran = count_runs(monkeypatch)
     status, stdout, _ = run(folder, out, "--seed", "1", "2", "--json", "--resume")
-    assert status == 0 and ran == ["var"]
+    assert status == 0 and ran == [("var", 2)]
     assert values(json.loads(stdout)) == values(record_of(finished[0]))
-    # Another first seed makes other paths; none at all are left out of the record.
-    assert run(folder, out, "--seed", "2", "--resume")[0] == 0 and set(ran[1:]) == set(
-        BASELINES
-    ) & {name for name, one in BASELINES.items() if one.fast}
+    # Another first seed makes other scores of the same paths; none at all are left out of the record.
+    assert run(folder, out, "--seed", "2", "--resume")[0] == 0 and len(ran) == 1
     status, stdout, _ = run(folder, out, "--seed", "2", "--resume", "--baselines", "none", "--json")
     record = json.loads(stdout)
-    assert record["baselines"] == record["comparisons"] == {} and set(record["windows"]) == {
-        "timediff"
-    }
+    assert list(record["entrants"]) == ["timediff"] and record["comparisons"] == {}
 
 
 def test_a_fresh_run_makes_its_baselines_anew(folder, finished, tmp_path, monkeypatch):
@@ -960,18 +1018,29 @@ def test_a_fresh_run_makes_its_baselines_anew(folder, finished, tmp_path, monkey
     shutil.copytree(finished[0], out)
     ran = count_runs(monkeypatch)
     assert run(folder, out, "--baselines", "fast")[0] == 0
-    assert len(ran) == len(record_of(out)["baselines"]) == 6
+    assert len(ran) == 1 + len(baselines_of(record_of(out))) == 7
 
 
-def test_the_scores_of_a_baseline_are_those_of_its_paths(finished):
+def task_of(folder):
+    from timediff.benchmark.scoring import make_task
+    from timediff.data.dataset import load_dataset
+
+    return make_task(load_dataset(str(folder)))
+
+
+def test_the_scores_of_a_baseline_are_those_of_its_paths(finished, folder):
     out, _, _ = finished
     record = record_of(out)
     table = pd.read_parquet(out / "forecasts.parquet")
     assert set(table["seed"]) == {1, 2}
-    for name, one in record["baselines"].items():
-        paths = np.load(out / "baselines" / f"{name}.npy")
-        assert paths.shape == (WINDOWS, 20, HORIZON, 3) and paths.dtype == np.float32
-        assert one["seed"] == 1
+    for name, one in baselines_of(record).items():
+        for row in one["per_seed"]:
+            paths = np.load(out / name / f"seed-{row['seed']}" / "paths.npy")
+            assert paths.shape == (WINDOWS, 20, HORIZON, 3) and paths.dtype == np.float32
+            again = BASELINES[name].forecast(
+                task_of(folder), num_samples=20, seed=row["seed"], progress=False
+            )
+            np.testing.assert_array_equal(paths, again)
 
 
 def test_a_folder_from_before_the_baselines_is_resumed_with_all_scores(
@@ -979,13 +1048,14 @@ def test_a_folder_from_before_the_baselines_is_resumed_with_all_scores(
 ):
     out = tmp_path / "old"
     shutil.copytree(finished[0], out)
-    shutil.rmtree(out / "baselines")
+    for name in BASELINES:
+        shutil.rmtree(out / name, ignore_errors=True)
     settings = json.loads((out / "settings.json").read_text())
-    for name in ("windows", "stride", "history", "predictor"):
+    for name in ("windows", "stride", "history", "predictor", "entrants"):
         del settings[name]
     (out / "settings.json").write_text(json.dumps(settings))
     for seed in (1, 2):
-        file = out / f"seed-{seed}" / "result.json"
+        file = out / "timediff" / f"seed-{seed}" / "result.json"
         result = json.loads(file.read_text())
         result["metrics"] = {"mean_wquantile_loss_sum": 9.0}
         file.write_text(json.dumps(result))
@@ -1027,35 +1097,37 @@ def test_options_that_do_not_fit_are_one_line(folder, tmp_path, capsys, no_train
 
 
 def test_our_predictor_is_scored_in_place_of_training(folder, finished, tmp_path, no_training):
-    saved = finished[0] / "seed-2" / "predictor"
+    saved = finished[0] / "timediff" / "seed-2" / "predictor"
     options = ["--predictor", str(saved), "--baselines", "none", "--seed", "5", "6", "--json"]
     status, stdout, _ = run(folder, tmp_path, *options)
     record = json.loads(stdout)
-    assert status == 0 and record["title"] == "TimeGradPredictor"
-    assert record["seconds"]["training"] is None
-    assert record["per_seed"][0]["predictor"]["way"] == "multivariate"
-    before = record_of(finished[0])["per_seed"][1]["metrics"]["crps"]
-    assert record["metrics"]["crps"] == pytest.approx(before, rel=0.3)
+    assert status == 0 and list(record["entrants"]) == ["predictor"]
+    given = record["entrants"]["predictor"]
+    assert (given["title"], given["kind"]) == ("TimeGradPredictor", "predictor")
+    assert given["seconds"]["training"] is None
+    assert given["per_seed"][0]["details"]["way"] == "multivariate"
+    before = ours_of(record_of(finished[0]))["per_seed"][1]["metrics"]["crps"]
+    assert given["metrics"]["crps"] == pytest.approx(before, rel=0.3)
     assert run(folder, tmp_path, *options, "--resume")[0] == 0
     assert values(record_of(tmp_path)) == values(record)
 
 
 def test_predictors_of_others_stand_beside_the_baselines(folder, finished, tmp_path, capsys):
-    saved = [tmp_path / "repeated", finished[0] / "seed-2" / "predictor"]
+    saved = [tmp_path / "repeated", finished[0] / "timediff" / "seed-2" / "predictor"]
     saved[0].mkdir()
     SeasonalNaivePredictor(prediction_length=HORIZON, season_length=8).serialize(saved[0])
     options = ["--baselines", "none", "--json", "--rivals", *map(str, saved)]
     status, stdout, _ = run(folder, tmp_path / "out", *options)
     record = json.loads(stdout)
-    assert status == 0 and record["title"] == "timediff"
-    titles = {name: one["title"] for name, one in record["baselines"].items()}
+    assert status == 0 and ours_of(record)["title"] == "timediff"
+    titles = {name: one["title"] for name, one in record["entrants"].items() if name != "timediff"}
     assert titles == {
         "predictor-repeated": "SeasonalNaivePredictor (repeated)",
         "predictor-predictor": "TimeGradPredictor (predictor)",
     }
     assert record["comparisons"]["predictor-repeated"]["windows"] == WINDOWS
     # A point forecast: all its paths are one.
-    metrics = record["baselines"]["predictor-repeated"]["metrics"]
+    metrics = record["entrants"]["predictor-repeated"]["metrics"]
     assert metrics["crps"] == pytest.approx(metrics["nd"])
     assert "SeasonalNaivePredictor" in (tmp_path / "out" / "table.txt").read_text()
     again = run(folder, tmp_path / "out", *options, "--resume")
@@ -1095,9 +1167,10 @@ def test_a_deepar_that_is_not_ours_is_scored_series_by_series(folder, tmp_path, 
     options = ["--predictor", str(saved), "--json"]
     status, stdout, _ = run(folder, tmp_path / "out", *options)
     record = json.loads(stdout)
-    assert status == 0 and record["per_seed"][0]["predictor"]["way"] == "univariate"
-    assert record["title"] == "DeepAR" and record["seconds"]["training"] is None
-    assert record["metrics"]["crps"] < 1 and len(record["baselines"]) == 6
+    given = record["entrants"]["predictor"]
+    assert status == 0 and given["per_seed"][0]["details"]["way"] == "univariate"
+    assert given["title"] == "DeepAR" and given["seconds"]["training"] is None
+    assert given["metrics"]["crps"] < 1 and len(baselines_of(record)) == 6
     shorter = wide_folder(tmp_path / "shorter", prediction_length=3)
     with pytest.raises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as stderr:
         main(command(shorter, tmp_path / "out2", *options))
@@ -1114,15 +1187,14 @@ def test_scores_before_and_after_recalibration_are_in_the_record(folder, tmp_pat
     record = json.loads(stdout)
     assert status == 0
     found = record["recalibration"]
-    assert found["before"] == record["metrics"] and set(found["after"]) == set(METRICS)
+    assert found.keys() == ours_of(record).keys() and set(found["metrics"]) == set(METRICS)
+    assert found["metrics"] != ours_of(record)["metrics"] and found["seeds"] == [1, 2]
     # The map of each seed is kept, and says how many windows it was fitted on.
     for seed in (1, 2):
-        assert (
-            json.loads((tmp_path / f"seed-{seed}" / "recalibration.json").read_text())["windows"]
-            == 8
-        )
+        file = tmp_path / "timediff" / f"seed-{seed}" / "recalibration.json"
+        assert json.loads(file.read_text())["windows"] == 8
     assert "timediff, recalibrated" in (tmp_path / "table.txt").read_text()
-    assert "diagnosis" not in found
+    assert found["diagnosis"] is None
     again = run(folder, tmp_path, *options, "--resume")
     assert again[0] == 0 and values(json.loads(again[1])) == values(record)
 
@@ -1135,22 +1207,24 @@ def test_the_report_shows_calibration_before_and_after_recalibration(folder, tmp
         )
     found = record_of(tmp_path)["recalibration"]
     coverage = found["diagnosis"]["coverage"]
-    assert coverage["each"][1] == pytest.approx(found["after"]["coverage_90"], rel=1e-4)
-    assert coverage["sum"][1] == pytest.approx(found["after"]["coverage_90_sum"], rel=1e-4)
+    assert coverage["each"][1] == pytest.approx(found["metrics"]["coverage_90"], rel=1e-4)
+    assert coverage["sum"][1] == pytest.approx(found["metrics"]["coverage_90_sum"], rel=1e-4)
     for name in ("pit-each", "pit-sum", "pit-after-each", "pit-after-sum"):
         assert (tmp_path / "plots" / f"{name}.png").is_file()
 
 
 def test_report_and_diagnosis_are_written_unless_told_otherwise(folder, finished, tmp_path):
-    assert "diagnosis" not in record_of(finished[0]) and not (finished[0] / "report.html").exists()
+    before = record_of(finished[0])["entrants"].values()
+    assert {one["diagnosis"] for one in before} == {None}
+    assert not (finished[0] / "report.html").exists()
     out = tmp_path / "copy"
     shutil.copytree(finished[0], out)
     options = [one for one in command(folder, out, "--seed", "1", "2") if one != "--no-report"]
     with contextlib.redirect_stdout(io.StringIO()) as stdout:
         assert main([*options, "--resume"]) == 0
     record = record_of(out)
-    assert set(record["diagnosis"]) == set(record["windows"])
-    assert set(record["metrics_mc_error"]) == set(METRICS)
+    assert all(one["diagnosis"] for one in record["entrants"].values())
+    assert set(ours_of(record)["metrics_mc_error"]) == set(METRICS)
     assert "ridge VAR" in (out / "report.html").read_text()
     assert str(out / "report.html") in stdout.getvalue()
 
@@ -1164,15 +1238,15 @@ def test_a_baseline_that_fails_is_left_out_by_name(
 
     slow = BASELINES["energy"]._replace(fit=broken)
     kept = {name: BASELINES[name] for name in ("var", "auto_ets")} | {"energy": slow}
-    monkeypatch.setattr("timediff.benchmark.rivals.BASELINES", kept)
+    monkeypatch.setattr("timediff.benchmark.entrants.BASELINES", kept)
     lacking = {"auto_ets": "it is not installed"}
     monkeypatch.setattr(
-        "timediff.benchmark.rivals.chosen", lambda which: (["var", "energy"], dict(lacking))
+        "timediff.benchmark.entrants.chosen", lambda which: (["var", "energy"], dict(lacking))
     )
     out = tmp_path / "copy"
     shutil.copytree(finished[0], out)
     status, stdout, stderr = run(folder, out, "--seed", "1", "2", "--json", "--resume")
     record = json.loads(stdout)
-    assert status == 0 and set(record["baselines"]) == {"var"}
-    assert record["baselines_left_out"] == lacking | {"energy": "ZeroDivisionError: of its own"}
+    assert status == 0 and set(baselines_of(record)) == {"var"}
+    assert record["left_out"] == lacking | {"energy": "ZeroDivisionError: of its own"}
     assert "energy-score network is left out" in stderr and "AutoETS, copula is left out" in stderr

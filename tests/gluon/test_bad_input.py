@@ -233,7 +233,7 @@ def test_what_cannot_be_scored_is_not_trained(refused, tmp_path, make, said):
 
 
 def test_what_cannot_be_scored_leaves_an_earlier_run_alone(refused, tmp_path):
-    result = tmp_path / "out" / "seed-1" / "result.json"
+    result = tmp_path / "out" / "timediff" / "seed-1" / "result.json"
     result.parent.mkdir(parents=True)
     result.write_text("{}")
     settings = {"dataset": "good", "checksum": "", "model": {}, "train": {}}

@@ -9,13 +9,16 @@ import pandas as pd
 import pytest
 
 from timediff import metrics
-from timediff.benchmark.diagnosis import BINS, COVERAGES, LEVELS
+from timediff.benchmark.diagnosis import BINS, COVERAGES, LEVELS, diagnose
+from timediff.benchmark.lifting import lifted
+from timediff.benchmark.record import from_json
 from timediff.data.dataset import Dataset
 from timediff.errors import InputError
 from timediff.registry import METRICS
-from timediff.report import diagnose, figures, write_report
+from timediff.report import figures, write_report
 from timediff.report.html import write_page
 from timediff.report.plots import LIGHT
+from timediff.tools.files import plain
 
 HORIZON, SERIES, MEMBERS = 6, 4, 40
 
@@ -241,7 +244,7 @@ def dataset(truth):
 
 
 def a_record(data, truth, paths, naive):
-    """A record as `timediff.benchmark.record` writes it."""
+    """The content of a record of format 2."""
     seconds = {"training": 12.5, "sampling": 3.25}
     comparison = {
         "windows": 3, "too_few": True, "difference": -1.0, "ratio": 0.876, "wins": 2,
@@ -271,8 +274,12 @@ def a_record(data, truth, paths, naive):
                 "aggregates": {}, "seconds": {"training": 0.0, "sampling": 0.5},
             },
         },
+        "diagnosis": {
+            name: diagnose(one, truth, columns=data.columns)
+            for name, one in {"timediff": paths, "naive": naive}.items()
+        },
         "recalibration": {
-            "note": "mapped", "before": {"crps": 0.111}, "after": {"crps": 0.099},
+            "note": "mapped", "after": {"crps": 0.099},
             "after_se": {"crps": 0.004}, "diagnosis": diagnose(paths + 0.1, truth),
         },
         "comparisons": {"naive": comparison}, "seconds": seconds, "network_calls": 96,
@@ -282,6 +289,10 @@ def a_record(data, truth, paths, naive):
     }  # fmt: skip
 
 
+def read_back(record):
+    return from_json(json.loads(json.dumps(plain(lifted(record)))))
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     paths, truth = normal_forecast(3)
@@ -289,7 +300,8 @@ def report(tmp_path_factory):
     naive = paths + 1
     data, out = dataset(truth), tmp_path_factory.mktemp("report")
     record = a_record(data, truth, paths, naive)
-    write_report(out, record, data, truth, {"timediff": paths, "naive": naive})
+    paths = {"timediff": paths, "naive": naive}
+    write_report(out, read_back(record), data, truth, paths)
     text = (out / "report.html").read_text(encoding="utf-8")
     return out, record, text, Page(text)
 
@@ -335,7 +347,7 @@ def test_page_holds_every_score_and_where_it_comes_from(report):
     for said in (
         "98.7%", "made <up>", "naive <one>", "TimeGrad", "arXiv:2101.12072", "9.8.7", "0123abc", "slow",
         "gru", "Too few windows", "0.876", "0.75", "0.1234", "0.4321", "Recalibration", "mapped",
-        "0.1110 ± 0.0123", "0.0990 ± 0.0040",
+        f"{record['metrics']['crps']:.4f} ± 0.0123", "0.0990 ± 0.0040",
         "Monte-Carlo errors are of seed 1", "0.0032", "how it is defined",
         "± 0.0123", "Ratio to the floor", "nine levels",
     ):  # fmt: skip
@@ -379,7 +391,7 @@ def test_small_forecasts_have_a_report_as_well(tmp_path, windows, dimensions, mo
     for part in ("comparisons", "protocols", "recalibration", "metrics_mc_error", "versions"):
         del record[part]
     record["baselines"] = {}
-    write_report(tmp_path, record, data, truth, {"timediff": paths})
+    write_report(tmp_path, read_back(record), data, truth, {"timediff": paths})
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert page.open == [] and "figure" in page.tags
 

@@ -6,7 +6,7 @@
 
 from timediff.baselines.naive import seasonal_naive
 from timediff.baselines.registry import BASELINES, Baseline, chosen
-from timediff.baselines.task import Fitted, Task, Window, check_task, draw
+from timediff.baselines.task import Fitted, Task, Window, check_task
 
 __all__ = [
     "BASELINES",
@@ -16,6 +16,5 @@ __all__ = [
     "Window",
     "check_task",
     "chosen",
-    "draw",
     "seasonal_naive",
 ]

@@ -1,13 +1,10 @@
 """DeepAR and PatchTST of GluonTS: one network for all series, each forecast by itself."""
 
 import tempfile
-import warnings
 from typing import Any
 
-from timediff.baselines.external import entries, univariate
+from timediff.baselines.external import train, univariate
 from timediff.baselines.task import Fitted, Task
-from timediff.frequency import quiet_business_days
-from timediff.tools.seeding import seeded
 
 #: The training budget: optimiser steps of 32 windows of one series each.
 STEPS = 1000
@@ -50,12 +47,7 @@ def _options(task: Task) -> dict[str, Any]:
 
 
 def _fit(estimator: Any, task: Task, *, seed: int) -> Fitted:
-    from timediff.training.trainer import quiet_lightning
-
-    begin = task.starts[0] - task.gaps[0] - len(task.train)
-    with tempfile.TemporaryDirectory(prefix="timediff-") as folder, seeded(seed):
+    with tempfile.TemporaryDirectory(prefix="timediff-") as folder:
         estimator.trainer_kwargs["default_root_dir"] = folder
-        with quiet_business_days(), quiet_lightning(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            predictor = estimator.train(list(entries(task.train, begin, task.columns)))
+        predictor = train(estimator, task, seed=seed, one_by_one=True)
     return Fitted(univariate(predictor, task.columns), {"optimiser_steps": STEPS, "device": "cpu"})

@@ -90,16 +90,14 @@ def _norm(x: Tensor) -> Tensor:
 
 def fit_energy(task: Task, *, seed: int, progress: bool) -> Fitted:
     """Trains an `EnergyNet` as ours is trained: Adam, one cycle of learning rates, averaged weights."""
-    begin = task.starts[0] - task.gaps[0] - len(task.train)
-    series = [read_entry({"start": begin, "target": task.train.T})]
+    series = [read_entry({"start": task.begin, "target": task.train.T})]
     with seeded(seed):
         net, data = _prepared(task, series)
         average = _trained(net, data, np.random.default_rng(seed), progress=progress)
     low, high = bounds(task.train)
 
     def sample(window: Window, num_samples: int, rng: np.random.Generator) -> Array:
-        begin = window.start - len(window.history)
-        past = [read_entry({"start": begin, "target": window.history.T})]
+        past = [read_entry({"start": window.begin, "target": window.history.T})]
         with seeded(int(rng.integers(2**31))):
             paths = average.paths(forecast_batch(past, average.core.shape), num_samples)
         return np.clip(paths.numpy(), low, high)

@@ -1,4 +1,4 @@
-"""Any trained GluonTS predictor as a forecaster of tasks, of all series at once or of one at a time.
+"""Any GluonTS predictor or estimator as a forecaster of tasks, of all series at once or of one at a time.
 
 Axes: ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 
 from timediff.baselines.task import Array, Fitted, Task, Window
@@ -19,6 +20,7 @@ from timediff.frequency import quiet_business_days
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.gluon.storage import CLASSES
 from timediff.tools.seeding import seeded
+from timediff.training.trainer import quiet_lightning
 
 _Sampler = Callable[[Window, int, np.random.Generator], Array]
 
@@ -56,6 +58,26 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> Predictor:
         raise InputError(
             f"the predictor in {folder} cannot be read ({type(error).__name__}: {reason}); save it again"
         ) from error
+
+
+def train(estimator: Estimator, task: Task, *, seed: int, one_by_one: bool) -> Predictor:
+    """The predictor that an estimator makes of the training data, as one entry or an entry of each series.
+
+    Raises:
+        InputError: The task was made by hand, and has no entry of all series.
+    """
+    if one_by_one:
+        shown = entries(task.train, task.begin, task.columns)
+    elif task.training is not None:
+        shown = [task.training]
+    else:
+        raise InputError(
+            "the task was made by hand and has no entry to train on; make it with "
+            "timediff.benchmark.scoring.make_task"
+        )
+    with seeded(seed), quiet_business_days(), quiet_lightning(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return estimator.train(shown)
 
 
 def fit_predictor(predictor: Predictor, task: Task) -> Fitted:
@@ -103,9 +125,8 @@ def multivariate(predictor: Predictor, columns: list[str]) -> _Sampler:
     """Sampler that shows the predictor one entry with all series, target ``[D, T]``."""
 
     def sample(window: Window, num_samples: int, rng: np.random.Generator) -> Array:
-        begin = window.start - len(window.history)
         target = window.history.T.astype(np.float32)
-        entry = {"item_id": "window", "start": begin, "target": target}
+        entry = {"item_id": "window", "start": window.begin, "target": target}
         if isinstance(predictor, TimeGradPredictor):
             seed = int(rng.integers(2**31))
             (found,) = predictor.predict([entry], num_samples, seed=seed, progress=False)
@@ -120,8 +141,7 @@ def univariate(predictor: Predictor, columns: list[str]) -> _Sampler:
     """Sampler that shows the predictor an entry of each series, target ``[T]``, and stacks the forecasts."""
 
     def sample(window: Window, num_samples: int, rng: np.random.Generator) -> Array:
-        begin = window.start - len(window.history)
-        shown = entries(window.history, begin, columns)
+        shown = entries(window.history, window.begin, columns)
         return np.stack(_predict(predictor, shown, num_samples, rng), axis=-1)
 
     return sample
@@ -140,20 +160,31 @@ def entries(values: Array, begin: pd.Period, columns: list[str]) -> list[dict[st
     ]
 
 
-def paths_of(forecast: Any, num_samples: int, rng: np.random.Generator) -> Array:
-    """Sample paths of one forecast; of one that has quantiles only, these in random order at each step."""
-    if hasattr(forecast, "to_sample_forecast"):
+def paths_of(forecast: Any, num_samples: int, rng: np.random.Generator | None = None) -> Array:
+    """Sample paths ``[S, T]`` or ``[S, T, D]`` of a forecast of GluonTS.
+
+    Samples are given as they are, and a distribution is drawn from by torch's global generator. Where there
+    are fewer or more samples than asked for (one, of a point forecast), and of quantiles, paths are made with
+    ``rng``: the samples over and over in random order, or as many quantiles, shuffled at each step. Without
+    ``rng`` nothing is made up: samples keep their number, and quantiles are refused.
+
+    Raises:
+        InputError: There are quantiles only, and no ``rng``.
+    """
+    if not hasattr(forecast, "samples") and hasattr(forecast, "to_sample_forecast"):
         forecast = forecast.to_sample_forecast(num_samples)
     if hasattr(forecast, "samples"):
         samples = np.asarray(forecast.samples)
-        return samples if len(samples) == num_samples else _as_many(samples, num_samples, rng)
+        if rng is None or len(samples) == num_samples:
+            return samples
+        return samples[np.resize(rng.permutation(len(samples)), num_samples)]
+    if rng is None:
+        raise InputError(
+            f"the predictor gives a {type(forecast).__name__}, which has no sample paths; "
+            "give one that draws samples"
+        )
     levels = (np.arange(num_samples) + 0.5) / num_samples
     return rng.permuted(np.stack([forecast.quantile(level) for level in levels]), axis=0)
-
-
-def _as_many(samples: Array, num_samples: int, rng: np.random.Generator) -> Array:
-    """A predictor that has its own number of paths, such as one for a point forecast."""
-    return samples[np.resize(rng.permutation(len(samples)), num_samples)]
 
 
 def _predict(

@@ -19,7 +19,6 @@ from timediff.baselines.task import (
     Window,
     best,
     crps_of_sum,
-    draw,
     held_out,
     in_phase,
     resized,
@@ -103,7 +102,7 @@ def fit_seasonal_naive(
     if len(candidates) > 1:
         for season in candidates:
             tried = Fitted(_sampler(inner, season=season, recent=recent), {})
-            paths = draw(tried, inner, num_samples=100, seed=seed, progress=False)
+            paths = tried.paths(inner, num_samples=100, seed=seed, progress=False)
             scores[season] = crps_of_sum(paths, truth)
     season = best(scores)
     details = {

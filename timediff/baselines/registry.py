@@ -8,7 +8,7 @@ from timediff.baselines.classical import STEPS, fit_arima, fit_ets
 from timediff.baselines.climatology import NEAR, fit_climatology
 from timediff.baselines.copula import joined
 from timediff.baselines.naive import RECENT, fit_random_walk, fit_seasonal_naive
-from timediff.baselines.task import Array, Fit, Fitted, Task, check_task, draw
+from timediff.baselines.task import Array, Fit, Fitted, Task, check_task
 from timediff.baselines.var import fit_var
 from timediff.errors import InputError
 
@@ -54,7 +54,7 @@ class Baseline(NamedTuple):
         """
         check_task(task)
         prepared = self.prepare(task, seed=seed, progress=progress)
-        return draw(prepared, task, num_samples=num_samples, seed=seed, progress=progress)
+        return prepared.paths(task, num_samples=num_samples, seed=seed, progress=progress)
 
 
 _COPULA = "Joined by the ranks of its past errors (empirical copula); the margins are unchanged."

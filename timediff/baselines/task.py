@@ -19,6 +19,8 @@ from timediff.metrics import mean_wquantile_loss, sum_over_dimensions
 from timediff.tools.progress import progress_bar
 
 Array = NDArray[np.floating]
+#: What GluonTS calls an entry: a start, a target ``[D, T]`` and further fields.
+Entry = dict[str, Any]
 Choice = TypeVar("Choice")
 
 #: Windows at the end of the training data, at most, on which a baseline chooses between its settings.
@@ -38,6 +40,11 @@ class Window(NamedTuple):
     start: pd.Period
     gap: int
 
+    @property
+    def begin(self) -> pd.Period:
+        """The first period of its history."""
+        return self.start - len(self.history)
+
 
 class Task(NamedTuple):
     """All forecasts of one evaluation.
@@ -51,6 +58,8 @@ class Task(NamedTuple):
         starts: First period of each window.
         seasons: Steps in what may return, such as ``[24, 168]``; ``[1]`` where nothing is known to.
         columns: Names of the series.
+        training: The training data as a GluonTS entry, with all its fields; None in a task made by hand.
+        known: What precedes each window likewise, without its truth; none in a task made by hand.
     """
 
     train: Array
@@ -61,6 +70,13 @@ class Task(NamedTuple):
     starts: list[pd.Period]
     seasons: list[int]
     columns: list[str]
+    training: Entry | None = None
+    known: Sequence[Entry] = ()
+
+    @property
+    def begin(self) -> pd.Period:
+        """The first period of the training data."""
+        return self.starts[0] - self.gaps[0] - len(self.train)
 
     @property
     def windows(self) -> list[Window]:
@@ -74,40 +90,38 @@ class Task(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """A baseline that has seen the training data.
+    """A forecaster that has seen the training data of a task.
 
     Args:
         sample: Paths ``[S, T, D]`` of a window: ``sample(window, num_samples, rng)``.
         details: What was chosen or measured, plain values for the record.
+        bulk: Paths ``[W, S, T, D]`` of all windows at once, ``bulk(task, num_samples, seed)``, for those that
+            do not draw window by window.
+        seconds: Of the training, where it is not what the caller waited for.
     """
 
     sample: Callable[[Window, int, np.random.Generator], Array]
     details: dict[str, Any]
+    bulk: Callable[[Task, int, int], Array] | None = None
+    seconds: float | None = None
+
+    def paths(self, task: Task, *, num_samples: int, seed: int, progress: bool = True) -> Array:
+        """Sample paths of all windows, float32 ``[W, S, T, D]``; by default each of it and the seed."""
+        if self.bulk is not None:
+            return self.bulk(task, num_samples, seed)
+        shape = (len(task.histories), num_samples, task.horizon, task.train.shape[1])
+        paths = np.empty(shape, dtype=np.float32)
+        with progress_bar("paths", total=len(paths), shown=progress) as bar:
+            for w, window in enumerate(task.windows):
+                paths[w] = self.sample(window, num_samples, np.random.default_rng([seed, w]))
+                bar.update(1)
+        return paths
 
 
 class Fit(Protocol):
     """Brings a baseline to the training data of a task."""
 
     def __call__(self, task: Task, *, seed: int, progress: bool) -> Fitted: ...
-
-
-def draw(
-    fitted: Fitted,
-    task: Task,
-    *,
-    num_samples: int,
-    seed: int,
-    progress: bool = True,
-    name: str = "paths",
-) -> Array:
-    """Sample paths of all windows, float32 ``[W, S, T, D]``; a window's depend on it and the seed alone."""
-    shape = (len(task.histories), num_samples, task.horizon, task.train.shape[1])
-    paths = np.empty(shape, dtype=np.float32)
-    with progress_bar(name, total=len(paths), shown=progress) as bar:
-        for w, window in enumerate(task.windows):
-            paths[w] = fitted.sample(window, num_samples, np.random.default_rng([seed, w]))
-            bar.update(1)
-    return paths
 
 
 def check_task(task: Task) -> None:
@@ -163,13 +177,15 @@ def held_out(task: Task) -> tuple[Task, Array]:
     """A task of the same kind at the end of the training data, and its truth: where choices are made."""
     windows, truth = past_windows(task, HELD_OUT, stride=task.horizon)
     if not windows:
-        return task._replace(histories=[], gaps=[], starts=[]), truth
+        return task._replace(histories=[], gaps=[], starts=[], training=None, known=()), truth
     end = len(windows[0].history)
     inner = task._replace(
         train=task.train[:end],
         histories=[window.history for window in windows],
         gaps=[len(window.history) - end for window in windows],
         starts=[window.start for window in windows],
+        training=None,
+        known=(),
     )
     return inner, truth
 

@@ -16,6 +16,7 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor
 
+from timediff.baselines.external import paths_of
 from timediff.data.readers.frame import read_frame
 from timediff.data.rolling import Entry, History, cut, window_origins
 from timediff.errors import InputError, check_whole
@@ -173,23 +174,17 @@ def _paths(parts: tuple[Forecast, ...], start: pd.Period, shape: tuple[int, ...]
     """Paths ``[S, T, D]`` of one window."""
     samples = []
     for part in parts:
-        if not hasattr(part, "samples") and hasattr(part, "to_sample_forecast"):
-            part = part.to_sample_forecast(shape[0])
-        if not hasattr(part, "samples"):
-            raise InputError(
-                f"the predictor gives a {type(part).__name__}, which has no sample paths; "
-                "give one that draws samples"
-            )
+        own = paths_of(part, shape[0])
         if part.start_date != start:
             raise InputError(
                 f"the predictor's forecast starts at {part.start_date}, the window at {start}; "
                 "give one that forecasts the steps after its data"
             )
-        samples.append(part.samples.reshape(*part.samples.shape[:2], -1))
-    found = np.concatenate(samples, axis=-1)
-    if found.shape != shape:
+        samples.append(own.reshape(*own.shape[:2], -1))
+    paths = np.concatenate(samples, axis=-1)
+    if paths.shape != shape:
         raise InputError(
-            f"the predictor gives paths of shape {found.shape} where [num_samples, prediction_length, "
+            f"the predictor gives paths of shape {paths.shape} where [num_samples, prediction_length, "
             f"series] is {shape}; models of one series need univariate=True, and some fix num_samples"
         )
-    return found
+    return paths

@@ -1,5 +1,8 @@
 """The folder of one evaluation: who may write into it, what is in it already, and its files.
 
+``OUT/ENTRANT/seed-K/`` holds what is finished of an entrant with a seed, ``settings.json`` what all of it was
+made with; the other files are made of these, anew each time.
+
 Axes: ``W`` windows, ``S`` sample paths, ``T`` time steps of the forecast, ``D`` series.
 """
 
@@ -7,7 +10,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from timediff.config import Options
 from timediff.data.dataset import Dataset
 from timediff.errors import InputError
 from timediff.tools.files import whole, write_text
@@ -25,11 +27,8 @@ if sys.platform != "win32":
 
 KEYS = ("seed", "window", "sample", "time")
 """Columns of ``forecasts.parquet`` before those of the series."""
-BASELINE_FOLDER = "baselines"
-"""Where the paths of baselines are kept, ``NAME.npy`` and ``NAME.json``."""
-
-
-#: What is made of seeds and baselines, anew each time.
+PATHS = "paths.npy"
+#: What is made of the results of entrants, anew each time.
 RESULTS = (
     *("record.json", "table.txt", "forecasts.parquet"),
     *("forecast.png", "nll.png", "report.html"),
@@ -60,59 +59,68 @@ def locked(out: Path) -> Iterator[None]:
         yield
 
 
-def prepare(options: Options, data: Dataset) -> None:
-    """Empties the output folder of an earlier run's results, or checks that it can be resumed."""
-    settings, file = _settings(options, data), options.out / "settings.json"
+def prepare(out: Path, settings: dict[str, Any], names: Iterable[str], *, resume: bool) -> None:
+    """Empties the output folder of an earlier run's results, or checks that it can be resumed.
+
+    Args:
+        out: The folder.
+        settings: What has to stay the same for a result to be the same.
+        names: Of the entrants that are to write into it.
+        resume: Whether what is finished is kept.
+
+    Raises:
+        InputError: What is there was made with other settings, or is not ours.
+    """
+    file = out / "settings.json"
     before = _stored_settings(file)
-    if options.resume and file.is_file():
+    here = {*names, *(before or {}).get("entrants", ())}
+    if resume and file.is_file():
         if before is None:
             raise InputError(f"{file} cannot be read as settings of a run; choose another --out")
         changed = [name for name in settings if settings[name] != before.get(name)]
         if changed:
             raise InputError(
-                f"{options.out} was made with other settings ({', '.join(changed)} changed); "
+                f"{out} was made with other settings ({', '.join(changed)} changed); "
                 "give the same ones to resume, or another --out"
             )
-        return
-    folders = sorted(
-        folder
-        for folder in options.out.glob("seed-*")
-        if folder.name.removeprefix("seed-").isdecimal() and folder.is_dir()
-    )
-    if folders and before is None:
+        if old := _seed_folders(out):
+            raise InputError(
+                f"{old[0]} was made by an earlier version, from which this one cannot go on; leave out "
+                "--resume to replace it, or choose another --out"
+            )
+    else:
+        _empty(out, here, ours=before is not None)
+        here = set(names)
+    write_text(file, json.dumps({**settings, "entrants": sorted(here)}, indent=1) + "\n")
+
+
+def _empty(out: Path, names: Iterable[str], *, ours: bool) -> None:
+    """Removes the results of an earlier run: those of these entrants, and what a version before left."""
+    folders = [folder for name in sorted(names) for folder in _seed_folders(out / name)]
+    if ours:
+        folders += _seed_folders(out)
+    elif folders:
         raise InputError(
             f"{folders[0]} is in the way and does not look like ours, as no settings.json of a run "
             "stands beside it; move it or choose another --out"
         )
     if folders:
-        print(f"replacing the results of an earlier run in {options.out}", file=sys.stderr)
+        print(f"replacing the results of an earlier run in {out}", file=sys.stderr)
     for folder in folders:
         shutil.rmtree(folder)
-    stale = options.out / BASELINE_FOLDER
-    for file in [*stale.glob("*.npy"), *stale.glob("*.json")]:
+    before = out / "baselines"  # where version 0.1.0 kept theirs
+    for file in [*before.glob("*.npy"), *before.glob("*.json")] if ours else ():
         file.unlink()
     for name in RESULTS:
-        (options.out / name).unlink(missing_ok=True)
-    write_text(file, json.dumps(settings, indent=1) + "\n")
+        (out / name).unlink(missing_ok=True)
 
 
-def _settings(options: Options, data: Dataset) -> dict[str, Any]:
-    """What has to stay the same for a result to be the same."""
-    return {
-        "dataset": options.dataset,
-        "checksum": data.checksum,
-        "num_samples": options.num_samples,
-        "validation_windows": options.validation_windows,
-        "align_clock": options.align_clock,
-        "model": options.model._asdict(),
-        "train": options.train._asdict(),
-        "sampling": options.sampling.flat(),
-        # None unless asked for, as in the settings of runs that were older than these options.
-        "windows": options.windows,
-        "stride": options.stride,
-        "history": options.history,
-        "predictor": None if options.predictor is None else str(options.predictor),
-    }
+def _seed_folders(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.glob("seed-*")
+        if path.name.removeprefix("seed-").isdecimal() and path.is_dir()
+    )
 
 
 def _stored_settings(file: Path) -> dict[str, Any] | None:
@@ -125,15 +133,15 @@ def _stored_settings(file: Path) -> dict[str, Any] | None:
     return stored if ours else None
 
 
-def write_forecasts(options: Options, data: Dataset, paths: list[np.ndarray]) -> None:
-    """All paths in one table: seed, window, sample, period, then one column per series."""
+def write_forecasts(out: Path, data: Dataset, paths: Mapping[int, np.ndarray]) -> None:
+    """All paths ``[W, S, T, D]`` of each seed in one table: `KEYS`, then one column per series."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     names = [*KEYS, *_series_names(data.columns)]
     writer = None
-    with whole(options.out / "forecasts.parquet") as part:
-        for seed, windows in zip(options.seeds, paths, strict=True):
+    with whole(out / "forecasts.parquet") as part:
+        for seed, windows in paths.items():
             for window, (samples, entry) in enumerate(zip(windows, data.test, strict=True)):
                 count, horizon, dim = samples.shape
                 keys = [
@@ -168,12 +176,12 @@ def stamps(entry: dict[str, Any], steps: int) -> np.ndarray:
     return pd.period_range(first, periods=steps).to_timestamp().to_numpy()
 
 
-def paths_file(options: Options, name: str) -> Path:
-    """Where the paths of a baseline are kept."""
-    return options.out / BASELINE_FOLDER / f"{name}.npy"
+def paths_of(folder: Path) -> np.ndarray:
+    """The paths ``[W, S, T, D]`` of a seed's folder, as a memory map."""
+    return np.load(folder / PATHS, mmap_mode="r")
 
 
-def save_paths(file: Path, paths: np.ndarray) -> None:
+def save_paths(folder: Path, paths: np.ndarray) -> None:
     """Writes paths ``[W, S, T, D]`` as float32, whole or not at all."""
-    with whole(file) as part:
+    with whole(folder / PATHS) as part:
         np.save(part, np.asarray(paths, dtype=np.float32))

@@ -35,6 +35,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from timediff.benchmark.reordering import ranked, reordered
+from timediff.config import RECALIBRATION_PATHS, RECALIBRATION_WINDOWS
 from timediff.errors import InputError
 from timediff.metrics import sum_over_dimensions
 from timediff.metrics.arrays import check_windows
@@ -46,7 +47,6 @@ Paths = TypeVar("Paths", bound=NDArray[np.floating])
 LEVELS = np.array([0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975])
 FACTORS = np.array([0.3, 0.45, 0.6, 0.75, 0.87, 1.0, 1.15, 1.33, 1.67, 2.2, 3.3])
 BLOCKS = 10
-MIN_WINDOWS, MIN_PATHS = 7, 10
 MIN_OBSERVED = 20  # of a series; below, it is left as it is
 ARRAYS = ("knots", "images", "strength")
 _MIDDLE = len(LEVELS) // 2
@@ -153,10 +153,10 @@ def _checked(paths: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.floating], 
     paths, truth = np.asarray(paths), np.asarray(truth, dtype=np.float64)
     check_windows(paths, truth, "a recalibration")
     windows, count = paths.shape[:2]
-    if windows < MIN_WINDOWS or count < MIN_PATHS:
+    if windows < RECALIBRATION_WINDOWS or count < RECALIBRATION_PATHS:
         raise InputError(
             f"a recalibration from {windows} windows of {count} paths would be chance: hold out at least "
-            f"{MIN_WINDOWS} windows and draw at least {MIN_PATHS} paths"
+            f"{RECALIBRATION_WINDOWS} windows and draw at least {RECALIBRATION_PATHS} paths"
         )
     if not np.isfinite(paths).all() or not np.isfinite(truth).any():
         raise InputError(

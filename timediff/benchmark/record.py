@@ -1,26 +1,32 @@
-"""The record of an evaluation: what was run on what, how it scored, and the table a person reads.
+"""The record of an evaluation: what was run on what, and how every entrant scored.
 
-A record is a dictionary of plain values, the same for the same options and data but for seconds,
-commit and machine.
+All entrants stand in one mapping and have the same fields; the first is the one that the evaluation is of. A
+record is the same for the same options and data but for seconds, commit and machine. `read_record` reads
+files of this format, 3, and of format 2 (`timediff.benchmark.lifting`).
 """
 
 import json
 import math
-import platform
-from collections.abc import Sequence
-from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
-from timediff import __version__
-from timediff.config import Options
-from timediff.data.dataset import Dataset
-from timediff.metrics import definitions
-from timediff.metrics.paired import compare, overlapping
-from timediff.metrics.protocols import PROTOCOLS
+from timediff.benchmark.lifting import OLD, lifted
+from timediff.data.catalogue import Published
+from timediff.errors import InputError
+from timediff.metrics.paired import Comparison, overlapping
 from timediff.tools.files import plain
-from timediff.tools.machine import commit, hardware
+
+FORMAT = 3
+#: The score that entrants are ordered and compared by, window by window.
+COMPARED = "mean_wquantile_loss_sum"
+#: Names of entrants: ours, a predictor that is evaluated in its place, and the true distribution of the data
+#: given their past, where it is known.
+OURS, GIVEN, FLOOR = "timediff", "predictor", "oracle"
+Kind = Literal["ours", "predictor", "baseline", "oracle", "other", "recalibrated"]
+#: Scores by name, None or NaN where they are not defined.
+Values = dict[str, float | None]
+#: Scores of weighted sums of the series by the sum's name, beside its ``unit``.
+Aggregates = dict[str, dict[str, Any]]
 
 NLL = {
     "bound": "variational bound on the negative log-likelihood of the test windows, nats per dimension: "
@@ -31,15 +37,11 @@ NLL = {
     "nll_bits": "the same in bits",
     "nll_error": "standard error of the estimated trace in it, 0 where the trace is exact (D <= 64)",
 }
-
-
 #: Of what each seed has beside these.
 NLL_PARTS = {
     "terms": "terms L_0 .. L_N of the bound in scaled units, nats per dimension",
     "log_scale": "what the data's own scale adds to their sum, which is then the bound",
 }
-
-
 NLL_TITLES = {
     "bound": "variational bound",
     "nll": "negative log-likelihood (ODE)",
@@ -47,184 +49,229 @@ NLL_TITLES = {
 }
 
 
-FORMAT = 2
+class Seconds(NamedTuple):
+    """Wall-clock time; None where it is not known, or nothing was trained."""
+
+    training: float | None = None
+    sampling: float | None = None
+
+    @property
+    def total(self) -> float | None:
+        """Of both, as far as known."""
+        known = [value for value in self if value is not None]
+        return float(sum(known)) if known else None
 
 
-#: The score that entrants are ordered and compared by, window by window.
-COMPARED = "mean_wquantile_loss_sum"
+class Likelihood(NamedTuple):
+    """Bound and likelihood of the test windows under one trained model: `NLL` and `NLL_PARTS`."""
+
+    scores: Values
+    terms: list[float]
+    log_scale: float
+    windows: int
+    left_out: int
 
 
-#: Names of entrants: ours, and the one that knows the process of the data, where it is known. What no
-#: forecaster can know has a name that begins like the latter.
-OURS, FLOOR = "timediff", "oracle"
+class SeedResult(NamedTuple):
+    """How one seed of an entrant scored, and what was chosen or measured on the way (``details``)."""
+
+    seed: int
+    seconds: Seconds
+    metrics: Values
+    aggregates: Aggregates
+    details: dict[str, Any]
+    nll: Likelihood | None = None
 
 
-_PACKAGES = ("torch", "gluonts", "lightning", "numpy", "pandas")
-
-
-def make_record(
-    options: Options,
-    data: Dataset,
-    results: list[dict[str, Any]],
-    *,
-    baselines: dict[str, dict[str, Any]],
-    observed_share: float,
-    stride: int,
-    device: str,
-) -> dict[str, Any]:
-    """The record of one result per seed: means, standard errors, and all that led to them.
+class Result(NamedTuple):
+    """How an entrant scored: means over its seeds.
 
     Args:
-        options: What was asked for.
-        data: What was forecast.
-        results: Of `timediff.benchmark.seeds.run_seed`.
-        baselines: Of `timediff.benchmark.rivals.run_baselines`.
-        observed_share: Share of the truth that is not missing.
-        stride: Steps between windows, the fewest.
-        device: What the network ran on.
+        title: Its name in tables.
+        note: What it is and with which settings.
+        kind: What it is, in a word.
+        seeds: One training and forecast each.
+        metrics: Of `timediff.metrics.METRICS`.
+        metrics_se: Their standard errors over seeds, None for a single one.
+        aggregates: Scores of weighted sums.
+        protocols: Of `timediff.metrics.protocols`.
+        windows: Losses of each window by score, ``[W]`` each.
+        seconds: Of all seeds together.
+        per_seed: What is known of each seed.
+        nll: Means of `Likelihood.scores`, where they were asked for.
+        nll_se: Their standard errors.
+        diagnosis: Of the first seed's paths, by `timediff.benchmark.diagnosis`.
+        metrics_mc_error: Standard error of its scores over other draws of as many paths.
     """
-    density = {}
-    if options.nll:
-        scores = [result["nll"]["scores"] for result in results]
-        density = {
-            "nll": mean(scores),
-            "nll_se": standard_error(scores),
-            "nll_definitions": NLL | NLL_PARTS,
-        }
-    apart = ("windows", "protocols")
-    ours = mean_entrant(results)
-    entrants = {OURS: ours, **baselines}
-    windows = {name: one["windows"] for name, one in entrants.items()}
-    first = results[0].get("predictor")
-    return {
-        "format": FORMAT,
-        "title": OURS if first is None else first["class"],
-        "dataset": {**_dataset(data), "stride": stride},
-        "observed_share": observed_share,
-        "preset": options.preset,
-        "config": _config(options),
-        "seeds": options.seeds,
-        "num_samples": options.num_samples,
-        "metrics": ours["metrics"],
-        "metrics_se": ours["metrics_se"],
-        **density,
-        "aggregates": ours["aggregates"],
-        "per_seed": [{k: v for k, v in one.items() if k not in apart} for one in results],
-        "network_calls": results[0]["network_calls"],
-        "parameters": results[0]["parameters"],
-        "seconds": {
-            part: _sum([r["seconds"][part] for r in results]) for part in ("training", "sampling")
-        },
-        "baselines": {
-            name: {k: v for k, v in one.items() if k not in apart}
-            for name, one in baselines.items()
-        },
-        "protocols": {name: one["protocols"] for name, one in entrants.items()},
-        "windows": windows,
-        "comparisons": _comparisons(windows, data.prediction_length, stride),
-        "definitions": definitions(),
-        "protocol_definitions": {name: one.description for name, one in PROTOCOLS.items()},
-        "versions": {
-            "python": platform.python_version(),
-            "timediff": __version__,
-            **{name: version(name) for name in _PACKAGES},
-        },
-        "commit": commit(),
-        "hardware": hardware(device),
+
+    title: str
+    note: str
+    kind: Kind
+    seeds: list[int]
+    metrics: Values
+    metrics_se: Values
+    aggregates: Aggregates
+    protocols: Values
+    windows: dict[str, list[float]]
+    seconds: Seconds = Seconds()
+    per_seed: list[SeedResult] = []  # noqa: RUF012 (never changed)
+    nll: Values = {}  # noqa: RUF012
+    nll_se: Values = {}  # noqa: RUF012
+    diagnosis: dict[str, Any] | None = None
+    metrics_mc_error: Values = {}  # noqa: RUF012
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What was chosen or measured with the first seed."""
+        return self.per_seed[0].details if self.per_seed else {}
+
+    @property
+    def seconds_each(self) -> Seconds:
+        """Of one seed, in the mean."""
+        count = max(len(self.seeds), 1)
+        return Seconds(*(None if value is None else value / count for value in self.seconds))
+
+    @property
+    def crps_sum(self) -> float:
+        """What entrants are ranked by; infinite where it is not defined."""
+        value = self.metrics.get(COMPARED)
+        return math.inf if value is None or math.isnan(value) else value
+
+
+class DataFacts(NamedTuple):
+    """What was forecast. ``stride`` are the steps between windows, the fewest."""
+
+    name: str
+    series: int
+    prediction_length: int
+    windows: int
+    freq: str = ""
+    train_length: int | None = None
+    stride: int | None = None
+    checksum: str = ""
+    verified: bool = False
+    source: str = "not stated"
+    licence: str = "not stated"
+    published: list[Published] = []  # noqa: RUF012
+
+
+class Record(NamedTuple):
+    """A record.
+
+    Args:
+        dataset: What was forecast.
+        preset: Where the defaults of model, training and sampling came from.
+        config: All options that scores depend on.
+        num_samples: Sample paths per window.
+        entrants: Results by name, the evaluated one first.
+        comparisons: Of its losses in each window with those of each other one.
+        left_out: Why others that were asked for are not among them.
+        recalibration: The evaluated one after recalibration, if that was asked for.
+        observed_share: Share of the truth that is not missing.
+        definitions: Of the scores; ``protocol_definitions`` and ``nll_definitions`` of those.
+        versions: Of packages.
+        commit: Of timediff, None for an installed wheel.
+        hardware: What the seconds belong to.
+    """
+
+    dataset: DataFacts
+    preset: str
+    config: dict[str, Any]
+    num_samples: int
+    entrants: dict[str, Result]
+    comparisons: dict[str, Comparison]
+    left_out: dict[str, str]
+    recalibration: Result | None
+    observed_share: float | None
+    definitions: dict[str, str]
+    protocol_definitions: dict[str, str]
+    nll_definitions: dict[str, str]
+    versions: dict[str, str]
+    commit: str | None
+    hardware: dict[str, Any]
+    format: int = FORMAT
+
+    @property
+    def evaluated(self) -> Result:
+        """The entrant that the evaluation is of."""
+        return next(iter(self.entrants.values()))
+
+    @property
+    def others(self) -> dict[str, Result]:
+        """All others by `COMPARED`, those without it last."""
+        _, *others = self.entrants.items()
+        return dict(sorted(others, key=lambda item: item[1].crps_sum))
+
+    @property
+    def floor(self) -> Result | None:
+        """The true distribution given the past, where it took part."""
+        return self.entrants.get(FLOOR)
+
+    @property
+    def overlap(self) -> int:
+        """How many of the next windows share steps with a window; older records say it of comparisons."""
+        data = self.dataset
+        if data.stride is None:
+            return max((one.overlap for one in self.comparisons.values()), default=0)
+        return overlapping(prediction_length=data.prediction_length, stride=data.stride)
+
+
+def as_json(value: Any) -> str:
+    """A record, or a part of one, as strict JSON: a score that is not defined is null."""
+    return json.dumps(plain(value), indent=1, allow_nan=False)
+
+
+def read_record(place: str | Path) -> Record:
+    """The record of a folder that an evaluation wrote, or of its file.
+
+    Raises:
+        InputError: There is none, or it cannot be read.
+    """
+    place = Path(place)
+    file = place / "record.json" if place.is_dir() else place
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"there is no record at {file}; give a folder that timediff evaluate wrote"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read as a record ({error})") from error
+    kept = isinstance(content, dict) and "dataset" in content
+    form = content.get("format", 0) if kept else None
+    if form in (OLD, FORMAT):
+        try:
+            return from_json(lifted(content) if form == OLD else content)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            form = None
+    if form is None:
+        raise InputError(f"{file} is no record; give a folder that timediff evaluate wrote")
+    age = "an earlier" if form < FORMAT else "a later"
+    raise InputError(f"{file} was written by {age} version; evaluate again to read it")
+
+
+def from_json(content: dict[str, Any]) -> Record:
+    """The record that `as_json` wrote."""
+    after, facts = content["recalibration"], content["dataset"]
+    published = [Published(**one) for one in facts.get("published", ())]
+    changed = {
+        "dataset": DataFacts(**facts | {"published": published}),
+        "entrants": {name: _result(one) for name, one in content["entrants"].items()},
+        "comparisons": {name: Comparison(**one) for name, one in content["comparisons"].items()},
+        "recalibration": None if after is None else _result(after),
     }
+    return Record(**content | changed)
 
 
-def as_json(record: dict[str, Any]) -> str:
-    """The record as strict JSON: a score that is not defined is null."""
-    return json.dumps(plain(record), indent=1)
-
-
-def mean(rows: Sequence[dict[str, float | None]]) -> dict[str, float]:
-    """Of each score over the seeds."""
-    return {name: float(np.mean([_number(row[name]) for row in rows])) for name in rows[0]}
-
-
-def standard_error(rows: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
-    """Of the mean over seeds; None for a single seed, which says nothing about it."""
-    if len(rows) < 2:
-        return dict.fromkeys(rows[0])
-    return {
-        name: float(np.std([_number(row[name]) for row in rows], ddof=1) / math.sqrt(len(rows)))
-        for name in rows[0]
-    }
-
-
-def _dataset(data: Dataset) -> dict[str, Any]:
-    return {
-        "name": data.name,
-        "series": len(data.columns),
-        "freq": data.freq,
-        "prediction_length": data.prediction_length,
-        "windows": len(data.test),
-        "train_length": data.train[0]["target"].shape[1],
-        "checksum": data.checksum,
-        "verified": data.verified,
-        "source": data.source,
-        "licence": data.licence,
-        "published": [entry._asdict() for entry in data.published],
-    }
-
-
-def _config(options: Options) -> dict[str, Any]:
-    return {
-        "model": options.model._asdict(),
-        "train": {k: v for k, v in options.train._asdict().items() if k != "seed"},
-        "sampling": options.sampling.flat(),
-        "validation_windows": options.validation_windows,
-        "align_clock": options.align_clock,
-        "windows": options.windows,
-        "stride": options.stride,
-        "history": options.history,
-        "predictor": None if options.predictor is None else str(options.predictor),
-        "rivals": [str(folder) for folder in options.rivals],
-    }
-
-
-def mean_entrant(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Scores, protocols and window losses as one entrant's: means over the seeds."""
-    metrics, windows = [result["metrics"] for result in results], results[0]["windows"]
-    return {
-        "metrics": mean(metrics),
-        "metrics_se": standard_error(metrics),
-        "aggregates": {
-            name: {"unit": one["unit"], **_mean_aggregate(results, name)}
-            for name, one in results[0]["aggregates"].items()
-        },
-        "protocols": mean([result["protocols"] for result in results]),
-        "windows": {
-            name: np.mean([result["windows"][name] for result in results], axis=0).tolist()
-            for name in windows
-        },
-    }
-
-
-def _comparisons(
-    windows: dict[str, dict[str, list[float]]], horizon: int, stride: int
-) -> dict[str, dict[str, Any]]:
-    """Ours against each other entrant, by the losses of `COMPARED` in each window."""
-    overlap = overlapping(prediction_length=horizon, stride=stride)
-    ours = windows[OURS][COMPARED]
-    return {
-        name: compare(ours, losses[COMPARED], overlap=overlap).as_dict()
-        for name, losses in windows.items()
-        if name != OURS
-    }
-
-
-def _sum(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
-
-
-def _mean_aggregate(results: list[dict[str, Any]], name: str) -> dict[str, float]:
-    scores = [result["aggregates"][name] for result in results]
-    return mean([{k: v for k, v in each.items() if k != "unit"} for each in scores])
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+def _result(content: dict[str, Any]) -> Result:
+    seeds = [
+        SeedResult(
+            **one
+            | {
+                "seconds": Seconds(**one["seconds"]),
+                "nll": None if one["nll"] is None else Likelihood(**one["nll"]),
+            }
+        )
+        for one in content["per_seed"]
+    ]
+    return Result(**content | {"seconds": Seconds(**content["seconds"]), "per_seed": seeds})

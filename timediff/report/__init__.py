@@ -1,12 +1,9 @@
-"""What a record's numbers hide: where a forecast errs, whether it is calibrated, and a page to see it on.
+"""What a record says, to be read and looked at: `write_results` writes the table, the pictures and, with
+`write_report`, one self-contained page ``report.html`` with its pictures as PNG in ``plots/``.
 
-- `diagnose`: scores by horizon, series and hour, calibration, correlations, windows, as plain lists.
-- `write_report`: one self-contained page ``report.html`` and its pictures as PNG in ``plots/``.
-
-Nothing here imports torch.
+Everything here is drawn of a record and the paths it is of, and nothing here imports torch.
 """
 
-from timediff.benchmark.diagnosis import diagnose
-from timediff.report.write import write_report
+from timediff.report.write import write_report, write_results
 
-__all__ = ["diagnose", "write_report"]
+__all__ = ["write_report", "write_results"]

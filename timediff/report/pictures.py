@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timediff.benchmark.folder import stamps
-from timediff.benchmark.record import COMPARED
+from timediff.benchmark.record import COMPARED, Result
 from timediff.data.dataset import Dataset
 from timediff.metrics import covered, sum_over_dimensions
 from timediff.report import captions, figures
-from timediff.report.entrants import Entrant
 from timediff.report.plots import Theme, typical_series
 
 if TYPE_CHECKING:
@@ -233,13 +232,13 @@ def correlation_pictures(found: dict[str, Any], series: int) -> list[Picture]:
     ]  # fmt: skip
 
 
-def cost_pictures(entrants: Sequence[Entrant]) -> list[Picture]:
+def cost_pictures(entrants: Sequence[Result]) -> list[Picture]:
     """Score against seconds, of the entrants of which both are known."""
     rows = []
     for entrant in entrants:
-        value = entrant.metrics.get(COMPARED)
-        if entrant.seconds and value is not None:
-            rows.append((entrant.title, entrant.seconds, value))
+        seconds, value = entrant.seconds_each.total, entrant.metrics.get(COMPARED)
+        if seconds and value is not None:
+            rows.append((entrant.title, seconds, value))
     if not rows:
         return []
     said = "; ".join(f"{name} {value:.4f} in {seconds:.3g} s" for name, seconds, value in rows)

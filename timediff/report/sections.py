@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from timediff.benchmark.record import FLOOR
+from timediff.benchmark.record import Record, Result
+from timediff.data.catalogue import Published
 from timediff.metrics import is_loss, title_of
-from timediff.metrics.paired import needed
+from timediff.metrics.paired import Comparison, needed
 from timediff.report.captions import COVERAGE
-from timediff.report.entrants import Entrant
 from timediff.report.html import escape, number, table, with_error
 
 MAIN_SCORES = (
@@ -19,18 +19,13 @@ MAIN_SCORES = (
 """Scores shown at once; the others are behind a fold."""
 
 
-def facts(record: dict[str, Any]) -> str:
+def facts(record: Record) -> str:
     """What was forecast, in a sentence or two."""
-    data, seeds = record["dataset"], record["seeds"]
-    share = record.get("observed_share")
+    data, seeds, share = record.dataset, record.evaluated.seeds, record.observed_share
     observed = "" if share is None else f"{share:.1%} of the truth was observed. "
-    own = (
-        "the known values of this name"
-        if data.get("verified")
-        else "not compared with known values"
-    )
-    source = f"Data: {escape(data['source'])} ({escape(data['licence'])}), {own}."
-    if data["source"] == "not stated":
+    own = "the known values of this name" if data.verified else "not compared with known values"
+    source = f"Data: {escape(data.source)} ({escape(data.licence)}), {own}."
+    if data.source == "not stated":
         source = ""
     first = (
         " Scores are means over the seeds; pictures, coverages and Monte-Carlo errors are of seed "
@@ -39,30 +34,30 @@ def facts(record: dict[str, Any]) -> str:
         else ""
     )
     return (
-        f"<p>{data['series']} series, frequency {escape(data['freq'])}, horizon "
-        f"{data['prediction_length']} steps, {data['windows']} windows, {record['num_samples']} paths, "
+        f"<p>{data.series} series, frequency {escape(data.freq)}, horizon "
+        f"{data.prediction_length} steps, {data.windows} windows, {record.num_samples} paths, "
         f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}, preset "
-        f"{escape(record.get('preset', '–'))}. {observed}{source}{first}</p>\n"
+        f"{escape(record.preset or '–')}. {observed}{source}{first}</p>\n"
     )
 
 
-def scores(record: dict[str, Any], entrants: Sequence[Entrant]) -> str:
+def scores(record: Record) -> str:
     """Every score of every entrant: the main ones at once, the others behind a fold."""
-    names = list(record["metrics"])
+    entrants, names = _ranked(record), list(record.evaluated.metrics)
     defined = {name for e in entrants for name in names if e.metrics.get(name) is not None}
     main = [name for name in MAIN_SCORES if name in defined]
     more = [name for name in names if name not in main]
-    seeds = len(record["seeds"])
-    spread = f" ± standard error over {seeds} seeds" if seeds > 1 else " (one seed)"
+    seeds, title = len(record.evaluated.seeds), record.evaluated.title
+    spread = f"means ± standard errors over {seeds} seeds" if seeds > 1 else "one seed"
     text = table(
-        *_score_table(record, entrants, main, published=True),
-        caption=f"Lower is better, but coverages should be their level, and widths say how sharp; "
-        f"{entrants[0].title} as mean{spread}",
+        *_score_table(record, main, published=True),
+        caption="Lower is better, but coverages should be their level, and widths say how sharp; "
+        f"{spread}",
     )
     drawn = (
-        f" The Monte-Carlo error is the standard error of {escape(entrants[0].title)} (its first seed) "
+        f" The Monte-Carlo error is the standard error of {escape(title)} (its first seed) "
         "over other draws of as many paths."
-        if record.get("metrics_mc_error")
+        if record.evaluated.metrics_mc_error
         else ""
     )
     text += (
@@ -70,20 +65,20 @@ def scores(record: dict[str, Any], entrants: Sequence[Entrant]) -> str:
         f"{drawn}</p>\n"
     )
     if more:
-        inner = table(*_score_table(record, entrants, more), caption="Further scores")
+        inner = table(*_score_table(record, more), caption="Further scores")
         text += f"<details><summary>{len(more)} more scores</summary>{inner}</details>\n"
-    return text + _floor(record, entrants, names) + _notes(entrants)
+    return text + _floor(record, names) + _notes(entrants)
+
+
+def _ranked(record: Record) -> list[Result]:
+    return [record.evaluated, *record.others.values()]
 
 
 def _score_table(
-    record: dict[str, Any],
-    entrants: Sequence[Entrant],
-    names: Sequence[str],
-    *,
-    published: bool = False,
+    record: Record, names: Sequence[str], *, published: bool = False
 ) -> tuple[list[str], list[list[str]]]:
-    monte_carlo = record.get("metrics_mc_error") or {}
-    stated = {entry["metric"]: entry for entry in record["dataset"].get("published", ())}
+    entrants, monte_carlo = _ranked(record), record.evaluated.metrics_mc_error
+    stated = {entry.metric: entry for entry in record.dataset.published}
     head = ["", *(entrant.title for entrant in entrants)]
     if monte_carlo:
         head.append("Monte-Carlo error")
@@ -91,21 +86,21 @@ def _score_table(
         head.append("published")
     rows = []
     for name in names:
-        cells = [with_error(e.metrics.get(name), e.errors.get(name)) for e in entrants]
+        cells = [with_error(e.metrics.get(name), e.metrics_se.get(name)) for e in entrants]
         row = [title_of(name), *cells]
         if monte_carlo:
             error = monte_carlo.get(name)
             row.append("–" if error is None else f"{error:.2g}")
         if published and stated:
             entry = stated.get(name)
-            row.append(f"{entry['value']:g} ± {entry['error']:g}" if entry else "")
+            row.append(f"{entry.value:g} ± {entry.error:g}" if entry else "")
         rows.append(row)
     return head, rows
 
 
-def _floor(record: dict[str, Any], entrants: Sequence[Entrant], names: Sequence[str]) -> str:
+def _floor(record: Record, names: Sequence[str]) -> str:
     """Scores as ratios to those of the entrant that knows the process, where there is one."""
-    floor = next((entrant for entrant in entrants if entrant.name == FLOOR), None)
+    entrants, floor = _ranked(record), record.floor
     if floor is None:
         return ""
     rows = []
@@ -124,7 +119,7 @@ def _floor(record: dict[str, Any], entrants: Sequence[Entrant], names: Sequence[
     )
 
 
-def _notes(entrants: Sequence[Entrant]) -> str:
+def _notes(entrants: Sequence[Result]) -> str:
     notes = [entrant for entrant in entrants if entrant.note]
     if not notes:
         return ""
@@ -132,17 +127,14 @@ def _notes(entrants: Sequence[Entrant]) -> str:
     return f"<details><summary>About the entrants</summary><dl>{items}</dl></details>\n"
 
 
-def aggregates(record: dict[str, Any], entrants: Sequence[Entrant]) -> str:
+def aggregates(record: Record) -> str:
     """Scores of weighted sums such as the net load."""
-    rows = []
-    for name, ours in (record.get("aggregates") or {}).items():
+    entrants, rows = _ranked(record), []
+    for name, ours in record.evaluated.aggregates.items():
         for score in (key for key in ours if key != "unit"):
-            others = [
-                record["baselines"][entrant.name].get("aggregates", {}).get(name, {}).get(score)
-                for entrant in entrants[1:]
-            ]
+            values = [entrant.aggregates.get(name, {}).get(score) for entrant in entrants]
             unit = f" ({ours['unit']})" if score == "crps_units" else ""
-            rows.append([f"{name}: {score}{unit}", number(ours[score]), *map(number, others)])
+            rows.append([f"{name}: {score}{unit}", *map(number, values)])
     if not rows:
         return ""
     head = ["", *(entrant.title for entrant in entrants)]
@@ -151,45 +143,46 @@ def aggregates(record: dict[str, Any], entrants: Sequence[Entrant]) -> str:
     )
 
 
-def density(record: dict[str, Any], ours: str) -> str:
+def density(ours: Result) -> str:
     """Likelihood and its bound, where they were asked for."""
-    if "nll" not in record:
+    if not ours.nll:
         return ""
-    rows = [[name, number(value)] for name, value in record["nll"].items()]
-    return "<h3>Likelihood</h3>" + table(["", ours], rows, caption="Likelihood")
+    rows = [[name, number(value)] for name, value in ours.nll.items()]
+    return "<h3>Likelihood</h3>" + table(["", ours.title], rows, caption="Likelihood")
 
 
-def comparisons(record: dict[str, Any], titles: Mapping[str, str]) -> str:
-    """Paired comparisons with each baseline, or why there are none."""
-    found = record.get("comparisons") or {}
-    if not found:
+def comparisons(record: Record) -> str:
+    """Paired comparisons with each other entrant, or why there are none."""
+    if not record.comparisons:
         return "<p>The record has no paired comparisons.</p>\n"
-    ordered = {name: found[name] for name in titles if name in found}
-    return comparison_table(ordered, titles, ours=next(iter(titles.values())))
+    ordered = {
+        other.title: record.comparisons[name]
+        for name, other in record.others.items()
+        if name in record.comparisons
+    }
+    return comparison_table(ordered, ours=record.evaluated.title)
 
 
-def comparison_table(
-    found: Mapping[str, dict[str, Any]], titles: Mapping[str, str], *, ours: str
-) -> str:
-    """Comparisons of one run with others; the differences per window where these are too few."""
-    rows = [[titles[name], *comparison_cells(one)] for name, one in found.items()]
+def comparison_table(found: Mapping[str, Comparison], *, ours: str) -> str:
+    """Comparisons with others by their titles; the differences per window where these are too few."""
+    rows = [[title, *comparison_cells(one)] for title, one in found.items()]
     text = table(
         ["against", *COMPARISON_HEAD], rows, caption=f"CRPS_sum window by window: {ours} against"
     )
-    few = {name: one for name, one in found.items() if one.get("too_few")}
+    few = {title: one for title, one in found.items() if one.too_few}
     if not few:
         return text
-    windows = max(one["windows"] for one in few.values())
-    least = max(needed(one["overlap"]) for one in few.values())
+    windows = max(one.windows for one in few.values())
+    least = max(needed(one.overlap) for one in few.values())
     text = (
         f"<p><strong>Too few windows</strong> ({windows} &lt; {least}) to tell a difference from chance: no "
         "p-values, only the differences per window.</p>\n" + text
     )
     inner = table(
-        ["window", *(titles[name] for name in few)],
+        ["window", *few],
         [
-            [str(w + 1), *(number(one["differences"][w]) for one in few.values())]
-            for w in range(min(len(one["differences"]) for one in few.values()))
+            [str(w + 1), *(number(one.differences[w]) for one in few.values())]
+            for w in range(min(len(one.differences) for one in few.values()))
         ],
         caption=f"Loss of {ours} less theirs in each window, in data units: negative where {ours} is better",
     )
@@ -199,18 +192,17 @@ def comparison_table(
 COMPARISON_HEAD = ("ratio of losses", "95 % interval", "Diebold-Mariano", "p-value", "better in")
 
 
-def comparison_cells(found: dict[str, Any]) -> list[str]:
+def comparison_cells(one: Comparison) -> list[str]:
     """A comparison as cells under `COMPARISON_HEAD`."""
-    interval = found.get("ratio_interval")
-    wins = f"{found['wins']} of {found['windows']} windows"
-    if found.get("too_few") or interval is None:
-        return [number(found["ratio"], 3), "too few windows", "–", "–", wins]
-    low, high = interval
+    wins = f"{one.wins} of {one.windows} windows"
+    if one.too_few or one.ratio_interval is None:
+        return [number(one.ratio, 3), "too few windows", "–", "–", wins]
+    low, high = one.ratio_interval
     return [
-        number(found["ratio"], 3),
+        number(one.ratio, 3),
         f"{number(low, 3)} .. {number(high, 3)}",
-        "–" if found.get("statistic") is None else f"{found['statistic']:+.2f}",
-        _p_value(found.get("p_value")),
+        "–" if one.statistic is None else f"{one.statistic:+.2f}",
+        _p_value(one.p_value),
         wins,
     ]
 
@@ -221,16 +213,14 @@ def _p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def protocols(record: dict[str, Any], titles: Mapping[str, str]) -> str:
+def protocols(record: Record) -> str:
     """The same forecasts under the protocols that papers use."""
-    found = record.get("protocols") or {}
-    if not found:
+    entrants = [entrant for entrant in _ranked(record) if entrant.protocols]
+    if not entrants:
         return ""
-    described = record.get("protocol_definitions") or {}
-    shown = [name for name in titles if name in found]
-    names = list(found[shown[0]]) if shown else []
-    rows = [[name, *(number(found[entrant].get(name)) for entrant in shown)] for name in names]
-    head = ["protocol", *(titles[entrant] for entrant in shown)]
+    names, described = list(entrants[0].protocols), record.protocol_definitions
+    rows = [[name, *(number(one.protocols.get(name)) for one in entrants)] for name in names]
+    head = ["protocol", *(entrant.title for entrant in entrants)]
     items = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in described.items())
     return (
         "<p>The same paths scored as different papers do. Compare down a column: what the definition alone "
@@ -240,13 +230,13 @@ def protocols(record: dict[str, Any], titles: Mapping[str, str]) -> str:
     )
 
 
-def coverage(found: Mapping[str, dict[str, Any]], titles: Mapping[str, str]) -> str:
-    """Nominal and actual coverage of every entrant."""
+def coverage(found: Mapping[str, dict[str, Any]]) -> str:
+    """Nominal and actual coverage of every entrant, from their diagnoses by title."""
     several = next(iter(found.values()))["size"]["series"] > 1
     parts = ("each", "sum", "joint") if several else ("each", "joint")
     words = {"each": "each", "sum": "sum", "joint": "path"}
     rows = []
-    for name, one in found.items():
+    for title, one in found.items():
         for part in parts:
             cells = []
             for i, _ in enumerate(one["coverage"]["levels"]):
@@ -255,45 +245,46 @@ def coverage(found: Mapping[str, dict[str, Any]], titles: Mapping[str, str]) -> 
                 if band is not None:
                     text += f" ({100 * band[0][i]:.1f} .. {100 * band[1][i]:.1f})"
                 cells.append(text)
-            rows.append([f"{titles.get(name, name)}, {words[part]}", *cells])
+            rows.append([f"{title}, {words[part]}", *cells])
     levels = next(iter(found.values()))["coverage"]["levels"]
     return table(["", *(f"{100 * level:g} %" for level in levels)], rows, caption=COVERAGE)
 
 
-def recalibration(record: dict[str, Any]) -> str:
+def recalibration(record: Record) -> str:
     """Scores before and after recalibration, where the record has both."""
-    found = record.get("recalibration")
-    if not found:
+    before, after = record.evaluated, record.recalibration
+    if after is None:
         return ""
-    before, after = record.get("metrics_se", {}), found.get("after_se", {})
     rows = [
         [
             title_of(name),
-            with_error(value, before.get(name)),
-            with_error(found["after"].get(name), after.get(name)),
+            *(
+                with_error(one.metrics.get(name), one.metrics_se.get(name))
+                for one in (before, after)
+            ),
         ]
-        for name, value in found["before"].items()
+        for name, value in after.metrics.items()
         if value is not None
     ]
-    return f"<p>{escape(found.get('note', ''))}</p>\n" + table(
+    return f"<p>{escape(after.note)}</p>\n" + table(
         ["", "before", "after"], rows, caption="Scores before and after recalibration"
     )
 
 
-def setup(record: dict[str, Any]) -> str:
+def setup(record: Record) -> str:
     """Configuration, versions, seconds, data and definitions."""
-    data = record["dataset"]
+    data, ours = record.dataset._asdict(), record.evaluated
     parts = {
-        "Configuration": _flat(record.get("config", {})),
-        "Versions": {**record.get("versions", {}), "commit": record.get("commit")},
-        "Hardware": record.get("hardware", {}),
+        "Configuration": _flat(record.config),
+        "Versions": {**record.versions, "commit": record.commit},
+        "Hardware": record.hardware,
         "Seconds": {
-            **{f"{k}, all seeds": v for k, v in record.get("seconds", {}).items()},
-            "network calls per forecast": record.get("network_calls"),
-            "parameters": record.get("parameters"),
+            **{f"{part}, all seeds": value for part, value in ours.seconds._asdict().items()},
+            "network calls per forecast": ours.details.get("network_calls"),
+            "parameters": ours.details.get("parameters"),
         },
         "Data": {key: value for key, value in data.items() if key != "published"},
-        "Definitions of the scores": record.get("definitions", {}),
+        "Definitions of the scores": record.definitions,
     }
     text = ""
     for title, values in parts.items():
@@ -302,13 +293,13 @@ def setup(record: dict[str, Any]) -> str:
             f"<dt>{escape(k)}</dt><dd>{escape(number(v))}</dd>" for k, v in shown.items()
         )
         text += f"<details><summary>{title}</summary><dl>{items}</dl></details>\n"
-    return text + _citations(data.get("published", ()))
+    return text + _citations(record.dataset.published)
 
 
-def _citations(published: Sequence[dict[str, Any]]) -> str:
+def _citations(published: Sequence[Published]) -> str:
     if not published:
         return ""
-    sources = sorted({f"{entry['model']}: {entry['source']}" for entry in published})
+    sources = sorted({f"{entry.model}: {entry.source}" for entry in published})
     return "<p>Published: " + "; ".join(map(escape, sources)) + ".</p>\n"
 
 

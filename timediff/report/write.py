@@ -1,23 +1,22 @@
-"""`write_report`: ``report.html`` and its pictures from a record and the paths of its entrants."""
+"""What an evaluation leaves to be read: table, pictures, and ``report.html`` with its own pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timediff.benchmark.diagnosis import diagnose
 from timediff.benchmark.folder import stamps
-from timediff.benchmark.record import FLOOR
+from timediff.benchmark.record import Record
 from timediff.data.dataset import Dataset
 from timediff.errors import InputError
 from timediff.report import pictures, sections
-from timediff.report.entrants import Entrant, entrants_of
 from timediff.report.html import escape, figure_block, page, write_page
 from timediff.report.pictures import Picture
-from timediff.report.plots import DARK, LIGHT, save_figure
-from timediff.tools.files import plain
+from timediff.report.plots import DARK, LIGHT, bound_figure, forecast_figure, save_figure
+from timediff.report.text import as_text
+from timediff.tools.files import write_text
 from timediff.tools.progress import progress_bar
 
 HEADINGS = {
@@ -34,40 +33,71 @@ HEADINGS = {
 }
 
 
+def write_results(
+    out: Path, record: Record, data: Dataset, truth: NDArray, paths: Mapping[str, NDArray]
+) -> None:
+    """Writes ``table.txt``, ``forecast.png``, ``nll.png`` and the report, if the record has what is in them.
+
+    Args:
+        out: Folder that exists.
+        record: The record.
+        data: What was forecast.
+        truth: What happened, ``[W, T, D]``, NaN where missing.
+        paths: Paths ``[W, S, T, D]`` by the names of the record's entrants, at least those of the first.
+    """
+    write_text(out / "table.txt", as_text(record, out) + "\n")
+    _draw_forecast(out / "forecast.png", data, paths)
+    likelihoods = [row.nll for row in record.evaluated.per_seed if row.nll is not None]
+    if likelihoods:
+        figure = bound_figure(
+            np.asarray([one.terms for one in likelihoods], dtype=float),
+            log_scale=np.asarray([one.log_scale for one in likelihoods]),
+            title=f"{data.name}: variational bound",
+        )
+        save_figure(figure, out / "nll.png")
+    if record.evaluated.diagnosis is not None:
+        write_report(out, record, data, truth, paths)
+
+
+def _draw_forecast(file: Path, data: Dataset, paths: Mapping[str, NDArray]) -> None:
+    """The last window: paths of the first entrant and of the seasonal naive, where that takes part."""
+    entry, horizon = data.test[-1], data.prediction_length
+    shown = entry["target"][:, -5 * horizon :].T
+    naive = paths.get("seasonal_naive")
+    figure = forecast_figure(
+        shown[:-horizon],
+        shown[-horizon:],
+        np.asarray(next(iter(paths.values()))[-1]),
+        columns=data.columns,
+        stamps=stamps(entry, len(shown)),
+        title=f"{data.name}: last test window",
+        baseline=None if naive is None else np.asarray(naive[-1]),
+        baseline_name="seasonal naive",
+    )
+    save_figure(figure, file)
+
+
 def write_report(
-    out: Path,
-    record: dict[str, Any],
-    data: Dataset,
-    truth: NDArray,
-    entrants: Mapping[str, NDArray],
+    out: Path, record: Record, data: Dataset, truth: NDArray, paths: Mapping[str, NDArray]
 ) -> None:
     """Writes ``report.html``, and each of its pictures as ``plots/NAME.png`` and ``plots/NAME-dark.png``.
 
     Args:
         out: Folder that exists.
-        record: The record; its ``diagnosis`` of an entrant is used where it is there, else made here.
+        record: The record; pictures are of those entrants that it has a diagnosis of.
         data: What was forecast.
         truth: What happened, ``[W, T, D]``, NaN where missing.
-        entrants: Paths ``[W, S, T, D]`` by name in the record, ours first.
+        paths: Paths ``[W, S, T, D]`` by the names of the record's entrants, at least those of the first.
 
     Raises:
-        InputError: The folder cannot be written to, or there are no paths.
+        InputError: The folder cannot be written to, or there is nothing to draw of the first entrant.
     """
-    if not entrants:
-        raise InputError("a report needs the paths of at least one entrant, ours first")
-    record = plain(record)
-    known = entrants_of(record)
-    titles = {entrant.name: entrant.title for entrant in known}
-    ours = next(iter(entrants))
-    titles = {ours: known[0].title, **titles}
-    found = _diagnoses(record, data, truth, entrants, order=list(titles))
-    named = {titles.get(name, name): one for name, one in found.items()}
-    shown = _pictures(known, data, truth, entrants, found, named)
-    mapped = (record.get("recalibration") or {}).get("diagnosis")
-    if mapped:
-        shown += pictures.pit_pictures(
-            mapped, section="recalibration", name="pit-after", whose=", recalibrated"
+    if next(iter(record.entrants)) not in paths or record.evaluated.diagnosis is None:
+        raise InputError(
+            "a report needs a diagnosis and the paths of the entrant that the record is of; "
+            "evaluate with report=True"
         )
+    shown = _pictures(record, data, truth, paths)
     plots = Path(out) / "plots"
     try:
         plots.mkdir(exist_ok=True)
@@ -83,71 +113,52 @@ def write_report(
             block = figure_block(light, name=picture.name, alt=picture.alt, caption=picture.caption)
             blocks.setdefault(picture.section, []).append(block)
             bar.update()
-    body = _body(record, known, titles, found, blocks)
-    write_page(
-        Path(out) / "report.html", page(f"{record['dataset']['name']}: forecast report", body)
-    )
+    title = f"{record.dataset.name}: forecast report"
+    write_page(Path(out) / "report.html", page(title, _body(record, blocks)))
 
 
-def _diagnoses(
-    record: dict[str, Any],
-    data: Dataset,
-    truth: NDArray,
-    entrants: Mapping[str, NDArray],
-    *,
-    order: Sequence[str],
-) -> dict[str, dict[str, Any]]:
-    """Of every entrant, in the order of the tables."""
-    horizon = data.prediction_length
-    times = np.stack([stamps(entry, horizon) for entry in data.test[-len(truth) :]])
-    stored = record.get("diagnosis") or {}
-    first, *rest = entrants
-    ranked = [
-        first,
-        *sorted(rest, key=lambda name: order.index(name) if name in order else len(order)),
-    ]
-    return {
-        name: stored.get(name)
-        or diagnose(entrants[name], truth, columns=data.columns, stamps=times, progress=True)
-        for name in ranked
-    }
+def _diagnoses(record: Record) -> dict[str, dict[str, Any]]:
+    """By title, in the order of the tables."""
+    entrants = [record.evaluated, *record.others.values()]
+    return {one.title: one.diagnosis for one in entrants if one.diagnosis is not None}
 
 
 def _pictures(
-    known: Sequence[Entrant],
-    data: Dataset,
-    truth: NDArray,
-    entrants: Mapping[str, NDArray],
-    found: Mapping[str, dict[str, Any]],
-    named: dict[str, dict[str, Any]],
+    record: Record, data: Dataset, truth: NDArray, paths: Mapping[str, NDArray]
 ) -> list[Picture]:
-    ours, *others = found
-    rival = next((name for name in others if not name.startswith(FLOOR)), None)
-    titles = {entrant.name: entrant.title for entrant in known}
-    baseline = None if rival is None else (titles.get(rival, rival), entrants[rival])
-    return [
-        *pictures.forecast_pictures(data, truth, entrants[ours], found[ours], baseline=baseline),
-        *pictures.error_pictures(named),
-        *pictures.calibration_pictures(named),
-        *pictures.correlation_pictures(found[ours]["correlation"], truth.shape[2]),
-        *pictures.cost_pictures(known),
+    diagnoses, ours = _diagnoses(record), next(iter(record.entrants))
+    first = diagnoses[record.evaluated.title]
+    rival = next(
+        (
+            (other.title, paths[name])
+            for name, other in record.others.items()
+            if other.kind != "oracle" and name in paths
+        ),
+        None,
+    )
+    shown = [
+        *pictures.forecast_pictures(data, truth, paths[ours], first, baseline=rival),
+        *pictures.error_pictures(diagnoses),
+        *pictures.calibration_pictures(diagnoses),
+        *pictures.correlation_pictures(first["correlation"], truth.shape[2]),
+        *pictures.cost_pictures([record.evaluated, *record.others.values()]),
     ]
+    mapped = record.recalibration and record.recalibration.diagnosis
+    if mapped:
+        shown += pictures.pit_pictures(
+            mapped, section="recalibration", name="pit-after", whose=", recalibrated"
+        )
+    return shown
 
 
-def _body(
-    record: dict[str, Any],
-    known: Sequence[Entrant],
-    titles: Mapping[str, str],
-    found: Mapping[str, dict[str, Any]],
-    blocks: Mapping[str, list[str]],
-) -> str:
+def _body(record: Record, blocks: Mapping[str, list[str]]) -> str:
     tables = {
-        "scores": sections.scores(record, known)
-        + sections.aggregates(record, known)
-        + sections.density(record, known[0].title),
-        "comparisons": sections.comparisons(record, titles),
-        "protocols": sections.protocols(record, titles),
-        "calibration": sections.coverage(found, titles),
+        "scores": sections.scores(record)
+        + sections.aggregates(record)
+        + sections.density(record.evaluated),
+        "comparisons": sections.comparisons(record),
+        "protocols": sections.protocols(record),
+        "calibration": sections.coverage(_diagnoses(record)),
         "recalibration": sections.recalibration(record),
     }
     tables = {section: text for section, text in tables.items() if text}

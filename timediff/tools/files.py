@@ -32,7 +32,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """The same in types that strict JSON has: what is not finite is None."""
+    """The same in types that strict JSON has: what is not finite is None, a named tuple a dictionary."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

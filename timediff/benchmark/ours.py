@@ -1,0 +1,175 @@
+"""TimeGrad as an entrant: its training, its paths, their likelihood, and their recalibration.
+
+What takes long is written into the folder of its seed as soon as it is finished, so that an interrupted run
+loses at most one epoch: ``checkpoints/last.ckpt`` while training, then ``predictor/``, and ``nll.json`` and
+``recalibration.json`` where they are asked for.
+"""
+
+import json
+import math
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from gluonts.torch.model.estimator import TrainOutput
+
+from timediff.baselines.external import multivariate
+from timediff.baselines.task import Array, Fitted, Task
+from timediff.benchmark.recalibration import Recalibration, fit_recalibration, from_json, to_json
+from timediff.benchmark.record import Likelihood, as_json
+from timediff.config import Preset
+from timediff.data.entry import hold_out, split_windows
+from timediff.data.rolling import Entry
+from timediff.errors import InputError
+from timediff.gluon.estimator import TimeGradEstimator
+from timediff.gluon.predictor import TimeGradPredictor
+from timediff.tools.files import write_text
+
+
+def check_ours(task: Task, options: Preset, *, validation_windows: int) -> None:
+    """Raises `InputError` for what can be known to make training fail before it does."""
+    _estimator(task, options, seed=0, device="cpu", folder=Path())
+    steps = len(task.train) - validation_windows * task.horizon
+    if steps <= task.horizon:
+        raise InputError(
+            f"the data have {max(steps, 0)} training steps left for a horizon of {task.horizon}, so there "
+            "is no window to train on; give more data or fewer --validation-windows"
+        )
+    if validation_windows and options.model.schedule == "learned":
+        raise InputError(
+            "a learned schedule has no validation loss that compares between epochs; leave out "
+            "--validation-windows, or choose another schedule"
+        )
+
+
+def fit_ours(
+    task: Task,
+    *,
+    seed: int,
+    folder: Path,
+    options: Preset,
+    validation_windows: int,
+    device: str,
+    told: int,
+) -> Fitted:
+    """The trained predictor, which is kept in the folder too.
+
+    Args:
+        task: With its entries.
+        seed: Of training.
+        folder: Of the seed; training goes on from its checkpoint.
+        options: Model, training and sampling.
+        validation_windows: Horizons at the end of the training data held out to choose the best epoch.
+        device: To train and to sample on.
+        told: The seed that warns of data and options; they are the same for all.
+    """
+    assert task.training is not None
+    estimator = _estimator(task, options, seed=seed, device=device, folder=folder)
+    training, held = hold_out(task.training, task.horizon, validation_windows)
+    output, seconds = _train(estimator, training, held, folder=folder, quiet=seed != told)
+    predictor = output.predictor
+    predictor.to(device)
+    predictor.serialize(folder / "predictor")
+    network = predictor.prediction_net
+    details = {
+        "steps": output.trainer.global_step,
+        "network_calls": network.network_calls(predictor.sampling),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "shape": network.shape._asdict(),
+        "history": output.trained_net.history,
+    }
+
+    def bulk(task: Task, num_samples: int, seed: int) -> Array:
+        forecasts = predictor.predict(task.known, num_samples, seed=seed)
+        return np.stack([forecast.samples for forecast in forecasts])  # [W, S, T, D]
+
+    return Fitted(multivariate(predictor, task.columns), details, bulk, seconds)
+
+
+def likelihood(folder: Path, test: list[Entry], *, seed: int, device: str) -> Likelihood:
+    """Bound and likelihood of the test windows per dimension; from the folder if they are there already."""
+    file = folder / "nll.json"
+    if not file.is_file():
+        predictor = TimeGradPredictor.deserialize(folder / "predictor", device=device)
+        write_text(file, as_json(_likelihood(predictor, test, seed)) + "\n")
+    return Likelihood(**json.loads(file.read_text()))
+
+
+def _likelihood(predictor: TimeGradPredictor, test: list[Entry], seed: int) -> Likelihood:
+    density, left_out = predictor.density(test, seed=seed)
+    shape = predictor.prediction_net.shape
+    entries = shape.horizon * shape.target_dim
+    terms = (density.bound.mean(dim=-1) / entries).tolist()
+    log_scale = float(density.log_scale.mean()) / entries
+    bound, nll = sum(terms) + log_scale, float(density.nll.mean()) / entries
+    windows = len(density.nll)
+    error = float(density.nll_error.square().sum().sqrt()) / windows / entries
+    scores: dict[str, float | None] = {
+        "bound": bound,
+        "bound_bits": bound / math.log(2),
+        "nll": nll,
+        "nll_bits": nll / math.log(2),
+        "nll_error": error,
+    }
+    return Likelihood(scores, terms, log_scale, windows, left_out)
+
+
+def recalibration(
+    folder: Path, task: Task, *, seed: int, validation_windows: int, num_samples: int, device: str
+) -> Recalibration:
+    """The map fitted on the validation windows; from the folder if it is there already."""
+    file = folder / "recalibration.json"
+    if not file.is_file():
+        assert task.training is not None
+        predictor = TimeGradPredictor.deserialize(folder / "predictor", device=device)
+        _, held = hold_out(task.training, task.horizon, validation_windows)
+        known, truth = split_windows(held, task.horizon)
+        forecasts = predictor.predict(known, num_samples, seed=seed)
+        fitted = fit_recalibration(np.stack([one.samples for one in forecasts]), truth)
+        write_text(file, to_json(fitted) + "\n")
+    return from_json(file.read_text())
+
+
+def _estimator(
+    task: Task, options: Preset, *, seed: int, device: str, folder: Path
+) -> TimeGradEstimator:
+    kind, _, index = device.partition(":")
+    return TimeGradEstimator(
+        prediction_length=task.horizon,
+        freq=task.begin.freqstr,
+        target_dim=len(task.columns),
+        model=options.model,
+        train=options.train._replace(seed=seed),
+        sampling=options.sampling,
+        trainer_kwargs={
+            "default_root_dir": str(folder),
+            "accelerator": {"cuda": "gpu"}.get(kind, kind),
+            "devices": [int(index or 0)] if kind == "cuda" else 1,
+        },
+    )
+
+
+def _train(
+    estimator: TimeGradEstimator,
+    training: Entry,
+    held: list[Entry],
+    *,
+    folder: Path,
+    quiet: bool,
+) -> tuple[TrainOutput, float]:
+    """The trained network, and the seconds it took, those before an interrupt included."""
+    checkpoint, spent = folder / "checkpoints" / "last.ckpt", folder / "seconds.json"
+    seconds = json.loads(spent.read_text()) if spent.is_file() else 0.0
+    started = time.perf_counter()
+    try:
+        with warnings.catch_warnings():
+            for message in ("some series say little", "after .* diffusion steps") if quiet else ():
+                warnings.filterwarnings("ignore", message=message)
+            output = estimator.train_model(
+                [training], held or None, ckpt_path=checkpoint if checkpoint.is_file() else None
+            )
+    finally:
+        seconds += time.perf_counter() - started
+        write_text(spent, json.dumps(seconds))
+    return output, seconds
