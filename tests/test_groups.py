@@ -12,7 +12,7 @@ GROUPS = {"identities", "oracles", "convergence", "cross_checks", "invariances",
 #: Folders whose tests are grouped.
 CORE = ("diffusion", "networks", "timegrad", "metrics")
 #: Files there that are older than that.
-EXEMPT = {"whatif", "reference", "comparison", "protocols"}
+EXEMPT = {"whatif", "reference", "paired", "protocols"}
 FILES = {
     path.stem.removeprefix("test_"): path
     for folder in CORE

@@ -247,7 +247,7 @@ def test_every_part_of_the_library_is_where_its_table_says():
     for table in TABLES.values():
         for name, part in table.parts.items():
             assert callable(table[name]) or isinstance(table[name], tuple), (table.kind, name)
-            assert part.own and part.version == 1
+            assert part.built_in and part.version == 1
 
 
 def test_a_table_reads_like_a_dictionary():

@@ -27,7 +27,7 @@ def check_fields(config: Any, **names: str) -> None:
     """
     for field in fields_of(type(config)).values():
         value = getattr(config, field.name)
-        choices = [each for each in get_args(field.type) if isinstance(each, str)]
+        choices = [choice for choice in get_args(field.type) if isinstance(choice, str)]
         if field.kind is not None:
             TABLES[field.kind].check(value, option=field.name)
         elif choices and value not in choices:
@@ -139,7 +139,7 @@ def check_sampler_options(sampler: str, values: dict[str, Any]) -> None:
         if name in options and name not in ModelConfig._fields:
             options[name].check(value)
             continue
-        readers = [each for each in SAMPLERS if name in SAMPLERS.options(each)]
+        readers = [reader for reader in SAMPLERS if name in SAMPLERS.options(reader)]
         if not readers or name in ModelConfig._fields:
             raise InputError(
                 f"{name} is no option of the sampler {sampler}; leave it out of its options"

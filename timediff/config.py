@@ -13,12 +13,12 @@ from timediff.registry import SAMPLERS
 Whole = Annotated[int, Between(1)]
 NotNegative = Annotated[float, Between(0)]
 Positive = Annotated[float, Between(0, without="low")]
-#: A part of the whole that is not all of it.
+#: A part of a whole, below 1.
 Share = Annotated[float, Between(0, 1, without="high")]
 
 
 class ModelConfig(NamedTuple):
-    """What the network is. The defaults are ours; `PAPER` holds the published TimeGrad.
+    """Options of the network. The defaults are ours; `PAPER` holds the published TimeGrad.
 
     Args:
         cell: Recurrent cell of the encoder.
@@ -87,7 +87,7 @@ class ModelConfig(NamedTuple):
 
 
 class TrainConfig(NamedTuple):
-    """How the network is trained.
+    """Options of the training.
 
     Args:
         steps: Optimiser steps in all, rounded up so that every epoch has as many.
@@ -131,7 +131,7 @@ FEW_STEPS = 6
 
 
 class SamplingConfig(NamedTuple):
-    """How paths are drawn. It can be changed after training.
+    """Options of sampling, by which paths are drawn. They can be changed after training.
 
     Args:
         sampler: Solver of the reverse process.
@@ -163,15 +163,17 @@ class SamplingConfig(NamedTuple):
         return hash(tuple(sorted((name, str(value)) for name, value in self.flat().items())))
 
     def flat(self) -> dict[str, Any]:
-        """All of it in one dictionary, the sampler's options and their defaults too: as files have it."""
+        """Values of all fields and of the sampler's options, defaults included, in one dictionary."""
         values = {name: value for name, value in self._asdict().items() if name != "options"}
         return values | sampler_defaults(self.sampler) | (self.options or {})
 
 
 def sampler_defaults(sampler: str) -> dict[str, Any]:
-    """Default of each option of a sampler, but for what the model says."""
+    """Default of each option of a sampler by name, without those that `ModelConfig` has."""
     options = SAMPLERS.options(sampler).values()
-    return {each.name: each.default for each in options if each.name not in ModelConfig._fields}
+    return {
+        option.name: option.default for option in options if option.name not in ModelConfig._fields
+    }
 
 
 def flat_sampling(values: Mapping[str, Any]) -> SamplingConfig:
@@ -187,8 +189,8 @@ def flat_sampling(values: Mapping[str, Any]) -> SamplingConfig:
     SAMPLERS.check(sampler)
     names = sampler_defaults(sampler)
     options = {name: values[name] for name in names if values.get(name) is not None}
-    known = {name for each in SAMPLERS for name in SAMPLERS.options(each)}
-    unknown = values.keys() - fields.keys() - known
+    of_samplers = {name for other in SAMPLERS for name in SAMPLERS.options(other)}
+    unknown = values.keys() - fields.keys() - of_samplers
     if unknown:
         raise InputError(f"{min(unknown)} is no option of sampling; leave it out")
     return with_options(SamplingConfig(**fields), options)
@@ -206,7 +208,7 @@ STUDENT_STEPS = 4
 
 
 class DistillConfig(NamedTuple):
-    """How a trained predictor is distilled to few steps.
+    """Options of the distillation of a trained predictor to few steps.
 
     Args:
         train_steps: Optimiser steps of every halving of the chain.

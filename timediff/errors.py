@@ -5,7 +5,7 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """A mistake in what was given: one sentence that says what, where, and the way out.
+    """A mistake of the user: one sentence that says what, where, and the way out.
 
     It begins in lower case and has no full stop, as it may become a part of another sentence.
     The command line prints it and exits with status 2; in Python it is an ordinary `ValueError`.
@@ -13,7 +13,7 @@ class InputError(ValueError):
 
 
 def check_whole(name: str, value: Any, *, least: int = 1, or_else: str = "") -> None:
-    """Raises `InputError` unless the value is a whole number of at least so much."""
+    """Raises `InputError` unless the value is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InputError(
             f"{name} is {value!r}; it must be a whole number of at least {least}{or_else}"

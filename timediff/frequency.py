@@ -45,7 +45,7 @@ _FIELDS = {
 _ERROR_SEASONS = {"s": 3600, "min": 1440, "h": 24, "B": 5, "M": 12, "Q": 4}
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "D": 86400}
 _DAY, _WEEK = 86400, 7 * 86400
-# Longer lags would make the history that every window carries longer than the data often is.
+# Every window carries a history as long as the longest lag; a longer one would often exceed the data.
 _MAX_LAG = 1024
 
 
@@ -96,7 +96,7 @@ def split_freq(freq: str) -> tuple[int, str]:
 
 
 def _steps(seconds: int, multiple: int, base: str) -> int | None:
-    """How many steps make ``seconds``, or None if they do not make it exactly."""
+    """Number of steps that make ``seconds`` exactly, or None."""
     if base not in _SECONDS:
         return None
     steps, rest = divmod(seconds, multiple * _SECONDS[base])
@@ -126,15 +126,15 @@ def default_lags(freq: str) -> list[int]:
 def seasons(freq: str) -> list[int]:
     """Season lengths in steps that a seasonal-naive forecast may repeat, such as day and week.
 
-    A season of 1 step, where nothing is known to return, is a random walk.
+    A season of 1 step, which stands where a frequency has no season, is a random walk.
     """
     multiple, base = split_freq(freq)
     spans = {"B": 5, "W": 52, "M": 12, "Q": 4, "Y": 1}
     if base in spans:
         season, rest = divmod(spans[base], multiple)
         return [1, season] if rest == 0 and season > 1 else [1]
-    found = [_steps(span, multiple, base) for span in (_DAY, _WEEK)]
-    return [season for season in found if season is not None and season > 1] or [1]
+    lengths = [_steps(span, multiple, base) for span in (_DAY, _WEEK)]
+    return [length for length in lengths if length is not None and length > 1] or [1]
 
 
 def error_season(freq: str) -> int:
@@ -154,8 +154,8 @@ def default_difference(freq: str) -> int:
     A day of hours or minutes, a week of days, a year of months or quarters; else one step, as for
     business days, which do not repeat, and for weeks, whose year is long.
     """
-    longer = [season for season in seasons(freq) if 1 < season <= _MAX_LAG]
-    return 1 if not longer or split_freq(freq)[1] in ("B", "W") else min(longer)
+    lengths = [season for season in seasons(freq) if 1 < season <= _MAX_LAG]
+    return 1 if not lengths or split_freq(freq)[1] in ("B", "W") else min(lengths)
 
 
 def num_time_features(freq: str) -> int:

@@ -1,6 +1,6 @@
 """Options of parts and configurations: type, default, limits and help, read from signatures and docstrings.
 
-What a signature says is said nowhere else: the command line, the checks and saved predictors ask here.
+A signature is the only place of its options: the command line, the checks and saved predictors ask here.
 Limits stand in an annotation, ``eta: Annotated[float, Between(0, 1)] = 0.0``, and so does the kind of part
 that a text names, ``sampler: Annotated[str, Choice("sampler")] = "ancestral"``.
 """
@@ -26,7 +26,7 @@ class Between(NamedTuple):
     Args:
         low: Least value.
         high: Greatest value.
-        without: Which of the two does not belong: "low", "high" or "both".
+        without: Which of the two is excluded: "low", "high" or "both".
     """
 
     low: float = -math.inf
@@ -62,7 +62,7 @@ class Option(NamedTuple):
         name: Its name.
         type: Its annotation without limits and kind.
         default: Its value when left out.
-        limits: Between which it lies, if it is a number; None may stand for a value to be found.
+        limits: Between which it lies, if it is a number and not None.
         kind: Kind of part that it names, if it names one.
         help: What it does.
     """
@@ -91,11 +91,11 @@ def options_of(part: Callable[..., Any]) -> dict[str, Option]:
     """The keyword-only arguments of a function or class by name, those without a default left out."""
     try:
         signature = inspect.signature(part, eval_str=True)
-    except NameError:  # annotations that are there for a type checker only
+    except NameError:  # an annotation names something imported for the type checker only
         signature = inspect.signature(part)
-    words = arguments_of(inspect.getdoc(part) or "")
+    descriptions = arguments_of(inspect.getdoc(part) or "")
     return {
-        p.name: _option(p.name, p.annotation, p.default, words)
+        p.name: _option(p.name, p.annotation, p.default, descriptions)
         for p in signature.parameters.values()
         if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
     }
@@ -103,15 +103,15 @@ def options_of(part: Callable[..., Any]) -> dict[str, Option]:
 
 def fields_of(config: Any) -> dict[str, Option]:
     """The fields of a named tuple by name."""
-    words = arguments_of(inspect.getdoc(config) or "")
+    descriptions = arguments_of(inspect.getdoc(config) or "")
     defaults = config._field_defaults
     return {
-        name: _option(name, annotation, defaults.get(name), words)
+        name: _option(name, annotation, defaults.get(name), descriptions)
         for name, annotation in config.__annotations__.items()
     }
 
 
-def _option(name: str, annotation: Any, default: Any, words: Mapping[str, str]) -> Option:
+def _option(name: str, annotation: Any, default: Any, descriptions: Mapping[str, str]) -> Option:
     extras: list[Any] = []
     if get_origin(annotation) is Annotated:
         annotation, *extras = get_args(annotation)
@@ -119,7 +119,7 @@ def _option(name: str, annotation: Any, default: Any, words: Mapping[str, str]) 
         annotation = type(default)
     limits = next((extra for extra in extras if isinstance(extra, Between)), None)
     kind = next((extra.kind for extra in extras if isinstance(extra, Choice)), None)
-    return Option(name, annotation, default, limits, kind, words.get(name, ""))
+    return Option(name, annotation, default, limits, kind, descriptions.get(name, ""))
 
 
 @cache
@@ -130,10 +130,10 @@ def options_in_source(target: str) -> dict[str, Option]:
     file = home / "__init__.py" if home.is_dir() else home.with_suffix(".py")
     body = ast.parse(file.read_text(encoding="utf-8")).body
     node = next(n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == name)
-    words = arguments_of(ast.get_docstring(node) or "")
+    descriptions = arguments_of(ast.get_docstring(node) or "")
     if isinstance(node, ast.ClassDef):
         node = next(n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
-    # Annotations of options are made of these few names.
+    # The names that annotations of options are made of.
     names = {"Annotated": Annotated, "Between": Between, "math": math}
     names |= {kind.__name__: kind for kind in (int, float, bool, str)}
     options = {}
@@ -141,12 +141,12 @@ def options_in_source(target: str) -> dict[str, Option]:
         if default is not None:
             annotation = argument.annotation and eval(ast.unparse(argument.annotation), {}, names)
             value = ast.literal_eval(default)
-            options[argument.arg] = _option(argument.arg, annotation, value, words)
+            options[argument.arg] = _option(argument.arg, annotation, value, descriptions)
     return options
 
 
 def within_limits(part: F) -> F:
-    """The function, which checks the options that it is called with against its annotations first."""
+    """The function, with its options checked at every call against the limits in its annotations."""
     options = options_of(part)
 
     @wraps(part)
@@ -160,14 +160,14 @@ def within_limits(part: F) -> F:
 
 
 def arguments_of(docstring: str) -> dict[str, str]:
-    """What the section ``Args:`` of a docstring says of each argument, in one line each."""
-    words: dict[str, str] = {}
+    """Description of each argument by name, from the section ``Args:`` of a docstring, in one line each."""
+    descriptions: dict[str, str] = {}
     section, name = False, ""
     for line in inspect.cleandoc(docstring).splitlines():
         if line and not line.startswith(" "):
             section = line == "Args:"
         elif section and (match := re.match(r"    (\w+): (.*)", line)):
-            name, words[match[1]] = match[1], match[2]
+            name, descriptions[match[1]] = match[1], match[2]
         elif section and name and line.strip():
-            words[name] += " " + line.strip()
-    return words
+            descriptions[name] += " " + line.strip()
+    return descriptions

@@ -36,8 +36,8 @@ class Part(NamedTuple):
     registered_by: str = ""
 
     @property
-    def own(self) -> bool:
-        """Whether it is the library's own."""
+    def built_in(self) -> bool:
+        """Whether it comes with the library."""
         return not self.registered_by
 
     @property
@@ -65,12 +65,12 @@ class Table(Mapping[str, Any]):
 
     @property
     def parts(self) -> dict[str, Part]:
-        """What is known of each part, by name."""
+        """Entries by name."""
         if self._source:
-            module, self._source = self._source, ""
-            rows = _imported(module)
-            self._parts = {name: Part(module) for name in rows} | self._parts
-            self._loaded |= rows
+            source, self._source = self._source, ""
+            objects = _imported(source)
+            self._parts = {name: Part(source) for name in objects} | self._parts
+            self._loaded |= objects
         return self._parts
 
     def __getitem__(self, name: str) -> Any:
@@ -88,26 +88,30 @@ class Table(Mapping[str, Any]):
         return len(self.parts)
 
     def add(self, name: str, part: Part) -> None:
-        """Adds or renews a user's part, see `register`."""
+        """Adds a user's part, or a new version of it, see `register`."""
         if not _NAME.fullmatch(name):
             raise InputError(
                 f"{name!r} is no name of a {self.kind}; begin with a letter or digit, and go on with "
                 "letters, digits, _ . + or -"
             )
-        before = self.parts.get(name)
-        if before is not None and before.own:
+        previous = self.parts.get(name)
+        if previous is not None and previous.built_in:
             raise InputError(f"the {self.kind} {name!r} is timediff's own; choose another name")
-        if before is not None and part.version <= before.version and _place(before) != _place(part):
+        if (
+            previous is not None
+            and part.version <= previous.version
+            and _place(previous) != _place(part)
+        ):
             raise InputError(
-                f"the {self.kind} {name!r} is registered already, by the module {before.module}; choose "
-                f"another name, or a version above {before.version}"
+                f"the {self.kind} {name!r} is registered already, by the module {previous.module}; choose "
+                f"another name, or a version above {previous.version}"
             )
         self.parts[name] = part
         self._loaded.pop(name, None)
 
     def remove(self, name: str) -> None:
         """Takes out a user's part."""
-        if self.parts[name].own:
+        if self.parts[name].built_in:
             raise InputError(f"the {self.kind} {name!r} is timediff's own and stays")
         del self.parts[name]
         self._loaded.pop(name, None)
@@ -287,7 +291,7 @@ def import_plugin(module: str) -> None:
         import_module(module)
     except InputError:
         raise
-    except Exception as error:  # it is a user's, and may fail in any way
+    except Exception as error:  # a user's module may fail in any way
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise InputError(
             f"the plugin {module} cannot be imported ({reason}); give a module on the Python path"

@@ -282,7 +282,7 @@ def filtered(given, horizon, *, levels, count=200, repeats=30, variance="large")
             path, log_weights = path[after.rows], after.log_weights
             following = after.x0 + path[:, -1] if levels else after.x0
             path = torch.cat([path, following[:, None]], dim=1)
-            ancestry.record(after.rows, after.drawn)
+            ancestry.record(after.rows, after.draws)
         runs.append((log_weights, path[:, 1:].flatten(1)[:, ~known.ravel()]))
         sizes.append(ancestry.effective_sizes(log_weights))
     return runs, exact, torch.stack(sizes)
@@ -452,8 +452,8 @@ def test_what_a_resampled_particle_keeps():
     for log_snr, kept in resampled:
         drawn = drawn[kept] if log_snr > SAME_DRAW_ABOVE else drawn
     # A resampling at the last step binds nothing anew, but its copies are counted.
-    assert after.drawn.unique().numel() <= drawn.unique().numel()
-    assert set(after.drawn.tolist()) <= set(drawn.tolist())
+    assert after.draws.unique().numel() <= drawn.unique().numel()
+    assert set(after.draws.tolist()) <= set(drawn.tolist())
 
 
 @contracts

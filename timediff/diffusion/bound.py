@@ -51,7 +51,9 @@ def normal_nll(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def prior_term(schedule: Schedule, x0: Tensor) -> Tensor:
-    r"""What the chain still knows at step N, :math:`L_N`, free of parameters, ``[..., D]``.
+    r"""The bound's term of step N, :math:`L_N`: what is left of the data there, ``[..., D]``.
+
+    It is free of parameters:
 
     .. math:: L_N = KL\big(q(x_N \mid x_0) \,\|\, \mathcal N(0, \alpha_N^2 + \sigma_N^2)\big)
 
@@ -115,8 +117,8 @@ def bound_terms(
     r"""All terms of the bound, in the form of reduced variance, ``[N + 1, ..., D]``.
 
     Index 0 is :math:`L_0`, index n - 1 is :math:`L_{n-1}` and index N is :math:`L_N`; the bound is their sum.
-    Only the noise is random: each term is estimated with one draw of it. Call it without gradients: one
-    evaluation of the denoiser is alive at a time.
+    Only the noise is random: each term is estimated with one draw of it. Without gradients a single
+    evaluation of the denoiser is in memory at a time.
 
     Source: Ho et al. (2020), eq. 5.
 
@@ -165,7 +167,7 @@ def plain_bound(
     .. math:: \log \frac{q(x_{1:N} \mid x_0)}{p_\theta(x_{0:N})}
         = -\log p(x_N) - \sum_{n=1}^N \log \frac{p_\theta(x_{n-1} \mid x_n)}{q(x_n \mid x_{n-1})}
 
-    The same mean as the sum of `bound_terms`. Each step of it varies more than the closed form, which is an
+    Its mean is that of the sum of `bound_terms`. Each step varies more than the closed form, which is an
     average of it; along a path these errors cancel as the model becomes exact, when every path has
     :math:`-\log p(x_0)` up to the mismatch at step N. So the sum of a poor model spreads more than that of
     `bound_terms`, and the sum of a good one less.
@@ -185,8 +187,8 @@ def plain_bound(
         xn = diffuse(schedule, previous, n, eps)
         prediction = denoiser(xn, schedule.points[step])
         mean, log_variance = reverse_step(schedule, prediction, xn, n, variance=variance)
-        forward = 0.5 * (eps**2 + math.log(2 * math.pi * schedule.floats["beta"][step]))
-        total = total + normal_nll(previous, mean, log_variance) - forward
+        forward_nll = 0.5 * (eps**2 + math.log(2 * math.pi * schedule.floats["beta"][step]))
+        total = total + normal_nll(previous, mean, log_variance) - forward_nll
         previous = xn
     log_variance = torch.full_like(x0, 2 * math.log(schedule.prior_std))
     return total + normal_nll(previous, torch.zeros_like(x0), log_variance)

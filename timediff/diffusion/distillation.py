@@ -5,9 +5,9 @@ DDIM without noise goes from a level s to a level e by the estimate of the clean
 .. math:: x_e = \alpha_e \hat x_0 + \sigma_e \hat\epsilon
     = \tfrac{\sigma_e}{\sigma_s}\, x_s + \big(\alpha_e - \tfrac{\sigma_e}{\sigma_s} \alpha_s\big)\, \hat x_0
 
-so for every place that two steps lead to there is one estimate that leads there at once. A student learns it
-at the even steps of the teacher's chain, which are the steps of its own, and is the next teacher: 16 steps
-become 8, 4, 2 and 1.
+so for every point that two steps lead to there is one estimate that leads there in one step. A student learns
+this estimate at the even steps of the teacher's chain, which are all steps of its own chain, and is the next
+teacher: 16 steps become 8, 4, 2 and 1.
 
 Shapes: data is ``[..., D]``, a step ``n`` of the teacher's chain an even integer tensor ``[...]``.
 
@@ -23,7 +23,7 @@ from timediff.diffusion.schedule import Level, Schedule
 
 
 def ddim_step(prediction: Prediction, end: Level) -> Tensor:
-    r"""The step to a level by a prediction, :math:`\alpha_e \hat x_0 + \sigma_e \hat\epsilon`, ``[..., D]``.
+    r"""Data at a level by a prediction, :math:`\alpha_e \hat x_0 + \sigma_e \hat\epsilon`, ``[..., D]``.
 
     Source: Song et al. (2021), arXiv:2010.02502, eq. 12 without noise.
     """
@@ -52,7 +52,7 @@ def two_step_target(schedule: Schedule, teacher: Denoiser, xn: Tensor, n: Tensor
     start, middle, end = (schedule.level(n - i) for i in range(3))
     first = teacher(xn, start)
     second = teacher(ddim_step(first, middle), middle)
-    # From clean data, whose log-SNR is infinite, the share is 0: the last word is the second estimate's.
+    # Where the end is clean data its log-SNR is infinite and the share 0: the second estimate is the target.
     share = torch.expm1((middle.log_snr - start.log_snr) / 2)
     share = (share / torch.expm1((end.log_snr - start.log_snr) / 2))[..., None]
     return share * first.x0 + (1 - share) * second.x0

@@ -42,14 +42,14 @@ class SelfConditioned:
 
 
 def guided(conditional: Denoiser, unconditional: Denoiser, *, scale: float) -> Denoiser:
-    r"""Classifier-free guidance: a denoiser that overstates what the condition says.
+    r"""A denoiser that overstates what the condition says: classifier-free guidance.
 
     .. math:: \tilde\epsilon(x, \lambda) = (1 + w)\, \epsilon(x, \lambda, c) - w\, \epsilon(x, \lambda)
 
     which at each level is the score of :math:`p(x \mid c)^{1+w}\, p(x)^{-w}`, normalised. The chain's
-    samples are not draws from that density of the clean data: powers and noising do not commute. At w = 0 the
-    condition is all that counts, at w = -1 it counts for nothing. The weights add to 1, so the estimates of
-    the clean data mix in the same way. Source: Ho & Salimans (2022), eq. 6.
+    samples are not draws from that density of the clean data: powers and noising do not commute. At w = 0
+    it is the conditional denoiser, at w = -1 the unconditional one. The weights add to 1, so the estimates
+    of the clean data mix in the same way. Source: Ho & Salimans (2022), eq. 6.
 
     Args:
         conditional: The denoiser with its condition bound; a learned variance is this one's.
@@ -58,9 +58,9 @@ def guided(conditional: Denoiser, unconditional: Denoiser, *, scale: float) -> D
     """
 
     def denoiser(x: Tensor, level: Level) -> Prediction:
-        known, free = conditional(x, level), unconditional(x, level)
-        x0 = (1 + scale) * known.x0 - scale * free.x0
-        eps = (1 + scale) * known.eps - scale * free.eps
-        return Prediction(x0, eps, known.fraction)
+        with_cond, without = conditional(x, level), unconditional(x, level)
+        x0 = (1 + scale) * with_cond.x0 - scale * without.x0
+        eps = (1 + scale) * with_cond.eps - scale * without.eps
+        return Prediction(x0, eps, with_cond.fraction)
 
     return denoiser

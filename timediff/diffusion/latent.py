@@ -1,13 +1,12 @@
-r"""Views of the reverse process: what a sampler sees on its way, and ways to steer it.
+r"""Noised data of a reverse process: recorded, measured, decoded from, mixed, and found from clean data.
 
-All of them act on the two ends of a sampler's interface, its denoiser and its schedule, and so serve every
-sampler: a wrapped denoiser is a denoiser, a cut schedule is a schedule.
+All of this acts on a sampler's denoiser and schedule, and so serves every sampler: a wrapped denoiser is a
+denoiser, a cut schedule is a schedule.
 
 Shapes: data is ``[..., D]``; leading axes are rows that do not see each other.
 
 Sources: Ho et al. (2020), arXiv:2006.11239, section 4.3 (progressive generation, rate and distortion,
-interpolation); Song et al. (2021), arXiv:2010.02502, section 4.3 (encoding); Ho & Salimans (2022),
-arXiv:2207.12598 (guidance); Chen et al. (2022), arXiv:2208.04202 (self-conditioning).
+interpolation); Song et al. (2021), arXiv:2010.02502, section 4.3 (encoding).
 """
 
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from timediff.diffusion.schedule import Level, Schedule
 
 @final
 class Recorder:
-    r"""A denoiser that notes what it is asked and answers: progressive generation.
+    r"""A denoiser that keeps its inputs and estimates: progressive generation.
 
     The sequence of :math:`x_n` and of the estimates :math:`\hat x_0(x_n, n)`, which turn from the data's mean
     into the sample. Source: Ho et al. (2020), section 4.3 and eq. 15.
@@ -52,7 +51,7 @@ class Recorder:
 def rate_distortion(
     schedule: Schedule, denoiser: Denoiser, x0: Tensor, noise: Noise, *, variance: str
 ) -> tuple[Tensor, Tensor]:
-    r"""What a message of increasing length tells about the data: rate and distortion, ``[N + 1]`` each.
+    r"""Rate and distortion of a message of increasing length about the data, ``[N + 1]`` each.
 
     .. math:: R_n = \sum_{m=n}^N L_m, \qquad D_n = \sqrt{E\, \| x_0 - \hat x_0(x_n, n) \|^2 / D}
 
@@ -108,7 +107,7 @@ def interpolate(
 
     Both ends get the same noise: then :math:`\bar x_n` has the noise of its level for every share, as the
     decoder expects, where independent noises would shrink by :math:`\sqrt{(1-\lambda)^2 + \lambda^2}`. At
-    n = 0 this is the linear mixture itself; the larger n, the more the decoder puts in of its own.
+    n = 0 this is the linear mixture itself; the larger n, the more of it the decoder makes up.
     Source: Ho et al. (2020), section 4.3 and figure 8.
 
     Args:
@@ -136,8 +135,8 @@ def invert(denoiser: Denoiser, schedule: Schedule, x0: Tensor, *, iterations: in
     rotation :math:`x_{n-1} = x_n \cos\delta - v \sin\delta`. The input is found by iteration from the v of
     the step before. Decoding returns the target but for an error that falls as the square of the step with
     one iteration, and an order faster with each further one, where steps are short enough for the iteration
-    to converge. Solved for the noise in place of v it hardly does where a single step destroys almost
-    everything (the cosine chain's last).
+    to converge. Solved for the noise in place of v it hardly converges where a single step destroys almost
+    everything, as the last one of the cosine chain does.
 
     Sources: Song et al. (2021), section 4.3 (encoding); Salimans & Ho (2022), arXiv:2202.00512, appendix D
     (rotation); Pan et al. (2023), arXiv:2309.04907 (fixed point).
@@ -149,10 +148,10 @@ def invert(denoiser: Denoiser, schedule: Schedule, x0: Tensor, *, iterations: in
     x, v = x0, torch.zeros_like(x0)
     for start, end in zip(schedule.points[1:], schedule.points[:-1], strict=True):
         scale = 1 / (end.alpha * start.alpha + end.sigma * start.sigma)
-        kept = (start.norm**2 * scale) * x
+        of_x = (start.norm**2 * scale) * x
         sine = (end.alpha * start.sigma - end.sigma * start.alpha) * scale
         for _ in range(iterations):
-            prediction = denoiser(kept + sine * v, start)
+            prediction = denoiser(of_x + sine * v, start)
             v = PARAMETERISATIONS["v"].of(prediction.x0, prediction.eps, start)
-        x = kept + sine * v
+        x = of_x + sine * v
     return x

@@ -37,9 +37,9 @@ def start(num_steps: int, beta_start: float, beta_end: float) -> Schedule:
 class LearnedSchedule(nn.Module):
     """A chain whose points 2 .. N - 1 move between a fixed first and a fixed last step.
 
-    Training tells it the error at each step it visits (`update`) and now and then lets it move (`move`). Its
-    state travels in checkpoints; `chain` makes the schedule from it. A network that reads the log-SNR is told
-    the truth at once, one that reads n has to follow.
+    Training gives it the errors at the steps of each batch (`update`) and now and then moves the points
+    (`move`). Its state is kept in checkpoints; `chain` makes the schedule from it. A network that reads the
+    log-SNR sees at once where the points are, one that reads n has to learn it anew.
 
     Args:
         start: The chain to begin with, of which ends and process (VP, sub-VP, VE) are kept.
@@ -50,7 +50,7 @@ class LearnedSchedule(nn.Module):
     def __init__(self, start: Schedule) -> None:
         super().__init__()
         self.start = start
-        #: Of the points 1 .. N, ``[N]``.
+        #: Log-SNR of the points 1 .. N, ``[N]``.
         self.register_buffer("log_snr", start.log_snr[1:].clone())
         # Long, because a move needs the error's size at all steps and not only its latest trend.
         self.square = RunningSquare(start.num_steps, history=1000)
@@ -60,15 +60,15 @@ class LearnedSchedule(nn.Module):
         clean, *noisy = self.start.points
         log_snr = self.log_snr.double().cpu().numpy()
         # The ends in float64, as `start` has them.
-        known = np.array([point.log_snr for point in noisy])
-        log_snr = np.concatenate([[clean.log_snr], known[:1], log_snr[1:-1], known[1:][-1:]])
-        # The units between two points are those of `Schedule.at`.
-        log_norm = np.interp(-log_snr[1:], -known, np.log([point.norm for point in noisy]))
+        at_start = np.array([point.log_snr for point in noisy])
+        log_snr = np.concatenate([[clean.log_snr], at_start[:1], log_snr[1:-1], at_start[1:][-1:]])
+        # Between two points the norm is that of `Schedule.at`.
+        log_norm = np.interp(-log_snr[1:], -at_start, np.log([point.norm for point in noisy]))
         norm = np.concatenate([[clean.norm], np.exp(log_norm)])
         return Schedule(torch.from_numpy(log_snr), torch.from_numpy(norm)).to(self.log_snr.device)
 
     def update(self, n: Tensor, squared_error: Tensor) -> None:
-        r"""Take in :math:`\|\epsilon - \hat\epsilon\|^2` of rows at step ``n`` of `chain`, ``[...]`` each.
+        r"""Takes in :math:`\|\epsilon - \hat\epsilon\|^2` of rows at step ``n`` of `chain`, ``[...]`` each.
 
         Unweighted, with any constant factor; NaN where there is none.
         """
@@ -76,25 +76,25 @@ class LearnedSchedule(nn.Module):
 
     @torch.no_grad()
     def move(self) -> None:
-        r"""Move the points half-way to where all terms have the same root mean square, as far as is known.
+        r"""Moves the points half-way to where all terms have the same root mean square by the errors so far.
 
         .. math:: \lambda_n \leftarrow \tfrac12 \lambda_n + \tfrac12 C^{-1}\Big(\frac{n-1}{N-1} C_N\Big),
             \qquad C_n = \sum_{m=2}^n \sqrt{E[L_m^2]}
 
         with :math:`C^{-1}` the broken line through :math:`(C_n, \lambda_n)`: nothing moves if and only if all
-        terms are equal. Known errors move along. Before every step has been seen ten times nothing happens.
-        Waits for the device: call it every few hundred training steps.
+        terms are equal. The running errors move along. Nothing happens before every step has been seen ten
+        times. Waits for the device: call it every few hundred training steps.
         """
         if len(self.log_snr) < 3 or not self.square.ready():
             return
         old = self.log_snr.double().cpu().numpy()
         mean = self.square.mean.double().cpu().numpy()
-        term = np.expm1(-np.diff(old)) * np.sqrt(mean[1:])
+        terms = np.expm1(-np.diff(old)) * np.sqrt(mean[1:])
         # Without any error the points stay where they are.
-        term += FLOOR * (term.mean() or 1.0)
-        passed = np.concatenate([[0.0], term.cumsum()])
-        # Whole moves overshoot on coarse chains, whose terms grow exponentially with their width.
-        new = (old + np.interp(np.linspace(0, passed[-1], len(old)), passed, old)) / 2
+        terms += FLOOR * (terms.mean() or 1.0)
+        cumulative = np.concatenate([[0.0], terms.cumsum()])
+        # Whole moves overshoot on coarse chains, where a term grows exponentially with its step's width.
+        new = (old + np.interp(np.linspace(0, cumulative[-1], len(old)), cumulative, old)) / 2
         mean = np.interp(-new, -old, mean)
         self.log_snr.copy_(torch.from_numpy(new))
         self.square.mean.copy_(torch.from_numpy(mean))

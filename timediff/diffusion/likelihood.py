@@ -20,7 +20,7 @@ from torch import Tensor
 from timediff.diffusion.process import Denoiser
 from timediff.diffusion.schedule import Level, Schedule
 
-#: Where the ODE ends on chains that go on.
+#: Log-SNR at which the ODE ends on chains that go below it.
 LEAST_LOG_SNR = -40.0
 #: Up to this D callers take the exact trace, above it random probes.
 EXACT_TRACE_DIM = 64
@@ -80,18 +80,18 @@ def log_likelihood(
         tangents = unit.reshape(dim, *[1] * (x0.ndim - 1), dim).expand(dim, *x0.shape)
     else:
         if len(probes) < 2 or probes.shape[1:] != x0.shape:
-            wanted = f"[K, {', '.join(map(str, x0.shape))}] with K at least 2"
-            raise ValueError(f"probes must have shape {wanted}, got {list(probes.shape)}")
+            expected = f"[K, {', '.join(map(str, x0.shape))}] with K at least 2"
+            raise ValueError(f"probes must have shape {expected}, got {list(probes.shape)}")
         tangents = probes
     first = schedule.points[1]
-    # Beyond, the data's share is below the rounding of any float and y would overflow.
+    # Below it the data's share is smaller than the rounding of any float, and y would overflow.
     last = next(point for point in reversed(schedule.points) if point.log_snr > LEAST_LOG_SNR)
     # Twice as many intervals as steps: Runge-Kutta looks at the middle of each.
-    falling = (last.log_snr - first.log_snr) / (2 * num_steps)
-    levels = [schedule.at(first.log_snr + falling * i) for i in range(2 * num_steps)]
+    interval = (last.log_snr - first.log_snr) / (2 * num_steps)
+    levels = [schedule.at(first.log_snr + interval * i) for i in range(2 * num_steps)]
     levels.append(last)
     y, traces = x0, torch.zeros(tangents.shape[:-1], dtype=torch.float64, device=x0.device)
-    h = -falling  # d log rho = -1/2 d log-SNR, and a step is two intervals.
+    h = -interval  # d log rho = -1/2 d log-SNR, and a step is two intervals.
     for i in range(0, 2 * num_steps, 2):
         start, middle, end = levels[i : i + 3]
         dy1, trace1 = _rates(denoiser, y, start, tangents)
@@ -109,7 +109,7 @@ def log_likelihood(
 
 
 def _rates(denoiser: Denoiser, y: Tensor, level: Level, tangents: Tensor) -> tuple[Tensor, Tensor]:
-    """Change per log rho of the point, ``[..., D]``, and of the trace along each tangent, ``[K, ...]``."""
+    """Rates per log rho: of the point, ``[..., D]``, and of the trace by each tangent, ``[K, ...]``."""
 
     def noise(x: Tensor) -> Tensor:
         return denoiser(x, level).eps
@@ -118,6 +118,6 @@ def _rates(denoiser: Denoiser, y: Tensor, level: Level, tangents: Tensor) -> tup
         return torch.func.jvp(noise, (level.alpha * y,), (tangent,))
 
     eps, pushed = torch.func.vmap(push)(tangents)
-    along = (tangents * pushed).double().sum(dim=-1)
-    # The point is the same for all tangents: evaluated once, and repeated as a view.
-    return level.sigma / level.alpha * eps[0], level.sigma * along
+    products = (tangents * pushed).double().sum(dim=-1)
+    # The point is the same for all tangents, so vmap evaluates it once and repeats it as a view.
+    return level.sigma / level.alpha * eps[0], level.sigma * products

@@ -1,5 +1,8 @@
 """What a denoiser is trained on: errors of the predicted noise and their weights at each level of noise.
 
+A squared error of any other quantity is that of the noise with another weight, which is why one loss serves
+all parameterisations.
+
 Shapes: data is ``[..., D]``, a diffusion step ``n`` is an integer tensor ``[...]`` that broadcasts against
 the leading axes.
 """
@@ -27,37 +30,43 @@ def huber(estimate: Tensor, noise: Tensor) -> Tensor:
     return F.smooth_l1_loss(estimate, noise, reduction="none")
 
 
-#: The signal-to-noise ratio above which `min_snr` stops growing.
+#: The signal-to-noise ratio above which `min_snr_weight` falls.
 MIN_SNR_CAP = 5.0
 
 
 def noise_weight(schedule: Schedule, n: Tensor) -> Tensor:
-    r"""1: the plain error of the noise, :math:`L_{simple}` (Ho et al. 2020, eq. 14), ``[...]``."""
+    r"""Weight 1: the plain error of the noise, :math:`L_{simple}` (Ho et al. 2020, eq. 14), ``[...]``."""
     return schedule.alpha.new_ones(n.shape)
 
 
 def x0_weight(schedule: Schedule, n: Tensor) -> Tensor:
-    r"""1 / SNR: the squared error of the clean data (Salimans & Ho 2022, arXiv:2202.00512, eq. 9)."""
+    r"""Weight 1 / SNR: the squared error of the clean data, ``[...]``.
+
+    Source: Salimans & Ho (2022), arXiv:2202.00512, eq. 9.
+    """
     return (-schedule.log_snr[n]).exp()
 
 
 def v_weight(schedule: Schedule, n: Tensor) -> Tensor:
-    """(SNR + 1) / SNR: the squared error of v in VP units (Salimans & Ho 2022, section 4)."""
+    """Weight (SNR + 1) / SNR: squared error of v in VP units (Salimans & Ho 2022, section 4), ``[...]``."""
     return 1 + (-schedule.log_snr[n]).exp()
 
 
 def score_weight(schedule: Schedule, n: Tensor) -> Tensor:
-    """SNR + 1, in VP units the inverse of sigma^2: the squared error of the score (Vincent 2011)."""
+    """Weight SNR + 1, in VP units 1 / sigma^2: the squared error of the score (Vincent 2011), ``[...]``."""
     return 1 + schedule.log_snr[n].exp()
 
 
 def min_snr_weight(schedule: Schedule, n: Tensor) -> Tensor:
-    """min(SNR, 5) / SNR: that of the clean data by min(SNR, 5) (Hang et al. 2023, arXiv:2303.09556)."""
+    """Weight min(SNR, 5) / SNR: min(SNR, 5) times the squared error of the clean data, ``[...]``.
+
+    Source: Hang et al. (2023), arXiv:2303.09556.
+    """
     return (MIN_SNR_CAP * (-schedule.log_snr[n]).exp()).clamp(max=1)
 
 
 def bound_weight(schedule: Schedule, n: Tensor) -> Tensor:
-    r"""The bound's own weight for fixed small variance, ``[...]``.
+    r"""Weight of the bound for fixed small variance, ``[...]``.
 
     .. math:: \frac{\beta_n^2}{2 \sigma_n^2 \alpha_n (1 - \bar\alpha_n)}
         = \tfrac12 \Big(\frac{SNR_{n-1}}{SNR_n} - 1\Big)
@@ -76,10 +85,6 @@ def ho_weight(schedule: Schedule, n: Tensor, variance: Tensor) -> Tensor:
     """
     of_noise = schedule.posterior_x0[n] * schedule.sigma[n] / schedule.alpha[n]
     return of_noise**2 / (2 * variance)
-
-
-#: Weight of the error of the noise at each step. A squared error of any other quantity is that of the noise
-#: with another weight, which is why one loss serves all parameterisations.
 
 
 def noise_loss(

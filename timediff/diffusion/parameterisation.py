@@ -20,7 +20,7 @@ from timediff.registry import PARAMETERISATIONS
 
 
 class Prediction:
-    """What a denoiser says about its input.
+    """Estimates of clean data and noise in a denoiser's input.
 
     Args:
         x0: Estimate of the clean data, ``[..., D]``.
@@ -46,11 +46,11 @@ class Prediction:
 
     @property
     def tilt(self) -> Tensor | None:
-        """The fraction from -1 for the lower bound to 1 for the upper, as networks say it."""
+        """The fraction on the networks' scale, from -1 for the lower bound to 1 for the upper."""
         return None if self.fraction is None else 2 * self.fraction - 1
 
     def replace(self, *, x0: Tensor | None = None, fraction: Tensor | None = None) -> "Prediction":
-        """The same with another estimate or fraction, where one is given."""
+        """The prediction with another estimate or fraction; what is left out stays as it is."""
         x0 = self.x0 if x0 is None else x0
         return Prediction(x0, self.eps, self.fraction if fraction is None else fraction)
 
@@ -61,7 +61,7 @@ class Prediction:
 
 @final
 class Output(Prediction):
-    """A network's output and what it stands for; clean data and noise are made of it when asked for.
+    """The prediction that a network's output stands for; clean data and noise are computed when asked for.
 
     Args:
         value: The output, ``[..., D]``.
@@ -76,7 +76,7 @@ class Output(Prediction):
     ) -> None:
         self.value, self.x, self.level, self._tilt = value, x, level, tilt
         self.kind = PARAMETERISATIONS[kind]
-        self._made: dict[str, Tensor] = {}
+        self._estimates: dict[str, Tensor] = {}
 
     @property
     def tilt(self) -> Tensor | None:
@@ -95,21 +95,21 @@ class Output(Prediction):
         return self._once("eps", self.kind.eps)
 
     def _once(self, name: str, factors_at: Callable[[Level], tuple[Any, Any]]) -> Tensor:
-        if name not in self._made:
+        if name not in self._estimates:
             of_value, of_x = factors_at(self.level)
-            self._made[name] = mix(of_x, self.x, of_value, self.value)
-        return self._made[name]
+            self._estimates[name] = mix(of_x, self.x, of_value, self.value)
+        return self._estimates[name]
 
     def blend(self, a: float, b: float, x: Tensor) -> Tensor:
         if x is not self.x:
             return super().blend(a, b, x)
-        # Linear in the output too: a pass through memory less.
+        # The estimate is linear in the output and in x, which saves a pass through memory.
         of_value, of_x = self.kind.x0(self.level)
         return mix(a * of_x + b, x, a * of_value, self.value)
 
 
 class Parameterisation(NamedTuple):
-    r"""One of the four: a quantity :math:`p\, x_0 + q\, \epsilon`.
+    r"""A quantity :math:`p\, x_0 + q\, \epsilon` that a network's output can stand for.
 
     With :math:`x = \alpha x_0 + \sigma \epsilon` these are two equations for clean data and noise.
 
@@ -120,7 +120,7 @@ class Parameterisation(NamedTuple):
     coefficients: Callable[[Any, Any], tuple[Any, Any]]
 
     def of(self, x0: Tensor, eps: Tensor, level: Level) -> Tensor:
-        """The quantity itself, ``[..., D]``."""
+        """The quantity of clean data and noise, ``[..., D]``."""
         p, q = self.coefficients(*factors(level))
         return mix(p, x0, q, eps)
 
@@ -132,8 +132,8 @@ class Parameterisation(NamedTuple):
         p, q = self.coefficients(alpha, sigma)
         if _is(p, 1) and _is(q, 0):
             return 1.0, 0.0
-        both = alpha * q - sigma * p
-        return -sigma / both, q / both
+        determinant = alpha * q - sigma * p
+        return -sigma / determinant, q / determinant
 
     def eps(self, level: Level) -> tuple[Any, Any]:
         r"""Noise as factors of the quantity and of x,
@@ -143,8 +143,8 @@ class Parameterisation(NamedTuple):
         p, q = self.coefficients(alpha, sigma)
         if _is(p, 0) and _is(q, 1):
             return 1.0, 0.0
-        both = alpha * q - sigma * p
-        return alpha / both, -p / both
+        determinant = alpha * q - sigma * p
+        return alpha / determinant, -p / determinant
 
 
 #: The noise (Ho et al. 2020).
@@ -165,14 +165,14 @@ def factors(level: Level) -> tuple[Any, Any]:
 
 
 def mix(a: Any, x: Tensor, b: Any, y: Tensor) -> Tensor:
-    """``a x + b y`` in as few passes over the data as it takes."""
+    """Sum ``a x + b y`` in as few passes over the data as possible."""
     if _is(a, 0):
         return y if _is(b, 1) else b * y
     if _is(b, 0):
         return x if _is(a, 1) else a * x
     if isinstance(b, Tensor):
         return a * x + b * y
-    # In place on what was just written: memory that has left the cache costs several times as much.
+    # In place on the product just written, which is still in the cache: other memory is several times slower.
     return (a * x).add_(y, alpha=b)
 
 
@@ -189,5 +189,5 @@ def predict(
 
 def convert(value: Tensor, x: Tensor, level: Level, *, source: str, target: str) -> Tensor:
     """One quantity from another at the same ``x``, ``[..., D]``."""
-    found = predict(value, x, level, kind=source)
-    return PARAMETERISATIONS[target].of(found.x0, found.eps, level)
+    prediction = predict(value, x, level, kind=source)
+    return PARAMETERISATIONS[target].of(prediction.x0, prediction.eps, level)

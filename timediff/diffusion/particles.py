@@ -1,4 +1,4 @@
-r"""Sampling when some values are given: weighted particles through the reverse chain and through time.
+r"""Sampling when some values are known: weighted particles through the reverse chain and through time.
 
 A forecast draws :math:`x_{1:T}` from :math:`\prod_t p_\theta(x_t \mid h_t)`, with :math:`h_t` the state of
 the path so far. Where entries K of some :math:`x_t` are given as y, the rest follows
@@ -58,7 +58,7 @@ from timediff.diffusion.schedule import Schedule
 #: Share of the particles below which the effective number of them must fall before they are resampled.
 RESAMPLE_BELOW = 0.5
 
-#: Log-SNR above which two copies of a particle stay one draw: half of the variance of unit data is fixed.
+#: Log-SNR above which two copies of a particle stay one draw: half of unit data's variance is fixed there.
 SAME_DRAW_ABOVE = 0.0
 
 #: Log-SNR up to which the lookahead depends on the scale of the data, which is not known to be 1. A proposal
@@ -70,21 +70,21 @@ class Conditioned(NamedTuple):
     """P particles after a time step.
 
     Attributes:
-        x0: What they drew, given entries included, ``[P, D]``.
+        x0: Their values of the step, known entries included, ``[P, D]``.
         rows: Which of the caller's particles each continues, ``[P]``: its path and state must follow.
-        drawn: Which draws are one and the same; those with equal numbers are (nearly) copies, ``[P]``.
+        draws: Number of each one's draw, ``[P]``; particles with equal numbers are (nearly) copies.
         log_weights: Unnormalised, float64 ``[P]``. The mean weight has gained the factor by which the
             particles estimate the density of what was given.
     """
 
     x0: Tensor
     rows: Tensor
-    drawn: Tensor
+    draws: Tensor
     log_weights: Tensor
 
 
 def effective_size(log_weights: Tensor) -> Tensor:
-    r"""How many equally weighted particles are worth as much, :math:`1 / \sum_p w_p^2`, ``[...]``.
+    r"""Number of equally weighted particles worth as much, :math:`1 / \sum_p w_p^2`, ``[...]``.
 
     Source: Kong, Liu & Wong (1994), JASA 89.
 
@@ -108,10 +108,10 @@ def systematic(log_weights: Tensor, u: float, *, size: int | None = None) -> Ten
         size: S; P when left out.
     """
     size = len(log_weights) if size is None else size
-    below = log_weights.double().softmax(dim=0).cumsum(dim=0)
-    # A last entry of exactly 1, and places below it, keep particles without weight out.
-    places = (torch.arange(size, dtype=torch.float64, device=below.device) + u) / size
-    return torch.searchsorted(below / below[-1], places.clamp(max=1 - 2**-53), right=True)
+    cumulative = log_weights.double().softmax(dim=0).cumsum(dim=0)
+    # The last entry becomes exactly 1 and places stay below it, so that no particle without weight is taken.
+    places = (torch.arange(size, dtype=torch.float64, device=cumulative.device) + u) / size
+    return torch.searchsorted(cumulative / cumulative[-1], places.clamp(max=1 - 2**-53), right=True)
 
 
 @lru_cache(maxsize=8)
@@ -143,18 +143,18 @@ def conditional_reverse(
     *,
     variance: str = "small",
 ) -> Conditioned:
-    r"""One time step of P particles by the learned reverse chain, some entries of it given.
+    r"""P particles after a time step by the learned reverse chain, some entries of it known.
 
-    With nothing given it is `timediff.diffusion.samplers.ancestral.ancestral`, weights unchanged. As there,
-    the unknown entries take no noise in the last step; for the given ones its density has the floored
+    With nothing known it is `timediff.diffusion.samplers.ancestral.ancestral`, weights unchanged. As there,
+    the unknown entries take no noise in the last step; for the known ones its density has the floored
     variance of `timediff.diffusion.process.reverse_step`. See the module for the method.
 
     Args:
         bind: ``bind(rows, x0)`` gives the denoiser under the conditions of those rows of the caller's
-            particles, ``[P]``. ``x0`` is what the last one estimated for them, ``[P, D]``, for networks
-            that condition on it; None at first.
+            particles, ``[P]``. ``x0`` is the last denoiser's estimate for them, ``[P, D]``, for
+            networks that condition on it; None at first.
         schedule: The chain to walk, already respaced.
-        known: Which entries are given, bool ``[D]``.
+        known: Which entries are known, bool ``[D]``.
         values: Their values for each particle, ``[P, D]``; anything elsewhere.
         log_weights: Of the caller's particles, ``[P]``.
         noise: Gives the next standard normal tensor ``[P, D]``; called once per step of the chain.
@@ -164,12 +164,12 @@ def conditional_reverse(
     Raises:
         ValueError: A given value is not a finite number, or no particle is left with any weight.
     """
-    count, given = len(values), bool(known.any())
+    count, any_known = len(values), bool(known.any())
     y = torch.where(known, values, 0.0)
     if not torch.isfinite(y).all():
         raise ValueError("every given value must be a finite number")
     slope, spread = lookahead(schedule, variance=variance)
-    rows = drawn = torch.arange(count, device=values.device)
+    rows = draws = torch.arange(count, device=values.device)
     denoiser = bind(rows, None)
 
     def density(x: Tensor, mean: Tensor | float, s2: Any) -> Tensor:
@@ -183,32 +183,32 @@ def conditional_reverse(
         level = schedule.points[n]
         prediction = denoiser(x, level)
         mean, s2 = _reverse(schedule, prediction, x, n, variance)
-        if given:
-            ahead = density(y, prediction.x0, spread[n]) if n > 1 else density(y, mean, s2)
-            twisted = log_weights + ahead
-            # The one number per step that the host waits for: conditions are bound anew only if it must.
+        if any_known:
+            log_psi = density(y, prediction.x0, spread[n]) if n > 1 else density(y, mean, s2)
+            twisted = log_weights + log_psi
+            # The host waits for this number, once a step: conditions are bound anew only after resampling.
             size = float(effective_size(twisted))
             if math.isnan(size):
                 raise ValueError("no particle gives the given values any weight")
             if size < RESAMPLE_BELOW * count:
-                kept = systematic(twisted, uniform())
-                x, y, ahead, rows = x[kept], y[kept], ahead[kept], rows[kept]
-                drawn = drawn[kept] if level.log_snr > SAME_DRAW_ABOVE else drawn
-                log_weights = twisted.logsumexp(dim=0) - math.log(count) - ahead
-                prediction = _select(prediction, kept)
+                parents = systematic(twisted, uniform())
+                x, y, log_psi, rows = x[parents], y[parents], log_psi[parents], rows[parents]
+                draws = draws[parents] if level.log_snr > SAME_DRAW_ABOVE else draws
+                log_weights = twisted.logsumexp(dim=0) - math.log(count) - log_psi
+                prediction = _select(prediction, parents)
                 mean, s2 = _reverse(schedule, prediction, x, n, variance)
                 denoiser = bind(rows, prediction.x0) if n > 1 else denoiser
         if n == 1:
             break
         z = noise()
         x = mean + s2**0.5 * z
-        if given:
+        if any_known:
             y_mean, y_s2 = _towards(schedule, n, mean, s2, y - prediction.x0, slope, spread)
             x = torch.where(known, y_mean + y_s2**0.5 * z, x)
             log_weights = log_weights + density(x, mean, s2) - density(x, y_mean, y_s2)
-    if given:
-        log_weights = log_weights + ahead
-    return Conditioned(torch.where(known, y, mean), rows, drawn, log_weights)
+    if any_known:
+        log_weights = log_weights + log_psi
+    return Conditioned(torch.where(known, y, mean), rows, draws, log_weights)
 
 
 def _fixed_variance(schedule: Schedule, n: int, variance: str) -> float:
@@ -222,7 +222,7 @@ def _fixed_variance(schedule: Schedule, n: int, variance: str) -> float:
 def _reverse(
     schedule: Schedule, prediction: Prediction, x: Tensor, n: int, variance: str
 ) -> tuple[Tensor, Any]:
-    """`reverse_step` in floats: mean ``[P, D]`` and variance, a number or ``[P, D]``."""
+    """Mean ``[P, D]`` and variance, a number or ``[P, D]``: `reverse_step` in floats."""
     floats = schedule.floats
     mean = floats["posterior_x0"][n] * prediction.x0 + floats["posterior_xn"][n] * x
     if variance != "learned":
@@ -243,18 +243,20 @@ def _towards(
     n: int,
     mean: Tensor,
     s2: Any,
-    missing: Tensor,
+    error: Tensor,
     slope: list[float],
     spread: list[float],
 ) -> tuple[Tensor, Any]:
     r"""Mean and variance of the proposal r for step n, from the model's and :math:`y - \hat x_0`."""
     slope_before, spread_before = slope[n - 1], spread[n - 1]
     total = slope_before**2 * s2 + spread_before
-    own = s2 * spread_before / total
+    variance = s2 * spread_before / total
     if schedule.points[n].log_snr < SCALE_MATTERS_BELOW:
         least = schedule.floats["posterior_variance"][n]
-        own = own.clamp(min=least) if isinstance(own, Tensor) else max(own, least)
-    return mean + s2 * slope_before / total * missing, own
+        variance = (
+            variance.clamp(min=least) if isinstance(variance, Tensor) else max(variance, least)
+        )
+    return mean + s2 * slope_before / total * error, variance
 
 
 def _log_normal(x: Tensor, mean: Tensor | float, s2: Any) -> Tensor:
@@ -264,24 +266,24 @@ def _log_normal(x: Tensor, mean: Tensor | float, s2: Any) -> Tensor:
 
 
 class Ancestry:
-    """Who descends from whom over the time steps of P particles.
+    """Genealogy of P particles over time steps.
 
     Args:
         num_particles: P.
     """
 
     def __init__(self, num_particles: int, *, device: torch.device | None = None) -> None:
-        self.own = torch.arange(num_particles, device=device)
+        self.identity = torch.arange(num_particles, device=device)
         self.steps: list[tuple[Tensor, Tensor]] = []
 
-    def record(self, rows: Tensor | None = None, drawn: Tensor | None = None) -> None:
+    def record(self, rows: Tensor | None = None, draws: Tensor | None = None) -> None:
         """Adds a time step, both ``[P]``, as in `Conditioned`; left out where nothing was resampled."""
         self.steps.append(
-            (self.own if rows is None else rows, self.own if drawn is None else drawn)
+            (self.identity if rows is None else rows, self.identity if draws is None else draws)
         )
 
     def effective_sizes(self, log_weights: Tensor) -> Tensor:
-        r"""How many different draws of each time step the weighted particles are worth, ``[T]``.
+        r"""Number of different draws of each time step that the weighted particles are worth, ``[T]``.
 
         .. math:: 1 \Big/ \sum_a \Big(\sum_{p \text{ descends from } a} w_p\Big)^2
 
@@ -291,10 +293,10 @@ class Ancestry:
         Args:
             log_weights: After the last step, unnormalised, ``[P]``.
         """
-        weights, lineage = log_weights.softmax(dim=0), self.own
+        weights, lineage = log_weights.softmax(dim=0), self.identity
         sizes = []
-        for rows, drawn in reversed(self.steps):
-            shares = torch.zeros_like(weights).index_add(0, drawn[lineage], weights)
+        for rows, draws in reversed(self.steps):
+            shares = torch.zeros_like(weights).index_add(0, draws[lineage], weights)
             sizes.append(1 / (shares**2).sum())
             lineage = rows[lineage]
         return torch.stack(sizes[::-1])

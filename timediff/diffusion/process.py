@@ -1,4 +1,4 @@
-r"""The forward chain, its posterior, the reverse step and the training loss: functions of a schedule.
+r"""The forward chain, its posterior and the reverse step: functions of a schedule.
 
 Shapes: data is ``[..., D]``, a diffusion step ``n`` is an integer tensor ``[...]`` that broadcasts
 against the leading axes. A denoiser is any callable ``denoiser(x, level) -> Prediction``; the caller binds
@@ -19,7 +19,7 @@ Denoiser = Callable[[Tensor, Level], Prediction]
 
 
 def diffuse(schedule: Schedule, x_previous: Tensor, n: Tensor, noise: Tensor) -> Tensor:
-    r"""One step of the chain, a draw from :math:`q(x_n \mid x_{n-1})`, ``[..., D]``.
+    r"""A draw from :math:`q(x_n \mid x_{n-1})`, one step of the chain, ``[..., D]``.
 
     .. math:: x_n = \sqrt{1 - \beta_n}\, x_{n-1} + \sqrt{\beta_n}\, \epsilon
 
@@ -30,7 +30,7 @@ def diffuse(schedule: Schedule, x_previous: Tensor, n: Tensor, noise: Tensor) ->
 
 
 def add_noise(schedule: Schedule, x0: Tensor, n: Tensor, eps: Tensor) -> Tensor:
-    r"""All steps up to ``n`` at once, a draw from :math:`q(x_n \mid x_0)`, ``[..., D]``.
+    r"""A draw from :math:`q(x_n \mid x_0)`, all steps up to ``n`` at once, ``[..., D]``.
 
     .. math:: x_n = \sqrt{\bar\alpha_n}\, x_0 + \sqrt{1 - \bar\alpha_n}\, \epsilon
 

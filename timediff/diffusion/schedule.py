@@ -83,11 +83,12 @@ class Schedule(nn.Module):
         alpha = norm * torch.sigmoid(log_snr).sqrt()
         sigma = norm * torch.sigmoid(-log_snr).sqrt()
         retain = torch.cat([alpha.new_ones(1), alpha[1:] / alpha[:-1]])
+        # 1 - SNR_n / SNR_{n-1}.
         lost = torch.cat([alpha.new_zeros(1), -torch.expm1(log_snr.diff())])
-        # sigma_{n-1}^2 / sigma_n^2, as a share of the variance that was there before the step.
-        before = torch.cat([alpha.new_zeros(1), (sigma[:-1] / sigma[1:]) ** 2])
-        posterior_variance = sigma**2 * lost * before
-        # Step 1 has none: a density of its result takes that of step 2 (Nichol & Dhariwal 2021, section 3.1).
+        # sigma_{n-1}^2 / sigma_n^2.
+        variance_ratio = torch.cat([alpha.new_zeros(1), (sigma[:-1] / sigma[1:]) ** 2])
+        posterior_variance = sigma**2 * lost * variance_ratio
+        # Step 1 has variance 0: its log is that of step 2 (Nichol & Dhariwal 2021, section 3.1).
         floor = posterior_variance[2] if len(log_snr) > 2 else sigma[-1] ** 2
         floored = torch.cat([floor.expand(2), posterior_variance[2:]])[: len(log_snr)]
         buffers = {
@@ -98,7 +99,7 @@ class Schedule(nn.Module):
             "beta": sigma**2 * lost,
             "retain": retain,
             "posterior_x0": torch.cat([alpha[:1], alpha[:-1] * lost[1:]]),
-            "posterior_xn": retain * before,
+            "posterior_xn": retain * variance_ratio,
             "posterior_variance": posterior_variance,
             "posterior_log_variance": floored.log(),
         }
@@ -127,14 +128,14 @@ class Schedule(nn.Module):
         return self.points[-1].norm
 
     def level(self, n: Tensor) -> Level:
-        """What the denoiser is told about step ``n``, integer ``[...]``."""
+        """The level of step ``n``, integer ``[...]``, in tensors of that shape."""
         return Level(self.log_snr[n], self.alpha[n], self.sigma[n], self.steps[n])
 
     def at(self, log_snr: float) -> Level:
         """The level with this log-SNR in floats, between two points or beyond the last ones.
 
         Log norm and step follow straight lines in the log-SNR between points with finite log-SNR, a few parts
-        in ten thousand from a sub-VP or VE process of 100 steps. Units of a level, not what is known at it.
+        in ten thousand from a sub-VP or VE process of 100 steps. Only the units of a level depend on this.
         """
         if log_snr == math.inf:
             return self.points[0]
@@ -164,35 +165,35 @@ def chain(beta: Tensor) -> Schedule:
 
 
 def linear(num_steps: int, beta_start: float, beta_end: float) -> Schedule:
-    """beta rising linearly (Ho et al. 2020, section 4)."""
+    """The chain with beta rising linearly (Ho et al. 2020, section 4)."""
     return chain(torch.linspace(beta_start, beta_end, num_steps, dtype=torch.float64))
 
 
 def quadratic(num_steps: int, beta_start: float, beta_end: float) -> Schedule:
-    """sqrt(beta) rising linearly."""
+    """The chain with sqrt(beta) rising linearly."""
     ramp = torch.linspace(beta_start**0.5, beta_end**0.5, num_steps, dtype=torch.float64)
     return chain(ramp**2)
 
 
 def constant(num_steps: int, beta_start: float, beta_end: float) -> Schedule:
-    """beta_end at every step."""
+    """The chain with beta_end at every step."""
     return chain(torch.full((num_steps,), beta_end, dtype=torch.float64))
 
 
 def sigmoid(num_steps: int, beta_start: float, beta_end: float) -> Schedule:
-    """beta rising along a logistic curve over [-6, 6]."""
+    """The chain with beta rising along a logistic curve over [-6, 6]."""
     ramp = torch.sigmoid(torch.linspace(-6, 6, num_steps, dtype=torch.float64))
     return chain(beta_start + (beta_end - beta_start) * ramp)
 
 
 def jsd(num_steps: int, beta_start: float, beta_end: float) -> Schedule:
-    """beta_n = 1 / (N - n + 1) (Sohl-Dickstein et al. 2015, section 2.4.1)."""
+    """The chain with beta_n = 1 / (N - n + 1) (Sohl-Dickstein et al. 2015, section 2.4.1)."""
     remaining = torch.arange(num_steps, 0, -1, dtype=torch.float64)
     return chain((1 / remaining).clamp(max=MAX_BETA))
 
 
 def cosine(num_steps: int, beta_start: float, beta_end: float) -> Schedule:
-    r"""alpha_bar along a squared cosine (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17).
+    r"""The chain with alpha_bar along a squared cosine (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17).
 
     .. math:: \bar\alpha_n = f(n) / f(0), \quad
         f(n) = \cos^2\Big(\frac{n/N + 0.008}{1.008} \cdot \frac{\pi}{2}\Big)

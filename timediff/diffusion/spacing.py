@@ -25,8 +25,8 @@ def uniform_log_snr(schedule: Schedule, num_steps: int) -> Tensor:
     log_snr = torch.tensor([point.log_snr for point in schedule.points[1:]], dtype=torch.float64)
     if num_steps == 1:
         return torch.tensor([0.0, schedule.num_steps], dtype=torch.float64)
-    wanted = torch.linspace(float(log_snr[0]), float(log_snr[-1]), num_steps, dtype=torch.float64)
-    nearest = (wanted[:, None] - log_snr).abs().argmin(dim=1) + 1
+    targets = torch.linspace(float(log_snr[0]), float(log_snr[-1]), num_steps, dtype=torch.float64)
+    nearest = (targets[:, None] - log_snr).abs().argmin(dim=1) + 1
     return torch.cat([nearest.new_zeros(1), nearest]).double()
 
 
@@ -41,12 +41,12 @@ def respace(schedule: Schedule, num_steps: int, *, spacing: str = "uniform") -> 
     """
     if not 1 <= num_steps <= schedule.num_steps:
         raise ValueError(f"num_steps must lie in 1 .. {schedule.num_steps}, got {num_steps}")
-    wanted = SPACINGS[spacing](schedule, num_steps).round().long()
+    steps = SPACINGS[spacing](schedule, num_steps).round().long()
     rank = torch.arange(num_steps + 1)
-    # Distinct and in order: a running maximum of n - rank pushes up, and room is kept at the end.
-    chosen = (wanted - rank).cummax(dim=0).values + rank
-    chosen = torch.minimum(chosen, schedule.num_steps - num_steps + rank)
-    points = [schedule.points[n] for n in chosen.tolist()]
+    # Distinct and ascending: the maximum moves repeated steps up, the minimum leaves room for the last ones.
+    steps = (steps - rank).cummax(dim=0).values + rank
+    steps = torch.minimum(steps, schedule.num_steps - num_steps + rank)
+    points = [schedule.points[n] for n in steps.tolist()]
     log_snr, norm = ([getattr(p, name) for p in points] for name in ("log_snr", "norm"))
     short = Schedule(
         torch.tensor(log_snr, dtype=torch.float64),

@@ -23,12 +23,12 @@ UNIFORM_SHARE = 1e-3
 class RunningSquare(nn.Module):
     r"""Running estimate of :math:`E[L_n^2]` for each step n, ``[N]``, kept in checkpoints.
 
-    The mean of all squares seen up to ``history`` rows of a step, after that one that forgets. The paper
+    The mean of all squares up to ``history`` rows of a step, after that one in which old rows fade. The paper
     averages the last 10 losses of each step; a batch here may have more rows of a step than that.
 
     Args:
         num_steps: N.
-        history: How many earlier rows weigh against the new ones.
+        history: Most earlier rows that weigh against the new ones.
     """
 
     count: Tensor
@@ -42,18 +42,18 @@ class RunningSquare(nn.Module):
 
     @torch.no_grad()
     def update(self, n: Tensor, loss: Tensor) -> None:
-        """Take in the ``loss`` of rows at step ``n``, ``[...]`` each, without waiting for the device.
+        """Takes in the ``loss`` of rows at step ``n``, ``[...]`` each, without waiting for the device.
 
         Rows whose loss is not finite are passed over; so a caller masks a row by NaN.
         """
         square = loss.detach().to(self.mean.dtype).square().flatten()
-        seen = square.isfinite()
-        rows = (n - 1).flatten()
-        added = torch.zeros_like(self.count).index_add_(0, rows, seen.to(self.count.dtype))
-        total = torch.zeros_like(self.mean).index_add_(0, rows, torch.where(seen, square, 0))
-        share = added / (self.count.clamp(max=self.history) + added).clamp(min=1)
-        self.mean += share * (total / added.clamp(min=1) - self.mean)
-        self.count += added
+        finite = square.isfinite()
+        steps = (n - 1).flatten()
+        count = torch.zeros_like(self.count).index_add_(0, steps, finite.to(self.count.dtype))
+        total = torch.zeros_like(self.mean).index_add_(0, steps, torch.where(finite, square, 0))
+        share = count / (self.count.clamp(max=self.history) + count).clamp(min=1)
+        self.mean += share * (total / count.clamp(min=1) - self.mean)
+        self.count += count
 
     def ready(self) -> Tensor:
         """Whether every step has been seen often enough, a boolean ``[]``."""
@@ -61,7 +61,7 @@ class RunningSquare(nn.Module):
 
 
 class StepSampler(nn.Module):
-    """Draws diffusion steps with probabilities that follow the losses it is told.
+    """Sampler of diffusion steps whose probabilities follow the losses that it takes in.
 
     Args:
         num_steps: N.
@@ -72,13 +72,13 @@ class StepSampler(nn.Module):
         self.square = RunningSquare(num_steps)
 
     def probability(self) -> Tensor:
-        """That of each step 1 .. N, ``[N]``; uniform until all have been seen ten times."""
+        """Probability of each step 1 .. N, ``[N]``; uniform until all have been seen ten times."""
         root = self.square.mean.sqrt()
         uniform = torch.full_like(root, 1 / len(root))
         # Losses that are all zero prefer no step.
-        known = self.square.ready() & (root.sum() > 0)
+        usable = self.square.ready() & (root.sum() > 0)
         learned = UNIFORM_SHARE * uniform + (1 - UNIFORM_SHARE) * root / root.sum()
-        return torch.where(known, learned, uniform)
+        return torch.where(usable, learned, uniform)
 
     def draw(
         self, shape: tuple[int, ...], *, generator: torch.Generator | None = None
@@ -94,5 +94,5 @@ class StepSampler(nn.Module):
         return i + 1, 1 / (len(p) * p[i])
 
     def update(self, n: Tensor, loss: Tensor) -> None:
-        """Take in the unweighted ``loss`` of rows at step ``n``, ``[...]`` each; NaN where there is none."""
+        """Takes in the unweighted ``loss`` of rows at step ``n``, ``[...]`` each; NaN where there is none."""
         self.square.update(n, loss)

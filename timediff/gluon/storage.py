@@ -121,7 +121,7 @@ def parts_of(model: ModelConfig, sampling: SamplingConfig) -> list[SavedPart]:
             if field.kind is not None:
                 name = getattr(config, field.name)
                 part = TABLES[field.kind].parts[name]
-                module = None if part.own else part.module
+                module = None if part.built_in else part.module
                 saved.append(SavedPart(field.kind, name, part.version, module))
     return saved
 

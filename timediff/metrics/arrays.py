@@ -48,7 +48,7 @@ def checked(paths: ArrayLike, truth: ArrayLike) -> tuple[Floats, Array]:
 
 
 def checked_windows(paths: ArrayLike, truth: ArrayLike) -> tuple[Floats, Array]:
-    """The same for paths ``[W, S, T, D]`` of which something was observed."""
+    """Paths ``[W, S, T, D]`` and truth ``[W, T, D]`` as in `checked`, of which something was observed."""
     check_windows(paths, truth, "a score")
     paths, truth = checked(paths, truth)
     if np.isnan(truth).all():
@@ -59,7 +59,7 @@ def checked_windows(paths: ArrayLike, truth: ArrayLike) -> tuple[Floats, Array]:
 
 
 def check_windows(paths: ArrayLike, truth: ArrayLike, what: str) -> None:
-    """Raises `InputError` unless shapes are ``[W, S, T, D]`` and ``[W, T, D]`` of the same, nothing empty."""
+    """Raises `InputError` unless shapes are ``[W, S, T, D]`` and ``[W, T, D]`` that agree, none of them 0."""
     of_paths, of_truth = np.shape(paths), np.shape(truth)
     agree = len(of_paths) == 4 and of_paths[:1] + of_paths[2:] == of_truth
     if not agree or 0 in of_paths:
@@ -90,7 +90,7 @@ def check_members(paths: Floats, least: int, what: str) -> None:
 
 
 def entry_blocks(paths: Floats, truth: Array) -> Iterator[tuple[Any, Array, Array]]:
-    """Windows and steps of a block, its ordered paths ``[w, t, D, S]`` and its truth ``[w, t, D]``.
+    """Blocks: windows and steps of each, its ordered paths ``[w, t, D, S]`` and its truth ``[w, t, D]``.
 
     Args:
         paths: ``[W, S, T, D]``.
@@ -111,7 +111,7 @@ def entry_blocks(paths: Floats, truth: Array) -> Iterator[tuple[Any, Array, Arra
 def by_entry(
     function: Callable[..., Array], paths: ArrayLike, truth: ArrayLike, *others: ArrayLike
 ) -> Array:
-    """``function(ordered [..., S], truth [...], *others [...]) -> [...]`` at every entry.
+    """Values of ``function(ordered [..., S], truth [...], *others [...]) -> [...]`` at every entry.
 
     Args:
         paths: Sample paths, ``[..., S, T, D]``.
@@ -122,33 +122,34 @@ def by_entry(
     flat_paths, flat_truth = flat(paths, truth)
     extra = [np.broadcast_to(other, truth.shape).reshape(flat_truth.shape) for other in others]
     out = np.empty_like(flat_truth)
-    for where, ordered, happened in entry_blocks(flat_paths, flat_truth):
-        values = function(ordered, happened, *(other[where] for other in extra))
-        out[where] = np.where(np.isnan(happened), np.nan, values)
+    for where, ordered, block_truth in entry_blocks(flat_paths, flat_truth):
+        values = function(ordered, block_truth, *(other[where] for other in extra))
+        out[where] = np.where(np.isnan(block_truth), np.nan, values)
     return out.reshape(truth.shape)
 
 
 def observed_steps(
     paths: Floats, truth: Array
 ) -> Iterator[tuple[int, NDArray[np.bool_], Array, Array]]:
-    """Each step of one window at which something was observed, with what was.
+    """Steps of one window at which something was observed, with what was.
 
     Args:
         paths: ``[S, T, D]``.
         truth: ``[T, D]``.
 
     Returns:
-        The step, what was observed ``[D]``, and of that the paths ``[S, d]`` and the truth ``[d]``.
+        The step, which dimensions were observed ``[D]``, and of these the paths ``[S, d]`` and the truth
+        ``[d]``.
     """
     observed = ~np.isnan(truth)
     for step in np.flatnonzero(observed.any(axis=-1)):
-        seen = observed[step]
-        x = paths[:, step] if seen.all() else paths[:, step, seen]
-        yield int(step), seen, np.array(x, dtype=np.float64, order="C"), truth[step, seen]
+        dims = observed[step]
+        x = paths[:, step] if dims.all() else paths[:, step, dims]
+        yield int(step), dims, np.array(x, dtype=np.float64, order="C"), truth[step, dims]
 
 
 def by_step(function: Callable[[Array, Array], float], paths: ArrayLike, truth: ArrayLike) -> Array:
-    """``function(x [S, d], y [d])`` at every step, over the d dimensions observed there.
+    """Values of ``function(x [S, d], y [d])`` at every step, over the d dimensions observed there.
 
     Args:
         paths: Sample paths, ``[..., S, T, D]``.
@@ -160,14 +161,14 @@ def by_step(function: Callable[[Array, Array], float], paths: ArrayLike, truth: 
     paths, truth = checked(paths, truth)
     flat_paths, flat_truth = flat(paths, truth)
     out = np.full(flat_truth.shape[:2], np.nan)
-    for window, (some_paths, some_truth) in enumerate(zip(flat_paths, flat_truth, strict=True)):
-        for step, _, x, y in observed_steps(some_paths, some_truth):
+    for window, of_window in enumerate(zip(flat_paths, flat_truth, strict=True)):
+        for step, _, x, y in observed_steps(*of_window):
             out[window, step] = function(x, y)
     return out.reshape(truth.shape[:-1])
 
 
 def flat(paths: Floats, truth: Array) -> tuple[Floats, Array]:
-    """All leading axes as one: ``[W, S, T, D]`` and ``[W, T, D]``."""
+    """Paths and truth with all leading axes as one: ``[W, S, T, D]`` and ``[W, T, D]``."""
     return paths.reshape(-1, *paths.shape[-3:]), truth.reshape(-1, *truth.shape[-2:])
 
 

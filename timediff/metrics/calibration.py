@@ -1,4 +1,4 @@
-"""Is what happened one of the paths, as far as one can see? Coverage, ranks, reliability, sharpness.
+"""Coverage, ranks, reliability, sharpness: whether what happened could be one of the paths.
 
 A rank is scaled to 0 .. 1 with a random share of its step, which also breaks ties: for a truth drawn like
 the paths it is uniform exactly, for any S and any distribution.
@@ -51,8 +51,8 @@ def covered_jointly(paths: ArrayLike, truth: ArrayLike, *, level: float) -> Arra
     .. math:: m_{td} \pm c\, s_{td}, \qquad c = \text{quantile at level of }
         \max_{t,d} |x_{i,td} - m^{(-i)}_{td}| / s^{(-i)}_{td} \text{ over the paths } i,
 
-    with mean m and standard deviation s of the paths, in c those of the others: a path counts in its own
-    mean, the truth does not. The quantile is that of `central_interval`.
+    with mean m and standard deviation s of the paths, in c those of the other paths: the truth is no part of
+    its m and s, so a path must be no part of its own. The quantile is that of `central_interval`.
 
     Source: Montiel Olea and Plagborg-Møller (2019), Journal of Applied Econometrics 34 (the sup-t band);
     here paths are left out one at a time.
@@ -79,7 +79,7 @@ def covered_jointly(paths: ArrayLike, truth: ArrayLike, *, level: float) -> Arra
 
 
 def pit(paths: ArrayLike, truth: ArrayLike, *, rng: np.random.Generator) -> Array:
-    r"""Probability integral transform: the share of the paths below the truth, between its neighbours.
+    r"""Probability integral transform: the share of the paths below the truth, between two of them at random.
 
     .. math:: \frac{\#\{x_i < y\} + U\, (1 + \#\{x_i = y\})}{S + 1}, \qquad U \sim \mathrm U(0, 1)
 
@@ -94,10 +94,10 @@ def pit(paths: ArrayLike, truth: ArrayLike, *, rng: np.random.Generator) -> Arra
         ``[..., T, D]`` in 0 .. 1, NaN where the truth is missing.
     """
 
-    def of_entry(ordered: Array, happened: Array) -> Array:
-        below = (ordered < happened[..., None]).sum(axis=-1)
-        equal = (ordered == happened[..., None]).sum(axis=-1)
-        share = rng.random(happened.shape)
+    def of_entry(ordered: Array, truth: Array) -> Array:
+        below = (ordered < truth[..., None]).sum(axis=-1)
+        equal = (ordered == truth[..., None]).sum(axis=-1)
+        share = rng.random(truth.shape)
         return (below + share * (1 + equal)) / (ordered.shape[-1] + 1)
 
     return by_entry(of_entry, paths, truth)
@@ -192,9 +192,9 @@ def reliability(paths: ArrayLike, truth: ArrayLike, *, levels: ArrayLike) -> Arr
     paths, truth = checked(paths, truth)
     count = float(np.isfinite(truth).sum())
     below = np.zeros(len(levels))
-    for _, ordered, happened in entry_blocks(*flat(paths, truth)):
-        below += np.nansum(below_of(ordered, happened, levels), axis=(0, 1, 2))
-    return np.array([ratio(each, count) for each in below])
+    for _, ordered, block_truth in entry_blocks(*flat(paths, truth)):
+        below += np.nansum(below_of(ordered, block_truth, levels), axis=(0, 1, 2))
+    return np.array([ratio(number, count) for number in below])
 
 
 def sharpness(paths: ArrayLike, *, level: float) -> float:
@@ -220,7 +220,7 @@ def covered_of(ordered: Array, truth: Array, *, level: float) -> Array:
 
 
 def below_of(ordered: Array, truth: Array, levels: Array) -> Array:
-    """1 or 0 at each level, ``[..., L]``; NaN where the truth is missing."""
+    """Whether the truth is at most the quantile of each level, 1 or 0, NaN if it is missing: ``[..., L]``."""
     below = np.stack([truth <= weibull(ordered, p) for p in levels], axis=-1)
     return np.where(np.isnan(truth)[..., None], np.nan, below)
 
@@ -233,7 +233,7 @@ def extremes(paths: Floats, truth: Array) -> tuple[Array, float]:
         truth: ``[T, D]``, of which something was observed.
 
     Returns:
-        In ascending order ``[S]``, and a number.
+        Those of the paths in ascending order ``[S]``, and that of the truth.
     """
     members = len(paths)
     of_paths, of_truth = np.zeros(members), 0.0
@@ -251,13 +251,13 @@ def extremes(paths: Floats, truth: Array) -> tuple[Array, float]:
 
 
 def inside_band(of_paths: Array, of_truth: float, level: float) -> float:
-    # An infinite deviation, where all other paths agree, must not meet the weight 0 of a neighbour.
+    # Where all other paths agree a deviation is infinite, and times the weight 0 of a neighbour it is NaN.
     finite = np.nan_to_num(of_paths, posinf=np.finfo(np.float64).max)
     return float(of_truth <= weibull(finite, level))
 
 
 def _over(square: Array, variance: Array) -> Array:
-    """Their ratio, 0 for 0 / 0: no deviation from paths that all agree."""
+    """Ratio of a squared deviation to a variance, 0 for 0 / 0: no deviation from paths that all agree."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(square == 0, 0.0, square / variance)
 
@@ -273,7 +273,7 @@ def _ranks(x: Array, y: Array, rng: np.random.Generator) -> NDArray[np.int_]:
 
 
 def _rank_of_truth(ranks: NDArray[Any], rng: np.random.Generator) -> float:
-    """The first among all ``[1 + S]``, scaled to 0 .. 1."""
+    """Rank of the first of ``[1 + S]`` among all, scaled to 0 .. 1."""
     truth = ranks[0]
     below, equal = (ranks < truth).sum(), (ranks == truth).sum()
     return float((below + rng.random() * equal) / len(ranks))

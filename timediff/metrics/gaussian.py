@@ -19,7 +19,7 @@ from timediff.metrics.arrays import (
 
 #: The squared pivot of a correlation matrix below which a column is as good as a sum of others.
 REPEATED = 1e-10
-#: Two paths show no noise at all, yet their covariance must be inverted.
+#: Least weight of independence: two paths show no noise at all, yet their covariance must be inverted.
 LEAST_SHRINKAGE = 1e-6
 
 
@@ -30,7 +30,7 @@ def dawid_sebastiani(paths: ArrayLike, truth: ArrayLike) -> Array:
 
     C has :math:`S - 1` in its denominator. Where S <= D, or a dimension repeats others, C cannot be
     inverted: then its correlation matrix R is drawn towards independence, :math:`(1 - \delta) R + \delta
-    I`, with the weight :math:`\delta` of Ledoit and Wolf, which `covariance_shrinkage` tells. A dimension
+    I`, with the weight :math:`\delta` of Ledoit and Wolf, which `covariance_shrinkage` returns. A dimension
     in which all paths agree is left out where they are right, and makes the score infinite where not.
 
     Source: Dawid and Sebastiani (1999), Annals of Statistics 27; Ledoit and Wolf (2004), Journal of
@@ -51,7 +51,7 @@ def dawid_sebastiani(paths: ArrayLike, truth: ArrayLike) -> Array:
 
 
 def covariance_shrinkage(paths: ArrayLike, truth: ArrayLike) -> Array:
-    r"""The weight :math:`\delta` of independence in `dawid_sebastiani`, 0 where it was not needed.
+    r"""Weight :math:`\delta` of independence in `dawid_sebastiani`, 0 where it was not needed.
 
     Args:
         paths: Sample paths, ``[..., S, T, D]``.
@@ -92,14 +92,14 @@ def correlation_error(paths: ArrayLike, truth: ArrayLike) -> float:
 
 
 class Gaussian(NamedTuple):
-    """`dawid_sebastiani` of one step, and the shrinkage it took."""
+    """Score of one step as in `dawid_sebastiani`, and its `covariance_shrinkage`."""
 
     score: float
     shrinkage: float
 
 
 def dawid_sebastiani_of(x: Array, y: Array) -> Gaussian:
-    """``x [S, D]``, ``y [D]``."""
+    """Score and shrinkage of one step, ``x [S, D]``, ``y [D]``."""
     varies = x.max(axis=0) > x.min(axis=0)
     if (x[0, ~varies] != y[~varies]).any():
         return Gaussian(np.inf, 0.0)
@@ -129,24 +129,24 @@ def residual_moments(paths: Floats, truth: Array) -> Sums:
     """
     steps, dims = truth.shape
     observed = ~np.isnan(truth)
-    seen = observed.astype(np.float64)
+    mask = observed.astype(np.float64)
     products = np.zeros((dims, dims))
     squares, errors = np.empty((steps, dims)), np.empty((steps, dims))
     for step in range(steps):
         x = paths[:, step].astype(np.float64)  # [S, D]
         mean = x.mean(axis=0)
         x -= mean
-        x *= seen[step]
+        x *= mask[step]
         products += x.T @ x
         squares[step] = np.einsum("sd,sd->d", x, x)
         errors[step] = np.where(observed[step], truth[step] - mean, 0.0)
-    path_squares = squares.T @ seen
+    path_squares = squares.T @ mask
     luck = 1 / (len(paths) * (len(paths) - 1))  # covariance of the mean of the paths
     return {
         "paths_products": products,
         "paths_squares": path_squares,
         "truth_products": errors.T @ errors - luck * products,
-        "truth_squares": np.square(errors).T @ seen - luck * path_squares,
+        "truth_squares": np.square(errors).T @ mask - luck * path_squares,
     }
 
 
@@ -178,12 +178,12 @@ def _ledoit_wolf(z: Array) -> float:
     members, dims = z.shape
     gram = z @ z.T if members < dims else z.T @ z
     total = np.square(gram).sum() / (members - 1) ** 2  # |R|^2
-    away = total - dims  # |R - I|^2, as the diagonal of R is 1
-    if away <= 0:
+    distance = total - dims  # |R - I|^2, as the diagonal of R is 1
+    if distance <= 0:
         return 1.0
     lengths = np.square(np.einsum("sd,sd->s", z, z)).sum()
     noise = lengths / (members - 1) ** 2 - total / members  # variance of R, all entries together
-    return float(np.clip(noise / away, LEAST_SHRINKAGE, 1.0))
+    return float(np.clip(noise / distance, LEAST_SHRINKAGE, 1.0))
 
 
 def _shrunk(z: Array, error: Array, shrinkage: float) -> float:
@@ -193,7 +193,7 @@ def _shrunk(z: Array, error: Array, shrinkage: float) -> float:
     if members >= dims:
         factor = np.linalg.cholesky(shrinkage * np.eye(dims) + inner * (z.T @ z))
         return _log_det(factor) + _square(factor, error)
-    # The same by S x S matrices: det(I + A'A) = det(I + AA'), and Woodbury's identity.
+    # With S x S matrices in place of D x D: det(I + A'A) = det(I + AA'), and Woodbury's identity.
     inner /= shrinkage
     factor = np.linalg.cholesky(np.eye(members) + inner * (z @ z.T))
     square = error @ error - inner * _square(factor, z @ error)
@@ -205,5 +205,5 @@ def _log_det(factor: Floats) -> float:
 
 
 def _square(factor: Floats, vector: Array) -> float:
-    r"""v' A^-1 v for A = LL'."""
+    r"""Square v' A^-1 v for A = LL'."""
     return float(np.square(np.linalg.solve(factor, vector)).sum())

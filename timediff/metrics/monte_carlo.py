@@ -1,4 +1,4 @@
-"""How much of a score is luck of the draw: its standard error over sets of paths from one forecast."""
+"""The standard error of a score over sets of paths from one forecast."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,7 +9,7 @@ from timediff.metrics.table import score
 from timediff.registry import METRICS
 from timediff.tools.progress import progress_bar
 
-#: Paths below which there is no error to be told.
+#: Least number of paths whose error can be estimated.
 FEWEST = 4
 
 

@@ -110,19 +110,19 @@ def variogram_of(
     stride = 1 if max_pairs is None else max(1, -(-pairs // max_pairs))
     columns = np.ascontiguousarray(x.T)  # [D, S]
     mean = np.full(len(x), 1 / len(x))
-    score = size = used = 0.0
+    score = size = count = 0.0
     for distance in range(1, dims, stride):
         expected = _power(columns[distance:] - columns[:-distance], order) @ mean
-        happened = _power(y[distance:] - y[:-distance], order)
-        score += np.square(happened - expected).sum()
-        size += np.square(happened).sum()
-        used += len(happened)
-    weight = 2 * pairs / used if used else 0.0
+        observed = _power(y[distance:] - y[:-distance], order)
+        score += np.square(observed - expected).sum()
+        size += np.square(observed).sum()
+        count += len(observed)
+    weight = 2 * pairs / count if count else 0.0
     return float(weight * score), float(weight * size)
 
 
 def _power(differences: Array, order: float) -> Array:
-    """Absolute values to a power, in place."""
+    """Powers of absolute values, in place."""
     np.abs(differences, out=differences)
     if order == 0.5:
         return np.sqrt(differences, out=differences)  # several times faster than a general power

@@ -1,16 +1,16 @@
-r"""Is one model better than another, or were the windows kind to it? Paired comparison of their losses.
+r"""Paired comparison of the losses of two models: whether one is better or only had luck with the windows.
 
 Both models forecast the same windows; :math:`d_w = a_w - b_w` is the difference of their losses in window
 :math:`w = 1 \dots W`, negative where the first is better. A window's difference may depend on those of the
 next q windows, whose forecasts cover steps of the same time: ``overlap`` q, which is 0 where windows follow
-each other without overlapping. What depends on each other beyond it (spells of windows that are hard for one
-of the two) makes the p-value too small: then give a larger q.
+each other without overlapping. Dependence beyond it (spells of windows that are hard for one of the two)
+makes the p-value too small: then give a larger q.
 
 - `compare` tests :math:`E\,d = 0` by Diebold and Mariano (1995) with the correction of Harvey, Leybourne and
   Newbold (1997), and puts intervals on the difference and on the ratio of the mean losses by a circular block
   bootstrap over windows.
-- Below 30 windows, or more where they overlap (`needed`), neither is worth its name: the result says so and
-  only lists the differences.
+- Below 30 windows, or more where they overlap (`needed`), neither is reliable: the result says so and only
+  lists the differences.
 """
 
 import math
@@ -34,7 +34,7 @@ _RESAMPLES = 9999
 
 
 class Comparison(NamedTuple):
-    """How the losses of two models differ; None for what too few windows cannot tell.
+    """Differences of the losses of two models; None for what too few windows cannot tell.
 
     Args:
         windows: Windows compared.
@@ -65,11 +65,11 @@ class Comparison(NamedTuple):
     ratio_interval: tuple[float, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For a record: only what was found, in types that JSON has; what is not finite is None."""
-        return plain({name: found for name, found in self._asdict().items() if found is not None})
+        """Fields that are not None, for a record, in types that JSON has; what is not finite is None."""
+        return plain({name: value for name, value in self._asdict().items() if value is not None})
 
     def as_text(self) -> str:
-        """One line for a table."""
+        """The comparison in one line, for a table."""
         head = f"ratio {self.ratio:.3f}"
         tail = f"better in {self.wins} of {self.windows} windows"
         if self.ratio_interval is None or self.p_value is None:
@@ -80,7 +80,7 @@ class Comparison(NamedTuple):
 
 
 def compare(a: ArrayLike, b: ArrayLike, *, overlap: int = 0, seed: int = 0) -> Comparison:
-    """Compares two models by their losses in the same windows, in the order of time.
+    """Comparison of two models by their losses in the same windows, in the order of time.
 
     Args:
         a: Losses of the first model, ``[W]``; NaN where a window could not be scored.
@@ -91,26 +91,26 @@ def compare(a: ArrayLike, b: ArrayLike, *, overlap: int = 0, seed: int = 0) -> C
     Raises:
         InputError: The losses are not two finite series of the same windows.
     """
-    a, b, known = _checked(a, b, overlap)
+    a, b, scored = _checked(a, b, overlap)
     differences = a - b
-    used_a, used_b = a[known], b[known]
-    windows = len(used_a)
-    found = Comparison(
+    scored_a, scored_b = a[scored], b[scored]
+    windows = len(scored_a)
+    comparison = Comparison(
         windows=windows,
         too_few=windows < needed(overlap),
-        difference=float(differences[known].mean()),
-        ratio=ratio(used_a.sum(), used_b.sum()),
-        wins=int((used_a < used_b).sum()),
+        difference=float(differences[scored].mean()),
+        ratio=ratio(scored_a.sum(), scored_b.sum()),
+        wins=int((scored_a < scored_b).sum()),
         differences=differences.tolist(),
         overlap=overlap,
     )
-    if found.too_few:
-        return found
-    statistic, p_value, kernel = diebold_mariano(differences[known], overlap=overlap)
+    if comparison.too_few:
+        return comparison
+    statistic, p_value, kernel = diebold_mariano(differences[scored], overlap=overlap)
     difference_interval, ratio_interval = bootstrap_intervals(
-        used_a, used_b, overlap=overlap, seed=seed
+        scored_a, scored_b, overlap=overlap, seed=seed
     )
-    return found._replace(
+    return comparison._replace(
         kernel=kernel,
         statistic=statistic,
         p_value=p_value,
@@ -120,17 +120,17 @@ def compare(a: ArrayLike, b: ArrayLike, *, overlap: int = 0, seed: int = 0) -> C
 
 
 def in_words(p_value: float) -> str:
-    """As "p = 0.012", or "p < 0.001"."""
+    """Words for a p-value: "p = 0.012", or "p < 0.001"."""
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
 def overlapping(*, prediction_length: int, stride: int) -> int:
-    """How many of the next windows share steps with a window, the ``overlap`` of `compare`."""
+    """Number of the next windows that share steps with a window, the ``overlap`` of `compare`."""
     return -(-prediction_length // stride) - 1
 
 
 def needed(overlap: int) -> int:
-    """Windows below which there are only differences: 30, and the length of 20 that share no steps.
+    """Least number of windows for a test and intervals: 30, and the length of 20 that share no steps.
 
     In simulations of equal models whose windows overlap, the test at 5 % then rejects in 5 to 8 % of cases;
     with the length of three in 23 %.
@@ -222,7 +222,7 @@ def bootstrap_intervals(
 
 
 def _block(windows: int, overlap: int) -> int:
-    # Blocks of q + 1 would lose a part of the covariance at their ends; six times q lose little of it.
+    # Blocks of q + 1 windows would lose a part of the covariance at their ends; blocks of 6 q lose little.
     return max(1, min(6 * overlap, windows // 3))
 
 
@@ -247,13 +247,13 @@ def _checked(a: ArrayLike, b: ArrayLike, overlap: int) -> tuple[Array, Array, ND
             f"a comparison needs one loss per window of both models, but their shapes are {a.shape} "
             f"and {b.shape}; forecast the same windows with both"
         )
-    unknown = np.isnan(a)
-    for w in np.flatnonzero((unknown != np.isnan(b)) | np.isinf(a) | np.isinf(b)):
+    missing = np.isnan(a)
+    for w in np.flatnonzero((missing != np.isnan(b)) | np.isinf(a) | np.isinf(b)):
         raise InputError(
             f"window {w} has the losses {a[w]} and {b[w]}; give finite ones, or NaN to both models where "
             "nothing was observed"
         )
-    if unknown.all():
+    if missing.all():
         raise InputError("no window has a loss, so there is nothing to compare")
     check_whole("overlap", overlap, least=0)
-    return a, b, ~unknown
+    return a, b, ~missing

@@ -59,7 +59,7 @@ class Protocol(NamedTuple):
         return self.of_sum(*_summed(paths, truth))
 
     def of_sum(self, paths: Array, truth: Array) -> float:
-        """The same where ``D`` is 1."""
+        """The score of the sum over dimensions, ``[W, S, T, 1]``, against its truth, ``[W, T, 1]``."""
         return self.average(self.loss(paths, truth), truth)
 
 
@@ -81,7 +81,8 @@ def _summed(paths: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
     paths, truth = np.asarray(paths), np.asarray(truth)
     check_windows(paths, truth, "a protocol")
     sums = [sum_over_dimensions(*window) for window in zip(paths, truth, strict=True)]
-    return np.stack([one for one, _ in sums]), np.stack([one for _, one in sums])
+    sum_paths, sum_truth = zip(*sums, strict=True)
+    return np.stack(sum_paths), np.stack(sum_truth)
 
 
 def _quantile_loss(levels: int) -> _Loss:
@@ -90,7 +91,7 @@ def _quantile_loss(levels: int) -> _Loss:
 
 
 def _interpolated_loss(levels: int) -> _Loss:
-    """The same where a quantile is interpolated between the two paths around position (S - 1) p."""
+    """Quantile loss over a grid of `LEVELS`, a quantile interpolated between the paths around (S - 1) p."""
 
     def loss(paths: Array, truth: Array) -> Array:
         total = np.zeros_like(truth)
@@ -128,7 +129,7 @@ def _ratios(losses: Array, truth: Array, *, axis: tuple[int, ...]) -> Array:
 
 
 def _mean(ratios: Array) -> float:
-    """Mean of those that are defined."""
+    """Mean of the ratios that are defined."""
     defined = ratios[~np.isnan(ratios)]
     return float(defined.mean()) if len(defined) else float("nan")
 

@@ -1,4 +1,4 @@
-r"""Quantiles of the paths, and what is lost by acting on them.
+r"""Quantiles of the paths, and losses of acting on them.
 
 Two kinds of quantile stand here. The order statistic nearest to a level is GluonTS's; scores that are
 compared with published ones use it. The order statistic at position :math:`p (S + 1)`, interpolated, is
@@ -126,7 +126,7 @@ def interval_score(paths: ArrayLike, truth: ArrayLike, *, level: float) -> Array
 
 
 def newsvendor_cost(paths: ArrayLike, truth: ArrayLike, *, under: float, over: float) -> Array:
-    r"""What it costs to provide the quantile that is cheapest under the forecast.
+    r"""Cost of providing the quantile that is cheapest under the forecast.
 
     .. math:: \mathrm{under} \cdot (y - q)_+ + \mathrm{over} \cdot (q - y)_+,
         \qquad q = \text{quantile at } \frac{\mathrm{under}}{\mathrm{under} + \mathrm{over}}

@@ -18,11 +18,11 @@ from timediff.registry import METRICS
 
 
 class Evaluation(NamedTuple):
-    """What a score is made of.
+    """Sums, paths and truth that a score is made of.
 
     Attributes:
         each: Sums over windows of the losses of entries.
-        total: The same of the sum over dimensions.
+        total: Such sums of the sum over dimensions.
         whole: Sums of the losses of steps, and of windows as a whole.
         paths: Sample paths, ``[W, S, T, D]``.
         truth: What happened, ``[W, T, D]``, NaN where it is missing.
@@ -39,7 +39,7 @@ class Score(NamedTuple):
     """A row of the table.
 
     Args:
-        title: How it is called in tables.
+        title: Its title in tables.
         definition: What it is, in a sentence.
         value: The score of an evaluation; NaN where it is not defined.
         loss: Whether lower is better and a ratio to another's says something. Coverages, and what can be
@@ -68,13 +68,13 @@ def reliability_error(*, of: str) -> Callable[[Evaluation], float]:
 
 
 def root_mean_square_error(evaluation: Evaluation) -> float:
-    """That of the mean of the paths, over the mean size of the truth."""
+    """Root mean square error of the mean of the paths, over the mean size of the truth."""
     each = evaluation.each
     return ratio(float(np.sqrt(each["square"] * each["count"])), float(each["size"]))
 
 
 def correlation_error(evaluation: Evaluation) -> float:
-    """That of `timediff.metrics.gaussian.correlation_error_of`; NaN for one series or one path."""
+    """Value of `timediff.metrics.gaussian.correlation_error_of`; NaN for one series or one path."""
     sums = evaluation.whole
     return correlation_error_of(sums) if "paths_products" in sums else float("nan")
 
@@ -86,7 +86,7 @@ _INTERVAL = (
 
 
 def title_of(name: str) -> str:
-    """How a score is called in tables: its name where no part of this name is registered."""
+    """Title of a score in tables; its name where no part of this name is registered."""
     return METRICS[name].title if name in METRICS else name
 
 
@@ -96,7 +96,7 @@ def is_loss(name: str) -> bool:
 
 
 def definitions() -> dict[str, str]:
-    """What each score is, in a sentence."""
+    """Definition of each score by name, a sentence."""
     return {name: score.definition for name, score in METRICS.items()}
 
 

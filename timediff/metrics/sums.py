@@ -23,14 +23,14 @@ from timediff.metrics.quantiles import (
 
 #: Per cent of the central intervals.
 COVERAGES = (50, 90, 95, 99)
-#: What definitions say in words: pairs at a step for the variogram score, tails, costs of a reserve.
+#: Numbers that definitions state: pairs at a step for the variogram score, tails, costs of a reserve.
 MAX_PAIRS = 20_000
 TAIL = 0.1
 RESERVE = {"under": 9.0, "over": 1.0}
 
 
 class Scale(NamedTuple):
-    """What scores refer to, from truth and history alone; each ``[D]`` or broadcast to ``[W, T, D]``."""
+    """Units and thresholds of the series, from truth and history alone; ``[D]`` or ``[W, D]`` each."""
 
     size: Array
     upper: Array
@@ -40,11 +40,11 @@ class Scale(NamedTuple):
 
 def scale_of(truth: Array, seasonal: ArrayLike | None) -> Scale:
     windows, _, dims = truth.shape
-    given = np.full(dims, np.nan) if seasonal is None else np.asarray(seasonal, dtype=np.float64)
-    if given.shape not in ((dims,), (windows, dims)):
+    errors = np.full(dims, np.nan) if seasonal is None else np.asarray(seasonal, dtype=np.float64)
+    if errors.shape not in ((dims,), (windows, dims)):
         raise InputError(
             f"seasonal errors are one number for each series, [D] or [W, D], but their shape is "
-            f"{given.shape} where the truth has {windows} windows of {dims} series"
+            f"{errors.shape} where the truth has {windows} windows of {dims} series"
         )
     observed = ~np.isnan(truth)
     absolute = np.where(observed, np.abs(truth), 0.0)
@@ -52,19 +52,19 @@ def scale_of(truth: Array, seasonal: ArrayLike | None) -> Scale:
     size = absolute.sum(axis=(0, 1)) / np.maximum(count, 1)
     overall = absolute.sum() / count.sum()
     tails = np.full((2, dims), np.nan)
-    some = np.flatnonzero(count)
-    tails[:, some] = np.nanquantile(truth[..., some], [1 - TAIL, TAIL], axis=(0, 1))
+    series = np.flatnonzero(count)
+    tails[:, series] = np.nanquantile(truth[..., series], [1 - TAIL, TAIL], axis=(0, 1))
     return Scale(
         # A series of zeros has no unit of its own.
         size=np.where(size > 0, size, overall),
         upper=tails[0],
         lower=tails[1],
-        seasonal=np.broadcast_to(np.where(given > 0, given, np.nan), (windows, dims)),
+        seasonal=np.broadcast_to(np.where(errors > 0, errors, np.nan), (windows, dims)),
     )
 
 
 def losses(ordered: Array, truth: Array) -> Sums:
-    """Of each entry, ``ordered [..., S]``, ``truth [...]``."""
+    """Losses of each entry by name, from ``ordered [..., S]`` and ``truth [...]``."""
     low, high = ends_of(ordered, 0.9)
     return {
         "quantile_loss": quantile_loss_of(ordered, truth),
@@ -84,18 +84,18 @@ def losses(ordered: Array, truth: Array) -> Sums:
 
 
 def referred(ordered: Array, truth: Array, scale: Scale) -> Sums:
-    """The same, and the losses that refer to a scale of each series: ``truth [..., D]``."""
+    """`losses`, and those that refer to a scale of each series, from ``truth [..., D]``."""
     upper, lower = (
         np.broadcast_to(scale.upper, truth.shape),
         np.broadcast_to(scale.lower, truth.shape),
     )
-    missing, plain = np.isnan(truth), losses(ordered, truth)
-    return plain | {
+    missing, unscaled = np.isnan(truth), losses(ordered, truth)
+    return unscaled | {
         "upper": tail_crps_of(ordered, truth, upper, upper=True),
         "lower": tail_crps_of(ordered, truth, lower, upper=False),
         "brier": np.where(missing, np.nan, brier_of(ordered, truth, upper)),
         "interval": interval_score_of(ordered, truth, level=0.9),
-        "scaled_error": plain["error"] / scale.seasonal,
+        "scaled_error": unscaled["error"] / scale.seasonal,
         "scaled_interval": interval_score_of(ordered, truth, level=0.95) / scale.seasonal,
         "scaled_count": np.where(missing | np.isnan(scale.seasonal), np.nan, 1.0),
     }
@@ -104,18 +104,18 @@ def referred(ordered: Array, truth: Array, scale: Scale) -> Sums:
 def entry_sums(paths: Floats, truth: Array, losses_of: Callable[..., Sums]) -> Sums:
     """Losses of one window, ``[S, T, D]``, summed over its observed entries."""
     sums: Sums = {}
-    for _, ordered, happened in entry_blocks(paths[None], truth[None]):
-        found = losses_of(ordered, happened)
-        add(sums, {name: np.nansum(loss, axis=(0, 1, 2)) for name, loss in found.items()})
+    for _, ordered, block_truth in entry_blocks(paths[None], truth[None]):
+        block = losses_of(ordered, block_truth)
+        add(sums, {name: np.nansum(loss, axis=(0, 1, 2)) for name, loss in block.items()})
     return sums
 
 
 def step_sums(paths: Floats, truth: Array, size: Array) -> Sums:
     """Scores of vectors of one window, ``[S, T, D]``, summed over its steps."""
     sums: Sums = {}
-    for _, seen, x, y in observed_steps(paths, truth):
+    for _, observed, x, y in observed_steps(paths, truth):
         variogram, differences = variogram_of(x, y, order=0.5, max_pairs=MAX_PAIRS)
-        found = {
+        scores = {
             "energy": energy_of(x, y),
             "norm": np.linalg.norm(y),
             "variogram": variogram,
@@ -123,15 +123,15 @@ def step_sums(paths: Floats, truth: Array, size: Array) -> Sums:
             "steps": 1.0,
         }
         if len(x) > 1 and (size > 0).all():
-            gaussian = dawid_sebastiani_of(x / size[seen], y / size[seen])
-            found["gaussian"] = gaussian.score / len(y)
-            found["shrunk"] = float(gaussian.shrinkage > 0)
-        add(sums, {name: np.asarray(value) for name, value in found.items()})
+            gaussian = dawid_sebastiani_of(x / size[observed], y / size[observed])
+            scores["gaussian"] = gaussian.score / len(y)
+            scores["shrunk"] = float(gaussian.shrinkage > 0)
+        add(sums, {name: np.asarray(value) for name, value in scores.items()})
     return sums
 
 
 def band_sums(paths: Floats, truth: Array) -> Sums:
-    """Whether one window lies in its simultaneous bands."""
+    """Sums of one window over whether it lies in its simultaneous bands."""
     if len(paths) < 3:
         return {}
     reach = extremes(paths, truth)
@@ -142,7 +142,7 @@ def band_sums(paths: Floats, truth: Array) -> Sums:
 
 
 def ratio_of(sums: Sums, numerator: str, denominator: str) -> float:
-    """NaN where a sum is not there, as it is not defined."""
+    """Ratio of two sums by name; NaN where one is not there, as the score is not defined."""
     if numerator not in sums or denominator not in sums:
         return float("nan")
     return ratio(float(sums[numerator]), float(sums[denominator]))

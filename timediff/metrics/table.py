@@ -1,7 +1,7 @@
 """Every score of a table at once: sums over windows, then one ratio each.
 
-The paths of an entry are sorted once for all scores of entries, and those of a step are looked at once
-for all scores of vectors.
+The paths of an entry are sorted once for all scores of entries, and those of a step are cut out once for all
+scores of vectors.
 """
 
 from functools import partial
@@ -52,16 +52,16 @@ def score(
     each: Sums = {}
     total: Sums = {}
     whole: Sums = {}
-    for window, (some_paths, some_truth) in enumerate(zip(paths, truth, strict=True)):
-        if np.isnan(some_truth).all():
+    for window, (window_paths, window_truth) in enumerate(zip(paths, truth, strict=True)):
+        if np.isnan(window_truth).all():
             continue
-        own = scale._replace(seasonal=scale.seasonal[window])
-        add(each, entry_sums(some_paths, some_truth, partial(referred, scale=own)))
-        add(total, entry_sums(*sum_over_dimensions(some_paths, some_truth), losses))
-        add(whole, step_sums(some_paths, some_truth, scale.size))
-        add(whole, band_sums(some_paths, some_truth))
+        window_scale = scale._replace(seasonal=scale.seasonal[window])
+        add(each, entry_sums(window_paths, window_truth, partial(referred, scale=window_scale)))
+        add(total, entry_sums(*sum_over_dimensions(window_paths, window_truth), losses))
+        add(whole, step_sums(window_paths, window_truth, scale.size))
+        add(whole, band_sums(window_paths, window_truth))
         if truth.shape[-1] > 1 and paths.shape[1] > 1:
-            add(whole, residual_moments(some_paths, some_truth))
+            add(whole, residual_moments(window_paths, window_truth))
     evaluation = Evaluation(each, total, whole, paths, truth)
     return {name: METRICS[name].value(evaluation) for name in METRICS}
 
@@ -92,11 +92,11 @@ def score_aggregate(paths: ArrayLike, truth: ArrayLike, *, weights: ArrayLike) -
             f"entry of the last axis, not all 0, but its weights have the shape {weights.shape}"
         )
     paths, truth = checked_windows(paths, truth)
-    used = np.flatnonzero(weights)
+    weighted = np.flatnonzero(weights)
     sums: Sums = {}
-    for some_paths, some_truth in zip(paths, truth, strict=True):
-        sum_paths = (some_paths[..., used] @ weights[used])[..., None]  # [S, T, 1]
-        sum_truth = (some_truth[..., used] @ weights[used])[..., None]  # [T, 1]
+    for window_paths, window_truth in zip(paths, truth, strict=True):
+        sum_paths = (window_paths[..., weighted] @ weights[weighted])[..., None]  # [S, T, 1]
+        sum_truth = (window_truth[..., weighted] @ weights[weighted])[..., None]  # [T, 1]
         add(sums, entry_sums(sum_paths, sum_truth, losses))
     if sums["count"] == 0:
         raise InputError(
@@ -156,12 +156,12 @@ def seasonal_error(history: ArrayLike, *, season: int) -> Array:
 
 
 def _window_loss(paths: Floats, truth: Array) -> dict[str, float]:
-    def losses_of(ordered: Array, happened: Array) -> Sums:
+    def losses_of(ordered: Array, truth: Array) -> Sums:
         return {
-            "mean_wquantile_loss": quantile_loss_of(ordered, happened),
-            "crps": crps_of(ordered, happened),
-            "nd": np.abs(nearest(ordered, 0.5) - happened),
-            "count": np.where(np.isnan(happened), np.nan, 1.0),
+            "mean_wquantile_loss": quantile_loss_of(ordered, truth),
+            "crps": crps_of(ordered, truth),
+            "nd": np.abs(nearest(ordered, 0.5) - truth),
+            "count": np.where(np.isnan(truth), np.nan, 1.0),
         }
 
     each = entry_sums(paths, truth, losses_of)

@@ -18,7 +18,7 @@ from timediff.networks.base import DenoisingNetwork, Embedded, LevelWaves, Netwo
 
 #: Inducing points of a block, M.
 POINTS = 16
-#: Numbers of a head of attention; a token that does not divide by it has a single head.
+#: Numbers of a head of attention; a token whose size is no multiple of it has a single head.
 HEAD = 16
 #: Directions in which a condition moves the tokens of single dimensions.
 RANK = 8
@@ -95,8 +95,8 @@ class AttentionDenoiser(DenoisingNetwork):
             level = embedded[0].reshape(-1, norms + 1, 2, self.width)  # one row may serve all
             tokens = self.input(values) + start  # [R, D, width]
             for i, block in enumerate(self.blocks):
-                both = slice(2 * i, 2 * i + 2)
-                tokens = block(tokens, level[:, both], shifts[:, both])
+                its_norms = slice(2 * i, 2 * i + 2)
+                tokens = block(tokens, level[:, its_norms], shifts[:, its_norms])
             tokens = _normed(tokens, level[:, -1])
             return tuple(out.view(*x.shape[:-1], -1) for out in self.output(tokens).unbind(dim=-1))
 
@@ -105,9 +105,9 @@ class AttentionDenoiser(DenoisingNetwork):
     def _start(self, cond: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens without the target's values ``[R, D, width]`` and shifts of the norms ``[R, .., width]``."""
         sizes = [RANK, self.width, 2 * len(self.blocks) * self.width]
-        along, start, shifts = self.condition(cond).split(sizes, dim=-1)
-        moved = self.moved(self.direction(self.names) * along[:, None])  # [R, D, width]
-        return moved + start[:, None] + self.names, shifts.unflatten(-1, (-1, self.width))
+        strength, start, shifts = self.condition(cond).split(sizes, dim=-1)
+        low_rank = self.moved(self.direction(self.names) * strength[:, None])  # [R, D, width]
+        return low_rank + start[:, None] + self.names, shifts.unflatten(-1, (-1, self.width))
 
 
 class _InducedBlock(nn.Module):
@@ -117,7 +117,7 @@ class _InducedBlock(nn.Module):
         self.points = nn.Parameter(torch.randn(POINTS, width))
         self.gathered = nn.Linear(width, 2 * width)  # keys and values of the tokens
         self.query = nn.Linear(width, width)
-        self.handed = nn.Linear(width, 2 * width)  # keys and values of what the points found
+        self.handed = nn.Linear(width, 2 * width)  # keys and values of the points' summaries
         self.found = nn.Linear(width, width)
         self.first = nn.Linear(width, 2 * width)
         self.second = nn.Linear(2 * width, width)

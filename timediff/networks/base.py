@@ -3,7 +3,7 @@ targets. What their output stands for (noise, clean data, ...) is `timediff.diff
 business.
 
 What stays the same while ``x`` changes is prepared outside the loop over diffusion steps: ``embed_level`` is
-called once per forecast, ``under`` once per time step. What ``under`` returns does the rest.
+called once per forecast, ``under`` once per time step, and the `Network` it returns at every diffusion step.
 
 Shapes: ``x [..., inputs * D]``, ``cond [..., C]``; a level is ``[...]`` or a scalar shared by all rows; the
 outputs are ``[..., D]`` each. A second input is the network's earlier estimate (self-conditioning), a second
@@ -29,7 +29,7 @@ Network = Callable[[Tensor, Embedded], tuple[Tensor, ...]]
 class DenoisingNetwork(nn.Module, ABC):
     """Interface of the networks."""
 
-    #: Roughly how many numbers a row takes while it passes through, for planning memory.
+    #: Approximate count of numbers that a row takes while it passes through, for planning memory.
     floats_per_row: int
 
     @abstractmethod

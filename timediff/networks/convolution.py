@@ -49,8 +49,8 @@ class ConvDenoiser(DenoisingNetwork):
         outputs: int = 1,
     ) -> None:
         super().__init__()
-        channels, around = width, target_dim + 4
-        if 2 ** (min(layers, dilation_cycle) - 1) > around:
+        channels, padded = width, target_dim + 4
+        if 2 ** (min(layers, dilation_cycle) - 1) > padded:
             raise InputError(
                 f"dilation_cycle {dilation_cycle} reaches further than {target_dim} dimensions go round; "
                 "choose a smaller one"
@@ -68,7 +68,7 @@ class ConvDenoiser(DenoisingNetwork):
         self.inputs, self.channels = inputs, channels
         self.input = nn.Conv1d(inputs, channels, 1)
         self.blocks = nn.ModuleList(
-            _GatedBlock(channels, width=around, dilation=2 ** (i % dilation_cycle))
+            _GatedBlock(channels, width=padded, dilation=2 ** (i % dilation_cycle))
             for i in range(layers)
         )
         self.skip = nn.Conv1d(channels, channels, 3)
@@ -76,16 +76,17 @@ class ConvDenoiser(DenoisingNetwork):
         nn.init.kaiming_normal_(self.input.weight)
         nn.init.kaiming_normal_(self.skip.weight)
         nn.init.zeros_(self.output.weight)
-        self.floats_per_row = 10 * channels * around + 2 * channels * layers
+        self.floats_per_row = 10 * channels * padded + 2 * channels * layers
 
     def embed_level(self, level: Level) -> Embedded:
-        """What a level adds to gates and values of all blocks, ``[..., layers * 2 * channels]``."""
-        # The authors count from 0. The sinusoids are a function of n, not a table, so any N will do, but many
-        # turn more than once from one step to the next: between two steps their mixture is what was learned.
+        """Terms that a level adds to gates and values of all blocks, ``[..., layers * 2 * channels]``."""
+        # The authors count from 0. The sinusoids are a function of n, not a table, so any N will do. But many
+        # turn more than once from one step to the next, and the network has learned nothing of what is in
+        # between: a level between two steps gets a mixture of theirs.
         n = (level.n - 1).to(self.frequencies.dtype)
-        before = n.floor()
-        share = (n - before)[..., None]
-        hidden = self.level(torch.lerp(self._waves(before), self._waves(before + 1), share))
+        lower = n.floor()
+        share = (n - lower)[..., None]
+        hidden = self.level(torch.lerp(self._waves(lower), self._waves(lower + 1), share))
         blocks = [block.embed_level(hidden) for block in self.blocks]  # type: ignore[operator]
         return (torch.cat(blocks, dim=-1),)
 
@@ -100,7 +101,9 @@ class ConvDenoiser(DenoisingNetwork):
         def at_one_level(x: Tensor, level: Tensor, first: int) -> Tensor:
             part = (first, x.shape[-1])
             if part not in prepared:
-                prepared[part] = _AtOneLevel(self, _of(cond, slice(first, sum(part))), rows=part[1])
+                prepared[part] = _AtOneLevel(
+                    self, _rows_of(cond, slice(first, sum(part))), rows=part[1]
+                )
             return prepared[part](x, level)
 
         def network(x: Tensor, embedded: Embedded) -> tuple[Tensor, ...]:
@@ -127,14 +130,14 @@ class ConvDenoiser(DenoisingNetwork):
         x = F.leaky_relu_(_convolve(self.input, x.index_select(1, self.wrap)), 0.4)
         skips = torch.zeros_like(x)  # [channels, P, R]
         for i, (block, its_level) in enumerate(zip(self.blocks, level, strict=True)):
-            x, skip = block(x, its_level[:, None], cond, grown=2 ** (i / 2))
+            x, skip = block(x, its_level[:, None], cond, growth=2 ** (i / 2))
             skips += skip
         y = _convolve(self.skip, skips, factor=1 / math.sqrt(len(self.blocks)))
         return _convolve(self.output, F.leaky_relu_(y, 0.4))
 
 
-def _of(values: Tensor, rows: slice) -> Tensor:
-    """Those of some rows; the one there is if it is shared by all."""
+def _rows_of(values: Tensor, rows: slice) -> Tensor:
+    """Values ``[..., R]`` of some rows; those ``[..., 1]`` shared by all rows as they are."""
     return values if values.shape[-1] == 1 else values[..., rows]
 
 
@@ -158,25 +161,25 @@ class _GatedBlock(nn.Module):
         self.register_buffer("gain", gain, persistent=False)
 
     def embed_level(self, hidden: Tensor) -> Tensor:
-        """What the level and the biases add to gates and values, ``[..., 2 * channels]``."""
-        # In a circular convolution a constant meets the sum of the taps.
-        added = F.linear(self.level(hidden), self.dilated.weight.sum(dim=-1), self.dilated.bias)
-        return (added + self.condition.bias) * self.gain.flatten()  # type: ignore[operator]
+        """Terms that the level and the biases add to gates and values, ``[..., 2 * channels]``."""
+        # A circular convolution multiplies a constant by the sum of its taps.
+        terms = F.linear(self.level(hidden), self.dilated.weight.sum(dim=-1), self.dilated.bias)
+        return (terms + self.condition.bias) * self.gain.flatten()  # type: ignore[operator]
 
-    def weights(self, *, grown: float) -> tuple[Tensor, Tensor]:
-        """Of the taps of ``x / grown``, ``[2 * channels, 3 * channels]``, and of the condition."""
-        of_x = self.dilated.weight.flatten(1) * (self.gain / grown)
+    def weights(self, *, growth: float) -> tuple[Tensor, Tensor]:
+        """Weights of the taps of ``x / growth``, ``[2 * channels, 3 * channels]``, and of the condition."""
+        of_x = self.dilated.weight.flatten(1) * (self.gain / growth)
         return of_x, self.condition.weight.flatten(1) * self.gain
 
     def forward(
-        self, x: Tensor, level: Tensor, cond: Tensor, *, grown: float
+        self, x: Tensor, level: Tensor, cond: Tensor, *, growth: float
     ) -> tuple[Tensor, Tensor]:
-        """The next x and the skip, ``[channels, P, R]``, from ``x / grown``.
+        """The next x and the skip, ``[channels, P, R]``, from ``x / growth``.
 
-        The x of the formula is divided by sqrt 2 after every block; ours grows instead, and the weights that
-        it meets are divided, which saves a pass through memory.
+        The x of the formula is divided by sqrt 2 after every block. Here it grows instead, and the weights
+        that multiply it are divided, which saves a pass through memory.
         """
-        of_x, of_cond = self.weights(grown=grown)
+        of_x, of_cond = self.weights(growth=growth)
         y = torch.addcmul(level, of_cond[..., None], cond).flatten(1)  # [2 * channels, P * R]
         y = y.addmm_(of_x, x.index_select(1, self.taps).view(-1, y.shape[-1]))
         gate, value = y.sigmoid_().chunk(2)
@@ -184,18 +187,18 @@ class _GatedBlock(nn.Module):
         bias, weight = self.output.bias[:, None], self.output.weight.flatten(1)  # type: ignore[index]
         y = F.leaky_relu_(torch.addmm(bias, weight, minus, alpha=-1), 0.4)
         residual, skip = y.view(-1, *x.shape[1:]).chunk(2)
-        return torch.add(x, residual, alpha=grown), skip
+        return torch.add(x, residual, alpha=growth), skip
 
 
 class _AtOneLevel:
     """The network for rows that share a level, without gradients: weights, memory and views are made once.
 
     A block's gates and values are then one product of its weights with x itself, its two other taps, the
-    condition, and ones for the level. Each call into torch lets go of Python's lock and must get it back from
-    other workers, even for a view, so that none is left for the loop.
+    condition, and ones for the level. Each call into torch, even for a view, releases Python's lock and must
+    get it back from other workers: so all views are made before the loop.
 
     Args:
-        network: Whose weights.
+        network: The network.
         cond: ``[P, rows]``, or ``[P, 1]`` for all.
         rows: R.
     """
@@ -206,14 +209,15 @@ class _AtOneLevel:
         weights = cond.new_zeros(len(network.blocks), 2 * channels, 3 * channels + 2)
         self.of_level = weights[..., -1]
         self.blocks: list[tuple[Tensor, Tensor, Tensor, Tensor, float]] = []
-        for i, (own, block) in enumerate(zip(weights, network.blocks, strict=True)):
-            grown = 2 ** (i / 2)
-            of_x, of_cond = block.weights(grown=grown)  # type: ignore[operator]
-            before, here, after = of_x.unflatten(1, (channels, 3)).unbind(dim=2)
-            beside = torch.stack([before, after], dim=2).flatten(1)
-            own[:, :-1] = torch.cat([here, beside, of_cond], dim=1)
+        for i, (its_weights, block) in enumerate(zip(weights, network.blocks, strict=True)):
+            growth = 2 ** (i / 2)
+            of_x, of_cond = block.weights(growth=growth)  # type: ignore[operator]
+            left, centre, right = of_x.unflatten(1, (channels, 3)).unbind(dim=2)
+            sides = torch.stack([left, right], dim=2).flatten(1)
+            its_weights[:, :-1] = torch.cat([centre, sides, of_cond], dim=1)
             places = block.taps.view(3, width)[::2].flatten()  # type: ignore[operator]
-            self.blocks.append((own, places, *_matrix(block.output), grown))  # type: ignore[arg-type]
+            output = _matrix(block.output)  # type: ignore[arg-type]
+            self.blocks.append((its_weights, places, *output, growth))
         self.mixed = cond.new_ones(3 * channels + 2, width * rows)
         self.mixed[-2].view(width, rows).copy_(cond)
         self.x = self.mixed[:channels]
@@ -230,19 +234,19 @@ class _AtOneLevel:
 
     def __call__(self, x: Tensor, level: Tensor) -> Tensor:
         """Outputs ``[outputs, D, R]`` of ``x [inputs, D, R]`` at an embedded level."""
-        slope, own, skips, wide, narrow = 0.4, self.x, self.skips, self.wide, self.narrow
+        slope, hidden, skips, wide, narrow = 0.4, self.x, self.skips, self.wide, self.narrow
         (gate, value), (residual, skip) = self.halves, self.halves
         self.of_level.copy_(level.view(self.of_level.shape))
         bias, weight = self.first
-        torch.addmm(bias, weight, x.index_select(1, self.wrap).flatten(1), out=own)
-        F.leaky_relu_(own, slope)
+        torch.addmm(bias, weight, x.index_select(1, self.wrap).flatten(1), out=hidden)
+        F.leaky_relu_(hidden, slope)
         skips.zero_()
-        for weights, places, bias, weight, grown in self.blocks:
+        for weights, places, bias, weight, growth in self.blocks:
             torch.index_select(self.by_place, 1, places, out=self.taps)
             torch.mm(weights, self.mixed, out=wide).sigmoid_()
             torch.addcmul(gate, gate, value, value=-2, out=narrow)
             F.leaky_relu_(torch.addmm(bias, weight, narrow, alpha=-1, out=wide), slope)
-            own.add_(residual, alpha=grown)
+            hidden.add_(residual, alpha=growth)
             skips.add_(skip)
         self.skip(factor=1 / math.sqrt(len(self.blocks)), out=self.between)
         F.leaky_relu_(self.between, slope)
@@ -260,12 +264,12 @@ class _Unpadded:
         self.places = torch.cat([first, first + 1, first + 2])
         size = len(x) * len(self.places) * self.x.shape[-1]
         self.taps = memory.view(-1)[:size].view(len(x), len(self.places), -1)
-        self.taken = self.taps.view(3 * len(x), -1)
+        self.columns = self.taps.view(3 * len(x), -1)
 
     def __call__(self, *, factor: float = 1.0, out: Tensor | None = None) -> Tensor:
-        """Of ``factor`` times x, ``[outputs, (width - 2) * R]``."""
+        """The convolution of ``factor`` times x, ``[outputs, (width - 2) * R]``."""
         torch.index_select(self.x, 1, self.places, out=self.taps)
-        return torch.addmm(self.bias, self.weight, self.taken, alpha=factor, out=out)
+        return torch.addmm(self.bias, self.weight, self.columns, alpha=factor, out=out)
 
 
 def _matrix(conv: nn.Conv1d) -> tuple[Tensor, Tensor]:
@@ -276,6 +280,6 @@ def _matrix(conv: nn.Conv1d) -> tuple[Tensor, Tensor]:
 def _convolve(conv: nn.Conv1d, x: Tensor, *, factor: float = 1.0) -> Tensor:
     """The unpadded convolution of ``factor * x [I, P, R]`` as a matrix product, ``[O, P - taps + 1, R]``."""
     taps, rows = conv.kernel_size[0], x.shape[-1]
-    taken = x.unfold(1, taps, 1).movedim(-1, 1).reshape(len(x) * taps, -1)
+    columns = x.unfold(1, taps, 1).movedim(-1, 1).reshape(len(x) * taps, -1)
     bias, weight = _matrix(conv)
-    return torch.addmm(bias, weight, taken, alpha=factor).view(len(weight), -1, rows)
+    return torch.addmm(bias, weight, columns, alpha=factor).view(len(weight), -1, rows)

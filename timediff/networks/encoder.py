@@ -1,4 +1,4 @@
-r"""The recurrent encoder: what is known before a time step becomes one vector :math:`h_t`.
+r"""The recurrent encoder: one vector :math:`h_t` of all that is known before a time step.
 
 The input of step t is what is known just before it: the target at the lags ``t - l``, calendar features
 of t, and one learned number per dimension. The state after the last known step is all that a forecast
@@ -106,12 +106,12 @@ class Encoder(nn.Module):
             of_lags.unflatten(1, (dim, len(lags))).permute(2, 1, 0).contiguous()
         )  # [L, D, G]
         bias = rnn.bias_ih_l0 + of_dimension @ self.dimension
-        # Two axes, for how torch multiplies three depends on more than the numbers.
+        # On two axes: for three, torch's choice of product, and so rounding, depends on more than the values.
         fixed = F.linear(features.flatten(0, 1), of_features, bias).unflatten(0, (-1, horizon))
         for lag, weight in zip(lags, lag_weights, strict=True):
             reach = min(lag, horizon)
-            known = scaled[:, past - lag : past - lag + reach].flatten(0, 1)
-            fixed[:, :reach] += (known @ weight).unflatten(0, (-1, reach))
+            values = scaled[:, past - lag : past - lag + reach].flatten(0, 1)
+            fixed[:, :reach] += (values @ weight).unflatten(0, (-1, reach))
         return Decoder(rnn, lags, lag_weights, fixed)
 
 
@@ -122,7 +122,7 @@ class Decoder(NamedTuple):
         rnn: The recurrent layers.
         lags: In steps, ascending.
         lag_weights: Input weights of each lag, ``[L, D, G]``.
-        fixed: What is known of the first layer's input gates, ``[B, T, G]``.
+        fixed: The part of the first layer's input gates that all paths share, ``[B, T, G]``.
     """
 
     rnn: nn.RNNBase
@@ -130,45 +130,45 @@ class Decoder(NamedTuple):
     lag_weights: Tensor
     fixed: Tensor
 
-    def step(self, rows: Tensor, drawn: Tensor, state: State, t: int) -> tuple[Tensor, State]:
+    def step(self, rows: Tensor, paths: Tensor, state: State, t: int) -> tuple[Tensor, State]:
         """Hidden states ``[R, H]`` of step t and the state after it.
 
         Args:
             rows: The window of each path, ``[R]``.
-            drawn: The paths, of which the steps before t are there, ``[T, R, D]``.
-            state: Before the step.
+            paths: Scaled values, of which the steps before t are drawn, ``[T, R, D]``.
+            state: State before the step.
             t: Step of the horizon, from 0.
         """
         gates = self.fixed[rows, t]
         for lag, weight in zip(self.lags, self.lag_weights, strict=True):
             if lag <= t:
-                gates = torch.addmm(gates, drawn[t - lag], weight)
+                gates = torch.addmm(gates, paths[t - lag], weight)
         return run_cells(self.rnn, gates, state)
 
 
 def run_cells(rnn: nn.RNNBase, gates: Tensor, state: State) -> tuple[Tensor, State]:
-    """One step of all layers, as torch's own modules do it in evaluation mode.
+    """Output and state after one step of all layers, as of torch's own modules in evaluation mode.
 
     Args:
         rnn: GRU or LSTM.
         gates: Input gates of the first layer, biases included, ``[R, G]``.
-        state: Before the step, ``[layers, R, H]``, two of them for an LSTM.
+        state: State before the step, ``[layers, R, H]``, two of them for an LSTM.
 
     Returns:
         The last layer's output ``[R, H]`` and the state after the step.
     """
     cell = gru_cell if rnn.mode == "GRU" else lstm_cell
-    before = [state] if isinstance(state, Tensor) else list(state)
-    after: list[tuple[Tensor, ...]] = []
+    states = [state] if isinstance(state, Tensor) else list(state)
+    new_states: list[tuple[Tensor, ...]] = []  # of each layer
     h = gates
     for layer in range(rnn.num_layers):
         weight_ih, weight_hh, bias_ih, bias_hh = rnn.all_weights[layer]
         gates = h if layer == 0 else F.linear(h, weight_ih, bias_ih)
-        own = tuple(part[layer] for part in before)
-        after.append(cell(gates, F.linear(own[0], weight_hh, bias_hh), *own))
-        h = after[-1][0]
-    states = tuple(torch.stack(parts) for parts in zip(*after, strict=True))
-    return h, states[0] if len(states) == 1 else (states[0], states[1])
+        of_layer = tuple(part[layer] for part in states)
+        new_states.append(cell(gates, F.linear(of_layer[0], weight_hh, bias_hh), *of_layer))
+        h = new_states[-1][0]
+    parts = tuple(torch.stack(layers) for layers in zip(*new_states, strict=True))
+    return h, parts[0] if len(parts) == 1 else (parts[0], parts[1])
 
 
 def gru_cell(inputs: Tensor, recurrent: Tensor, h: Tensor) -> tuple[Tensor]:

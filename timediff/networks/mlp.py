@@ -63,7 +63,7 @@ class MlpDenoiser(DenoisingNetwork):
         width = self.width
         start, *shifts = self.condition(cond.reshape(-1, cond.shape[-1])).split(width, dim=-1)
         start = start + self.input.bias
-        into = self.input.weight.t()
+        input_weight = self.input.weight.t()
         weights, biases = (part.chunk(self.outputs) for part in self.output.parameters())
         heads = [(bias, weight.t()) for weight, bias in zip(weights, biases, strict=True)]
         blocks: list[tuple[Tensor, ...]] = [
@@ -76,9 +76,9 @@ class MlpDenoiser(DenoisingNetwork):
                 level = tuple(part.reshape(-1, width) for part in level)
             *norms, last = zip(level[::2], level[1::2], strict=True)
             flat = x.dim() == 2
-            h = torch.addmm(start, x if flat else x.reshape(-1, x.shape[-1]), into)
-            for norm, (added, first, second, bias) in zip(norms, blocks, strict=True):
-                y = torch.addmm(added, _normed(h, *norm), first)
+            h = torch.addmm(start, x if flat else x.reshape(-1, x.shape[-1]), input_weight)
+            for norm, (shift, first, second, bias) in zip(norms, blocks, strict=True):
+                y = torch.addmm(shift, _normed(h, *norm), first)
                 h = torch.addmm(h, F.silu(y), second).add_(bias)
             y = _normed(h, *last)
             outputs = tuple(torch.addmm(bias, y, weight) for bias, weight in heads)

@@ -166,7 +166,7 @@ class _Steps:
         particles.scaled[:, t] = after.x0
         values = after.x0 * past.scale[0, 0] + base[after.rows]
         particles.paths[:, t] = torch.where(known, y, values)
-        return particles, after.rows, after.drawn
+        return particles, after.rows, after.draws
 
     def draw(self, particles: _Particles, size: int) -> _Particles:
         """So many of the particles, equally weighted, in random order, so that the first few are a sample."""

@@ -12,27 +12,27 @@ import numpy as np
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """The name under which to write a file inside; it gets its own afterwards, if nothing went wrong.
+    """Temporary path to write a file to in the context, moved to ``path`` at its end.
 
-    What was there before stays if the writing fails or is interrupted.
+    The file that was there before stays if the writing fails or is interrupted.
     """
-    part = path.with_name(f".{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        yield part
-        os.replace(part, path)
+        yield temporary
+        os.replace(temporary, path)
     finally:
-        with suppress(OSError):  # a file system that is read-only refuses this too
-            part.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system refuses to remove files, too
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file."""
-    with whole(path) as part:
-        part.write_text(text, encoding="utf-8")
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def plain(value: Any) -> Any:
-    """The same in types that strict JSON has: what is not finite is None, a named tuple a dictionary."""
+    """A value in types that strict JSON has; numbers not finite are None, a named tuple a dictionary."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, dict):

@@ -15,9 +15,9 @@ def commit() -> str | None:
     try:
         head, changed = (
             subprocess.run(
-                ["git", "-C", str(home), *ask], capture_output=True, text=True, check=True
+                ["git", "-C", str(home), *arguments], capture_output=True, text=True, check=True
             ).stdout.strip()
-            for ask in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "timediff"])
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "timediff"])
         )
     except (OSError, subprocess.CalledProcessError):
         return None
@@ -25,19 +25,19 @@ def commit() -> str | None:
 
 
 def hardware(device: str) -> dict[str, Any]:
-    """Device, processor and threads that the seconds belong to."""
+    """Device, processor and threads that measured seconds belong to, by name."""
     import torch  # not above: those who only read records need not wait for it
 
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    found = {
+    facts = {
         "device": device,
         "cpu": names[0] if names else model,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
     }
     if device.startswith("cuda"):
-        found["gpu"] = torch.cuda.get_device_name(device)
-    return found
+        facts["gpu"] = torch.cuda.get_device_name(device)
+    return facts

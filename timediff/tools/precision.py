@@ -1,4 +1,4 @@
-"""In which precision matrix products are made."""
+"""The precision of matrix products."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -13,16 +13,17 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
-#: A piece of work. It calls what it is given now and then, which ends it if nobody waits for it any more.
+#: A piece of work ``task(check)``. It calls ``check()`` now and then, which raises `Abandoned` once nobody
+#: waits for the result.
 Task = Callable[[Callable[[], None]], T]
 
 
 class Abandoned(Exception):
-    """Nobody waits for the task any more."""
+    """End of a task that nobody waits for any more."""
 
 
 def workers_for(device: torch.device) -> int:
-    """As many as torch has threads; none where the device does things side by side by itself."""
+    """Number of threads for tasks: torch's on a CPU, 0 on a device that works in parallel by itself."""
     return torch.get_num_threads() if device.type == "cpu" else 0
 
 
@@ -42,7 +43,7 @@ def side_by_side(tasks: Iterable[Task[T]], *, workers: int) -> Generator[T]:
         if closed.is_set():
             raise Abandoned
 
-    # The number of threads belongs to each thread, and its last value to all that are started later.
+    # torch keeps a number of threads for each thread, and gives the last one set to all that start later.
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     under_way: deque[Future[T]] = deque()
     try:

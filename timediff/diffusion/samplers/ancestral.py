@@ -28,7 +28,7 @@ def ancestral(
     variance: str = "small",
     extrapolation: Annotated[float, Between(0, 1)] = 0.5,
 ) -> Tensor:
-    r"""Draws :math:`x_0` by the learned reverse chain, ``[..., D]``.
+    r"""Clean data drawn by the learned reverse chain, ``[..., D]``.
 
     .. math:: x_{n-1} = \tilde\mu_n(x_n, \bar x_0) + \sigma_n z, \qquad
         \bar x_0 = \hat x_0(x_n) + e\, w_n \big(\hat x_0(x_n) - \hat x_0(x_{n+1})\big)
@@ -36,19 +36,19 @@ def ancestral(
     Mean and variance are those of `timediff.diffusion.process.reverse_step`, and z = 0 at n = 1. With e = 0
     this is algorithm 2 of Ho et al. (2020), arXiv:2006.11239; with e = 1 and the small variance it is the
     second-order SDE-DPM-Solver++ of Lu et al. (2022), arXiv:2211.01095, section 5, in its simplified form
-    (`ahead`). On long steps the best scores lie between the two (``evaluation/few_steps.py``): with e = 0
-    paths are too narrow, for noise of each dimension by itself stands for what is unknown of all of them
-    together, and with e = 1 they are too wide.
+    (`slope_weight`). On long steps the best scores lie between the two (``evaluation/few_steps.py``): with
+    e = 0 paths are too narrow, for noise of each dimension by itself stands for what is unknown of all of
+    them together, and with e = 1 they are too wide.
 
     Args:
         variance: ``"small"``, ``"large"`` or ``"learned"``.
         extrapolation: How much of a second-order step is taken, e from 0 to 1.
     """
-    last: Tensor | None = None
+    previous: Tensor | None = None
     for n in range(schedule.num_steps, 0, -1):
         prediction = denoiser(x, schedule.points[n])
-        mean = _mean(schedule, prediction, x, n, last, extrapolation=extrapolation)
-        last = prediction.x0 if extrapolation and n > 2 else None
+        mean = _mean(schedule, prediction, x, n, previous, extrapolation=extrapolation)
+        previous = prediction.x0 if extrapolation and n > 2 else None
         x = _with_noise(schedule, prediction, mean, n, noise, variance=variance)
     return x
 
@@ -58,33 +58,33 @@ def _mean(
     prediction: Prediction,
     x: Tensor,
     n: int,
-    last: Tensor | None = None,
+    previous: Tensor | None = None,
     *,
     extrapolation: float = 0.0,
 ) -> Tensor:
-    """Mean of a step of `ancestral`, ``[..., D]``, given the estimate at the step before if there is one."""
+    """Mean of a step of `ancestral`, ``[..., D]``, from this estimate and the previous one, if any."""
     of_x0, of_xn = schedule.floats["posterior_x0"][n], schedule.floats["posterior_xn"][n]
-    if last is None:
+    if previous is None:
         return prediction.blend(of_x0, of_xn, x)
-    more = extrapolation * ahead(schedule, n)
-    return prediction.blend((1 + more) * of_x0, of_xn, x).add_(last, alpha=-more * of_x0)
+    weight = extrapolation * slope_weight(schedule, n)
+    return prediction.blend((1 + weight) * of_x0, of_xn, x).add_(previous, alpha=-weight * of_x0)
 
 
-def ahead(schedule: Schedule, n: int) -> float:
-    r"""How far a straight line through the last two estimates is followed at step n, :math:`w_n`.
+def slope_weight(schedule: Schedule, n: int) -> float:
+    r"""Weight of the difference of the last two estimates in a second-order step n, :math:`w_n`.
 
     .. math:: w_n = \frac{\lambda_{n-1} - \lambda_n}{2 (\lambda_n - \lambda_{n+1})}
 
-    with the log-SNR :math:`\lambda`: half a step ahead.
+    with the log-SNR :math:`\lambda`: a straight line through both is followed for half a step.
     """
-    before, here, after = (schedule.points[n + i].log_snr for i in (1, 0, -1))
-    return 0.5 * (after - here) / (here - before)
+    previous, current, following = (schedule.points[n + i].log_snr for i in (1, 0, -1))
+    return 0.5 * (following - current) / (current - previous)
 
 
 def _with_noise(
     schedule: Schedule, prediction: Prediction, mean: Tensor, n: int, noise: Noise, *, variance: str
 ) -> Tensor:
-    """The draw of a step; may overwrite its mean."""
+    """Draw of a step, ``[..., D]``; may overwrite its mean."""
     if n == 1:
         return mean
     if variance in FIXED_VARIANCES:
@@ -97,5 +97,5 @@ def _with_noise(
     small = schedule.floats["posterior_log_variance"][n]
     large = math.log(schedule.floats["beta"][n])
     # torch is quicker at powers of two than at those of e.
-    above = (tilt * (0.25 * (large - small) / math.log(2))).exp2_()
-    return mean.addcmul_(above, noise(), value=math.exp(0.25 * (large + small)))
+    relative_std = (tilt * (0.25 * (large - small) / math.log(2))).exp2_()
+    return mean.addcmul_(relative_std, noise(), value=math.exp(0.25 * (large + small)))

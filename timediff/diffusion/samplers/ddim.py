@@ -21,7 +21,7 @@ def ddim(
     *,
     eta: Annotated[float, Between(0, 1)] = 0.0,
 ) -> Tensor:
-    r"""Denoising diffusion implicit model, ``[..., D]``.
+    r"""Clean data by the denoising diffusion implicit model, ``[..., D]``.
 
     .. math:: x_{n-1} = \alpha_{n-1} \hat x_0 + \sqrt{\sigma_{n-1}^2 - s_n^2}\, \hat\epsilon + s_n z, \qquad
         s_n^2 = \eta^2\, \tilde\beta_n
@@ -35,8 +35,8 @@ def ddim(
     for n in range(schedule.num_steps, 0, -1):
         prediction = denoiser(x, schedule.points[n])
         end, variance = schedule.points[n - 1], eta**2 * schedule.floats["posterior_variance"][n]
-        kept = math.sqrt(max(end.sigma**2 - variance, 0.0))
-        x = mix(end.alpha, prediction.x0, kept, prediction.eps)
+        of_eps = math.sqrt(max(end.sigma**2 - variance, 0.0))
+        x = mix(end.alpha, prediction.x0, of_eps, prediction.eps)
         if variance > 0:
             x = x + math.sqrt(variance) * noise()
     return x

@@ -20,7 +20,9 @@ def dpm_solver(
     *,
     order: Annotated[int, Between(1, 3)] = 2,
 ) -> Tensor:
-    """DPM-Solver++ on the probability-flow ODE, multistep, of order 1 (which is `ddim`), 2 or 3.
+    """Clean data by DPM-Solver++ on the probability-flow ODE, ``[..., D]``.
+
+    Multistep, of order 1 (which is `ddim`), 2 or 3.
 
     Source: Lu et al. (2022), arXiv:2211.01095, algorithm 2; see `timediff.diffusion.samplers.exponential`.
 
@@ -39,10 +41,10 @@ def sde_dpm_solver(
     *,
     order: Annotated[int, Between(1, 3)] = 2,
 ) -> Tensor:
-    """DPM-Solver++ on the reverse SDE, multistep, with a drift of order 1 to 3.
+    """Clean data by DPM-Solver++ on the reverse SDE, ``[..., D]``.
 
-    Order 1 is `ddim` with ``eta = 1``. Source: Lu et al. (2022), arXiv:2211.01095, section 5; see
-    `exponential_step`.
+    Multistep, with a drift of order 1 to 3; order 1 is `ddim` with ``eta = 1``.
+    Source: Lu et al. (2022), arXiv:2211.01095, section 5; see `exponential_step`.
 
     Args:
         order: Of the drift of a step, 1 to 3.

@@ -27,13 +27,13 @@ def multistep(
     rate: int,
     history: Sequence[tuple[float, Tensor]] = (),
 ) -> Tensor:
-    """`exponential_step` along the chain, each with the newest ``order`` estimates there are, ``[..., D]``.
+    """Clean data by `exponential_step` along the chain with the newest ``order`` estimates, ``[..., D]``.
 
     Args:
         rate: 1 for the ODE, 2 for the SDE.
         history: Log-SNR and estimate of clean data from before the start, newest first. Without it the first
-            steps are of lower order. The last ones before clean data are not: with exact denoisers that
-            helped on some grids and harmed on as many.
+            steps are of lower order. The last ones before clean data keep theirs: with exact denoisers
+            lowering it helped on some grids and harmed on as many.
     """
     estimates = list(history)
     for n in range(schedule.num_steps, 0, -1):
@@ -41,15 +41,15 @@ def multistep(
         estimates = [(start.log_snr, denoiser(x, start).x0), *estimates][:order]
         x = exponential_step(x, start, end, estimates, rate=rate)
         if rate > 1 and end.sigma > 0:
-            kept = math.exp((rate - 1) * (start.log_snr - end.log_snr))
-            x = x + end.sigma * math.sqrt(1 - kept) * noise()
+            decay = math.exp((rate - 1) * (start.log_snr - end.log_snr))
+            x = x + end.sigma * math.sqrt(1 - decay) * noise()
     return x
 
 
 def exponential_step(
     x: Tensor, start: Level, end: Level, estimates: Sequence[tuple[float, Tensor]], *, rate: int
 ) -> Tensor:
-    r"""From one level to the next with :math:`x_0` along a polynomial in the log-SNR, ``[..., D]``.
+    r"""Data at the next level, with :math:`x_0` along a polynomial in the log-SNR, ``[..., D]``.
 
     .. math:: x_t = \frac{\sigma_t}{\sigma_s} e^{-(k-1)h} x_s
         + \alpha_t \int_{\ell_s}^{\ell_t} k\, e^{-k (\ell_t - \ell)}\, \hat x_0(\ell)\, d\ell

@@ -20,7 +20,9 @@ def heun(
     *,
     churn: Annotated[float, Between(0)] = 0.0,
 ) -> Tensor:
-    r"""Heun's method on the probability-flow ODE :math:`dy / d\rho = \hat\epsilon`, ``[..., D]``.
+    r"""Clean data by Heun's method on the probability-flow ODE, ``[..., D]``.
+
+    The ODE is :math:`dy / d\rho = \hat\epsilon`, its step
 
     .. math:: y' = y + \tfrac12 (\rho_{n-1} - \rho_n) (\hat\epsilon_n + \hat\epsilon_{n-1})
 
@@ -35,22 +37,25 @@ def heun(
     for n in range(schedule.num_steps, 0, -1):
         start, end = schedule.points[n], schedule.points[n - 1]
         if gamma > 0 and n < schedule.num_steps:
-            raised = start.log_snr - 2 * math.log1p(gamma)
-            raised_to = schedule.at(max(raised, schedule.points[-1].log_snr))
-            kept, added = _units(start, raised_to)
-            x = kept * x + math.sqrt(added * (raised_to.sigma + kept * start.sigma)) * noise()
-            start = raised_to
-        kept, step = _units(start, end)
+            log_snr = start.log_snr - 2 * math.log1p(gamma)
+            raised = schedule.at(max(log_snr, schedule.points[-1].log_snr))
+            factor, step = _units(start, raised)
+            x = factor * x + math.sqrt(step * (raised.sigma + factor * start.sigma)) * noise()
+            start = raised
+        factor, step = _units(start, end)
         slope = denoiser(x, start).eps
-        guess = kept * x + step * slope
+        x_end = factor * x + step * slope
         if end.sigma > 0:
-            slope = 0.5 * (slope + denoiser(guess, end).eps)
-            guess = kept * x + step * slope
-        x = guess
+            slope = 0.5 * (slope + denoiser(x_end, end).eps)
+            x_end = factor * x + step * slope
+        x = x_end
     return x
 
 
 def _units(start: Level, end: Level) -> tuple[float, float]:
-    r""":math:`\alpha_t / \alpha_s` and :math:`\alpha_t (\rho_t - \rho_s)`; y itself may overflow."""
-    kept = end.alpha / start.alpha
-    return kept, end.sigma - kept * start.sigma
+    r"""Factors :math:`\alpha_t / \alpha_s` of x and :math:`\alpha_t (\rho_t - \rho_s)` of the noise.
+
+    With them a step of y is one of x; y itself may overflow.
+    """
+    factor = end.alpha / start.alpha
+    return factor, end.sigma - factor * start.sigma

@@ -20,10 +20,12 @@ def langevin(
     corrections: Annotated[int, Between(1)] = 1,
     snr: Annotated[float, Between(0, 1, without="both")] = 0.5,
 ) -> Tensor:
-    r"""Annealed Langevin dynamics: `langevin_step` at each level N .. 1, then the denoiser's own answer.
+    r"""Clean data by annealed Langevin dynamics, ``[..., D]``.
+
+    `langevin_step` at each level N .. 1, then the denoiser's estimate.
 
     From level to level only the units change, :math:`x_{n-1} = (\alpha_{n-1} / \alpha_n)\, x_n`; the noise
-    now too much is left to the steps, each of which leaves :math:`1 - 2 r^2` of it. They must keep up with
+    in excess is left to the steps, each of which leaves :math:`1 - 2 r^2` of it. They must keep up with
     :math:`\sigma / \alpha`, which falls by a factor of a thousand along the default chain: this sampler needs
     many levels or corrections and, with one correction, more than the r = 0.22 of Song & Ermon with 100.
 
@@ -47,7 +49,7 @@ def langevin(
 def langevin_step(
     denoiser: Denoiser, level: Level, x: Tensor, noise: Noise, *, snr: float
 ) -> Tensor:
-    r"""One Langevin step within a level, ``[..., D]``.
+    r"""Data after one Langevin step within a level, ``[..., D]``.
 
     .. math:: x' = x + \delta \nabla \log q(x) + \sqrt{2\delta}\, z, \qquad \delta = 2 (r \sigma)^2
 

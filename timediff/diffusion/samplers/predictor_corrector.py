@@ -22,7 +22,7 @@ def predictor_corrector(
     snr: Annotated[float, Between(0, 1, without="both")] = 0.16,
     variance: str = "small",
 ) -> Tensor:
-    """`ancestral` with Langevin steps at every level it comes to, clean data excepted, ``[..., D]``.
+    """Clean data by `ancestral` with Langevin steps at every noisy level it comes to, ``[..., D]``.
 
     Source: Song et al. (2021), arXiv:2011.13456, algorithms 2 and 3.
 

@@ -11,11 +11,11 @@ from timediff.diffusion.schedule import Level, Schedule
 
 
 class Rehearsal(NamedTuple):
-    """How often a sampler asks for something on a chain.
+    """Counts of what a sampler asks for on a chain.
 
     Attributes:
-        calls: For a prediction of the denoiser.
-        draws: For noise, its own start included.
+        calls: Predictions of the denoiser.
+        draws: Tensors of noise, the start included.
     """
 
     calls: int
@@ -23,12 +23,12 @@ class Rehearsal(NamedTuple):
 
 
 def rehearse(sampler: Callable[..., Tensor], schedule: Schedule, **options: Any) -> Rehearsal:
-    """What a sampler asks for, counted on the way of a single number that is predicted to be 0.
+    """Counts of a sampler's calls and draws on the way of a single number that is predicted to be 0.
 
     Args:
         sampler: One of `timediff.registry.SAMPLERS`.
         schedule: The chain that it walks.
-        options: Its own.
+        options: Options of the sampler.
     """
     levels: list[Level] = []
     draws: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""Views of the reverse process, with denoisers that are exact for Gaussians and a mixture of two."""
+"""Latent data and guidance, with denoisers that are exact for Gaussians and a mixture of two."""
 
 import math
 from functools import partial
