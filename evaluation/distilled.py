@@ -40,14 +40,14 @@ def run(
     import torch
 
     from timediff import SamplingConfig, TimeGradEstimator, TrainConfig, load_dataset, score
-    from timediff.benchmark.scoring import split
     from timediff.config import DistillConfig
+    from timediff.data.entry import split_windows
     from timediff.gluon.distill import halvings
     from timediff.tools.files import write_text
 
     torch.set_num_threads(1)
     data = load_dataset(dataset, data_dir=data_dir)
-    known, truth = split(data.test, data.prediction_length)
+    known, truth = split_windows(data.test, data.prediction_length)
     estimator = TimeGradEstimator(
         prediction_length=data.prediction_length,
         train=TrainConfig(steps=steps, seed=seed),

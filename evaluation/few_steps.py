@@ -78,8 +78,8 @@ def forecast(
     import torch
 
     from timediff import TimeGradPredictor, load_dataset
-    from timediff.benchmark.scoring import split
     from timediff.config import flat_sampling
+    from timediff.data.entry import cut_entry, split_windows
 
     torch.set_num_threads(1)
     data = load_dataset(dataset, data_dir=data_dir)
@@ -87,8 +87,8 @@ def forecast(
     length = whole["target"].shape[1]
     last = length - (ORIGINS * horizon if first else 0)
     ends = [last - k * horizon for k in reversed(range(ORIGINS))]
-    windows = [{**whole, "target": whole["target"][:, :end]} for end in ends]
-    known, truth = split(windows, horizon)
+    windows = [cut_entry(whole, end=end) for end in ends]
+    known, truth = split_windows(windows, horizon)
     predictor = TimeGradPredictor.deserialize(work / dataset, device="cpu")
     predictor.sampling = flat_sampling(options)
     found = []
@@ -103,13 +103,14 @@ def train(dataset: str, data_dir: Path, work: Path) -> None:
     import torch
 
     from timediff import TimeGradEstimator, TrainConfig, load_dataset
+    from timediff.data.entry import hold_out
 
     if (work / dataset).is_dir():
         return
     torch.set_num_threads(1)
     data = load_dataset(dataset, data_dir=data_dir)
-    whole, horizon = data.test[-1], data.prediction_length
-    entry = {**whole, "target": whole["target"][:, : -2 * ORIGINS * horizon]}
+    horizon = data.prediction_length
+    entry, _ = hold_out(data.test[-1], horizon, 2 * ORIGINS)
     estimator = TimeGradEstimator(
         prediction_length=horizon,
         train=TrainConfig(steps=DATASETS[dataset], seed=1),

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from timediff import PRESETS, InputError, SamplingConfig, TimeGradEstimator, load_dataset
+from timediff.data.entry import split_windows
 
 
 def check(name: str, folder: Path, preset: str, steps: int) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def check(name: str, folder: Path, preset: str, steps: int) -> dict[str, Any]:
         output = estimator.train_model(data.train)
     except InputError as error:
         return {**row, "refused": str(error)}
-    known = [{**e, "target": e["target"][:, : -data.prediction_length]} for e in data.test]
+    known, _ = split_windows(data.test, data.prediction_length)
     forecasts = output.predictor.predict(known, num_samples=20, seed=1, progress=False)
     paths = np.stack([forecast.samples for forecast in forecasts])
     constant = np.nanmax(target, axis=1) == np.nanmin(target, axis=1)

@@ -17,7 +17,8 @@ import numpy as np
 from solvers import style, trained
 
 from timediff import load_dataset
-from timediff.benchmark.scoring import make_exam, split
+from timediff.benchmark.scoring import make_exam
+from timediff.data.entry import split_windows
 from timediff.metrics import score
 from timediff.registry import METRICS, NOISES
 from timediff.tools.files import plain, write_text
@@ -39,7 +40,7 @@ SCORES = {
 def rows(name: str, data_dir: Path, work: Path) -> list[dict[str, Any]]:
     """Mean and standard deviation of each score, for each kind of noise and number of paths."""
     data = load_dataset(name, data_dir=data_dir)
-    (known, truth), exam = split(data.test, data.prediction_length), make_exam(data)
+    (known, truth), exam = split_windows(data.test, data.prediction_length), make_exam(data)
     predictor, found = trained(name, data_dir, work), []
     for kind in NOISES:
         predictor.sampling = predictor.sampling._replace(noise=kind)

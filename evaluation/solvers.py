@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from timediff import SamplingConfig, TimeGradEstimator, TimeGradPredictor, TrainConfig, load_dataset
-from timediff.benchmark.scoring import split
+from timediff.data.entry import split_windows
 from timediff.diffusion.samplers.rehearsal import rehearse
 from timediff.diffusion.schedule import make_schedule
 from timediff.diffusion.spacing import respace
@@ -88,7 +88,7 @@ def within(sampling: SamplingConfig, calls: int) -> SamplingConfig | None:
 def rows(name: str, data_dir: Path, work: Path) -> list[dict[str, Any]]:
     """Scores of every sampler at every number of calls."""
     data = load_dataset(name, data_dir=data_dir)
-    known, truth = split(data.test, data.prediction_length)
+    known, truth = split_windows(data.test, data.prediction_length)
     predictor, found = trained(name, data_dir, work), []
     for solver, sampling in SOLVERS.items():
         for calls in CALLS:

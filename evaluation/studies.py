@@ -73,19 +73,17 @@ def run(place: Place, dataset: str, variant: Variant, seed: int, test: bool) -> 
     import torch
 
     from timediff import TimeGradEstimator, TrainConfig, load_dataset, score
-    from timediff.benchmark.scoring import split
-    from timediff.benchmark.seeds import hold_out
     from timediff.config import ModelConfig
+    from timediff.data.entry import hold_out, split_windows
     from timediff.tools.files import write_text
 
     torch.set_num_threads(1)
     data = load_dataset(dataset, data_dir=place.data_dir)
     training, windows = data.train, data.test
     if not test:
-        training, held = hold_out(data, VALIDATION_WINDOWS)
-        assert held is not None
-        windows = held
-    known, truth = split(windows, data.prediction_length)
+        entry, windows = hold_out(data.train[0], data.prediction_length, VALIDATION_WINDOWS)
+        training = [entry]
+    known, truth = split_windows(windows, data.prediction_length)
     estimator = TimeGradEstimator(
         prediction_length=data.prediction_length,
         model=ModelConfig(**variant.model),

@@ -31,6 +31,7 @@ from timediff import (
     load_dataset,
     score,
 )
+from timediff.data.entry import split_windows
 from timediff.diffusion.bound import bound_terms
 from timediff.diffusion.guidance import guided
 from timediff.diffusion.latent import Recorder, interpolate, invert, rate_distortion
@@ -707,8 +708,7 @@ predictor = estimator.train(data.train)
 # a step of second order; a solver of the ODE makes do with 10.
 
 # %%
-known = [{**entry, "target": entry["target"][:, :-horizon]} for entry in data.test][-2:]
-truth = np.stack([entry["target"][:, -horizon:].T for entry in data.test])[-2:]  # [W, T, D]
+known, truth = split_windows(data.test[-2:], horizon)  # truth [W, T, D]
 found, paths = {}, {}
 for sampling in (
     SamplingConfig(steps=100, options={"extrapolation": 0.0}),

@@ -18,6 +18,7 @@ import torch
 from gluonts.evaluation import MultivariateEvaluator, make_evaluation_predictions
 
 from timediff import TimeGradEstimator, TimeGradPredictor, TrainConfig, load_dataset, score
+from timediff.data.entry import split_windows
 from timediff.report.plots import BLUE, INK, VERMILLION, forecast_figure, save_figure
 
 # Optimiser steps. More of them fit the data better, up to a point: look at the scores.
@@ -163,7 +164,7 @@ figure.savefig(OUT / "net_load.png")
 # %%
 predictor.serialize(OUT / "predictor")
 loaded = TimeGradPredictor.deserialize(OUT / "predictor")
-known = [{**entry, "target": entry["target"][:, :-horizon]} for entry in data.test]
+known, _ = split_windows(data.test, horizon)
 first, again = (
     next(each.predict(known, num_samples=100, seed=1, progress=False))
     for each in (predictor, loaded)

@@ -159,6 +159,9 @@ class SamplingConfig(NamedTuple):
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     compile: bool = False
 
+    def __hash__(self) -> int:
+        return hash(tuple(sorted((name, str(value)) for name, value in self.flat().items())))
+
     def flat(self) -> dict[str, Any]:
         """All of it in one dictionary, the sampler's options and their defaults too: as files have it."""
         values = {name: value for name, value in self._asdict().items() if name != "options"}

@@ -16,6 +16,7 @@ from machine import synchronize
 from operators import flops
 from reference import Reference, Windows, make_optimizer, training_step
 
+from timediff.data.entry import Entry, cut_entry
 from timediff.frequency import default_difference, default_lags, num_time_features
 from timediff.gluon.entries import read_dataset
 from timediff.gluon.estimator import TimeGradEstimator
@@ -26,7 +27,6 @@ from timediff.timegrad.batch import Batch, Shape
 from timediff.timegrad.model import TimeGrad
 
 FREQ, HORIZON, PATHS, WINDOWS, BATCH = "h", 24, 100, 7, 64
-Entry = dict[str, Any]
 
 
 def hourly(dim: int, *, windows: int = 1) -> list[Entry]:
@@ -36,8 +36,9 @@ def hourly(dim: int, *, windows: int = 1) -> list[Entry]:
     daily = np.sin(2 * np.pi * (np.arange(hours) / 24 + rng.random((dim, 1)))) + 2
     target = (daily + 0.2 * rng.normal(size=(dim, hours))).astype(np.float32)
     start = pd.Period("2024-01-01", freq=FREQ)
+    whole = {"start": start, "target": target}
     ends = (hours - 24 * i for i in reversed(range(windows)))
-    return [{"item_id": str(end), "start": start, "target": target[:, :end]} for end in ends]
+    return [{**cut_entry(whole, end=end), "item_id": str(end)} for end in ends]
 
 
 def shape_of(dim: int, *, horizon: int, difference: int) -> Shape:

@@ -32,7 +32,7 @@ from gluonts.transform import (
 from timediff.frequency import default_lags, num_time_features
 from timediff.gluon.entries import read_dataset
 from timediff.gluon.windows import TrainingWindows, WindowData
-from timediff.timegrad.model import Shape
+from timediff.timegrad.batch import Shape
 
 FREQ, HORIZON, BATCH, BATCHES = "h", 24, 64, 20
 

@@ -592,7 +592,7 @@ def test_the_steps_of_a_time_budget_are_in_the_record_and_resumed(folder, tmp_pa
 
     # A pace that grows from one measurement to the next, as that of a busy machine.
     paces = iter([Pace(0.0, 3000.0, 0.0), Pace(0.0, 2000.0, 0.0)])
-    monkeypatch.setattr("timediff.gluon.estimator.TimeGradEstimator._pace", lambda *_: next(paces))
+    monkeypatch.setattr("timediff.training.budget.measured_pace", lambda *_: next(paces))
     # TINY says how many steps; here the time says it.
     without = [one for one in TINY if one not in ("--train.steps", "9")]
     options = ["--dataset", str(folder), "--out", str(tmp_path), *without, "--seed", "1", "2"]

@@ -445,7 +445,7 @@ def test_a_mistake_is_one_sentence(folder, capsys, args, said):
         main([*ARGS, *args])
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("timediff.cli.distill: ") and said in line
+    assert line.startswith("timediff distill: ") and said in line
     assert not (folder / "out").exists()
 
 

@@ -228,7 +228,6 @@ def test_what_stands_in_unobserved_places_changes_nothing(
         return series._replace(values=np.where(series.observed, series.values, np.float32(1e6)))
 
     monkeypatch.setattr("timediff.gluon.entries.read_entry", junk)
-    monkeypatch.setattr("timediff.gluon.predictor.read_entry", junk)
     junk_weights, junk_paths = trained()
     assert same_weights(junk_weights, clean_weights)
     np.testing.assert_array_equal(junk_paths, clean_paths)

@@ -1,9 +1,13 @@
 """Forecasts are a function of data and seed, and a folder of files is only ever data."""
 
+import copy
+import functools
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +193,43 @@ def test_progress_is_shown_on_stderr_and_can_be_switched_off(predictor, capfd):
     assert f"{total}/{total}" in shown.err and shown.out == ""
 
 
+# ---------------------------------------------------------------- compiled chains
+
+
+def test_a_chain_is_compiled_once_for_each_way_to_sample(predictor, monkeypatch):
+    compiled = []
+
+    def compile(chain, **options):
+        compiled.append(options)
+        return chain
+
+    monkeypatch.setattr(torch, "compile", compile)
+    own = remade(predictor, batch_size=1)
+    for steps, count in ((2, 1), (2, 1), (3, 2), (2, 2)):
+        own.sampling = SamplingConfig(steps=steps, compile=True)
+        paths(own, DATA[:2])
+        assert len(compiled) == count
+    # Another predictor of the same network has chains of its own.
+    other = remade(predictor, sampling=SamplingConfig(steps=2, compile=True))
+    paths(other, DATA[:1])
+    assert len(compiled) == 3
+
+
+def test_the_network_goes_when_its_predictor_goes(predictor, monkeypatch):
+    # Traced as ever, but not translated into C++, which takes ten seconds.
+    traced = functools.partial(torch.compile, backend="eager")
+    monkeypatch.setattr(torch, "compile", lambda chain, **_: traced(chain))
+    network = copy.deepcopy(predictor.prediction_net)
+    one = TimeGradPredictor(network, freq="h", prediction_length=HORIZON)
+    one.sampling = SamplingConfig(steps=2, compile=True)
+    expected = paths(remade(predictor, sampling=SamplingConfig(steps=2)), DATA[:1])
+    np.testing.assert_allclose(paths(one, DATA[:1]), expected, rtol=1e-4, atol=1e-4)
+    gone = weakref.ref(network)
+    del network, one
+    gc.collect()
+    assert gone() is None
+
+
 # ---------------------------------------------------------------- files
 
 
@@ -305,6 +346,13 @@ def test_files_that_are_missing_or_damaged(folder, name, damage, said):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="holds no gluonts-config"):
         TimeGradPredictor.deserialize(tmp_path / "nowhere")
+
+
+def test_configurations_of_sampling_are_keys():
+    """Compiled chains are kept by them."""
+    one, same = (SamplingConfig("ddim", options={"eta": eta}) for eta in (0.5, 0.5))
+    other = SamplingConfig("ddim", options={"eta": 0.25})
+    assert one == same and hash(one) == hash(same) and len({one, same, other}) == 2
 
 
 SAVED = Path(__file__).parent / "saved-0.1.0"

@@ -9,10 +9,17 @@ import pytest
 import torch
 from tiny import entry, period
 
+from timediff.data.entry import split_windows
 from timediff.errors import InputError
 from timediff.frequency import num_time_features, time_features
 from timediff.gluon.entries import read_dataset, read_entry, warn_of_poor_dimensions
-from timediff.gluon.windows import LastWindows, TrainingWindows, WindowData, forecast_batch
+from timediff.gluon.windows import (
+    LastWindows,
+    TrainingWindows,
+    WindowData,
+    features_of,
+    forecast_batch,
+)
 from timediff.timegrad.batch import Shape
 
 SHAPE = Shape(target_dim=2, horizon=3, context_length=4, lags=[1, 5], num_features=4)
@@ -161,6 +168,44 @@ def test_a_forecast_sees_what_the_last_window_sees_before_its_future(length):
     np.testing.assert_array_equal(batch.target, window.target[:, :PAST])
     np.testing.assert_array_equal(batch.observed, window.observed[:, :PAST])
     np.testing.assert_array_equal(batch.features, window.features)
+
+
+@pytest.mark.parametrize("freq", ["h", "30min", "2h", "B", "M", "Y"])
+@pytest.mark.parametrize("context", [2, 4, 9])
+@pytest.mark.parametrize("length", [4, 12, 40])
+def test_training_and_forecast_have_the_same_features(freq, context, length):
+    shape = SHAPE._replace(num_features=num_time_features(freq), context_length=context)
+    entries = [counting(length, freq=freq), counting(length + 3, freq=freq)]
+    whole = WindowData(read_dataset(entries), shape)
+    known, _ = split_windows(entries, shape.horizon)
+    forecast = forecast_batch(read_dataset(known), shape)
+    np.testing.assert_array_equal(forecast.features, whole.windows(whole.ends).features)
+
+
+@pytest.mark.parametrize("length", [4, 12, 40])
+def test_features_belong_to_their_steps(length, monkeypatch):
+    # As those of a field would: each step has its own number, counted from the start of the series.
+    def numbers(series, *, first, length):
+        return np.arange(first, first + length, dtype=np.float32)[:, None]
+
+    monkeypatch.setattr("timediff.gluon.windows.features_of", numbers)
+    shape = SHAPE._replace(num_features=1)
+    near = np.arange(-shape.context_length, shape.horizon)
+    series = read_dataset([counting(length)])
+    data = WindowData(series, shape)
+    starts = data.starts - PAST  # rows are counted from the first unobserved step
+    features = data.windows(data.starts).features[..., 0]
+    np.testing.assert_array_equal(features, starts[:, None].numpy() + near)
+    np.testing.assert_array_equal(forecast_batch(series, shape).features[0, :, 0], length + near)
+
+
+@pytest.mark.parametrize("freq", ["h", "B", "M"])
+def test_features_of_a_step_do_not_depend_on_the_steps_beside_it(freq):
+    series = read_entry(counting(9, freq=freq))
+    whole = features_of(series, first=-7, length=30)
+    for at in (0, 5, 7, 20):
+        part = features_of(series, first=at - 7, length=3)
+        np.testing.assert_array_equal(part, whole[at : at + 3])
 
 
 def test_windows_come_in_the_default_precision(float64):

@@ -12,6 +12,7 @@ from timediff.config import FEW_STEPS, ModelConfig, SamplingConfig
 from timediff.registry import NORMALISATIONS
 from timediff.timegrad.batch import Batch, Shape
 from timediff.timegrad.model import TimeGrad
+from timediff.timegrad.sampling import chunks_of
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -218,10 +219,10 @@ def test_same_seed_same_paths_for_any_number_of_workers(memory, monkeypatch):
     batch = windows(model, 3, future=False)
     given = {"num_samples": 50, "seeds": [5, 6, 7], "memory": memory}
     alone, steps, threads = model.sample(batch, **given), [], torch.get_num_threads()
-    monkeypatch.setattr("timediff.timegrad.model.WORTH_A_WORKER", 1)
-    monkeypatch.setattr("timediff.timegrad.model.workers_for", lambda device: 4)
+    monkeypatch.setattr("timediff.timegrad.sampling.WORTH_A_WORKER", 1)
+    monkeypatch.setattr("timediff.timegrad.sampling.workers_for", lambda device: 4)
     # A bound of memory that holds one chunk holds one worker.
-    assert model._split(15, SamplingConfig(), memory)[0] == (1 if memory == 1 else 4)
+    assert chunks_of(model, 15, SamplingConfig(), memory)[0] == (1 if memory == 1 else 4)
     close(model.sample(batch, **given, on_step=steps.append), alone)
     assert sum(steps) == 3 * 50 * T
     assert torch.get_num_threads() == threads
@@ -230,8 +231,8 @@ def test_same_seed_same_paths_for_any_number_of_workers(memory, monkeypatch):
 @contracts
 def test_what_on_step_raises_comes_out_of_the_workers(monkeypatch):
     model = make()
-    monkeypatch.setattr("timediff.timegrad.model.WORTH_A_WORKER", 1)
-    monkeypatch.setattr("timediff.timegrad.model.workers_for", lambda device: 2)
+    monkeypatch.setattr("timediff.timegrad.sampling.WORTH_A_WORKER", 1)
+    monkeypatch.setattr("timediff.timegrad.sampling.workers_for", lambda device: 2)
 
     def stop(paths):
         raise RuntimeError("enough")

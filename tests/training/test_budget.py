@@ -61,7 +61,7 @@ def clock(monkeypatch):
 
     monkeypatch.setattr(TimeGradModule, "training_step", training_step)
     monkeypatch.setattr(TimeGradModule, "validation_step", validation_step)
-    monkeypatch.setattr("timediff.gluon.estimator.Stopwatch", partial(Stopwatch, clock=clock))
+    monkeypatch.setattr("timediff.training.budget.Stopwatch", partial(Stopwatch, clock=clock))
     return clock
 
 
@@ -118,7 +118,7 @@ def test_a_resumed_training_keeps_the_number_of_steps_it_began_with(tmp_path, cl
     with pytest.raises(RuntimeError, match="power cut"):
         budgeted(tmp_path / "cut", 2000.0, callbacks=[Cut()]).train([entry()])
     # No clock would say the same again.
-    monkeypatch.setattr("timediff.gluon.estimator.Stopwatch", None)
+    monkeypatch.setattr("timediff.training.budget.Stopwatch", None)
     resumed = budgeted(tmp_path / "cut", 2000.0).train_model(
         [entry()], ckpt_path=tmp_path / "cut" / "checkpoints" / "last.ckpt"
     )

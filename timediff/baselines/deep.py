@@ -50,7 +50,7 @@ def _options(task: Task) -> dict[str, Any]:
 
 
 def _fit(estimator: Any, task: Task, *, seed: int) -> Fitted:
-    from timediff.training.fit import quiet_lightning
+    from timediff.training.trainer import quiet_lightning
 
     begin = task.starts[0] - task.gaps[0] - len(task.train)
     with tempfile.TemporaryDirectory(prefix="timediff-") as folder, seeded(seed):

@@ -21,10 +21,10 @@ from timediff.config import ModelConfig, TrainConfig
 from timediff.gluon.entries import changes, read_entry
 from timediff.gluon.estimator import TimeGradEstimator
 from timediff.gluon.windows import WindowData, forecast_batch
-from timediff.networks.encoder import map_state
-from timediff.timegrad.batch import Batch, integrate
+from timediff.timegrad.batch import Batch
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.normalisation.training import training_default
+from timediff.timegrad.sampling import rollout
 from timediff.tools.progress import progress_bar
 from timediff.tools.seeding import seeded
 
@@ -63,17 +63,8 @@ class EnergyNet(nn.Module):
     @torch.no_grad()
     def paths(self, batch: Batch, num_samples: int) -> Tensor:
         """Paths ``[S, T, D]`` of the one window of the batch, each fed back its own draws."""
-        past = self.core.encode(batch)
         rows = torch.zeros(num_samples, dtype=torch.long)
-        drawn = past.loc.new_empty(self.core.shape.horizon, num_samples, past.loc.shape[-1])
-        state = map_state(past.state, rows)
-        for t in range(len(drawn)):
-            cond, state = self.core.advance(past, rows, drawn, state, t)
-            drawn[t] = self.next(cond)
-        drawn.mul_(past.scale[rows, 0]).add_(past.loc[rows, 0])
-        if past.start is not None:
-            integrate(drawn, past.start, rows)
-        return drawn.transpose(0, 1)
+        return rollout(self.core, self.core.encode(batch), rows, self.next)
 
 
 def energy_loss(draws: Tensor, x: Tensor, observed: Tensor) -> Tensor:

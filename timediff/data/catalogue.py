@@ -8,6 +8,8 @@ JSON files inside the published archives; `checksum` is that of what `load_datas
 
 from typing import NamedTuple
 
+__all__ = ["SPECS", "Published", "Spec"]
+
 _ROOT = "https://raw.githubusercontent.com/mbohlkeschneider/gluon-ts/mv_release/datasets/"
 _WIKI = "https://github.com/awslabs/gluonts/raw/1553651ca1fca63a16e012b8927bd9ce72b8e79e/datasets/"
 

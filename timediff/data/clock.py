@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+__all__ = ["ClockOffset", "align", "audit", "describe"]
+
 # Steps of the stretch that is looked up, and where in the test series it is taken: the first
 # usable place decides. A quarter of its values must differ, or zeros and counts match by chance.
 _STRETCH = 48
@@ -19,7 +21,7 @@ _PLACES = (0.5, 0.25, 0.75, 0.0)
 
 
 class ClockOffset(NamedTuple):
-    """In one test window, `series` stand `steps` later than the same values in training.
+    """Series of one test window that stand `steps` later than the same values in training.
 
     `located` counts the series of the window that were found in training at all.
     """
@@ -115,17 +117,17 @@ def align(test: list[dict[str, Any]], offsets: list[ClockOffset]) -> list[dict[s
 
 
 def describe(offsets: list[ClockOffset], *, windows: int, dims: int) -> list[str]:
-    """One clause per offset, over all windows: which share of the data stands how far off."""
+    """Clauses, one per offset over all windows, that say which share of the data stands how far off."""
     by_steps: dict[float, list[ClockOffset]] = defaultdict(list)
     for offset in offsets:
         by_steps[offset.steps].append(offset)
     clauses = []
-    for steps, found in by_steps.items():
-        series = sorted({s for offset in found for s in offset.series})
+    for steps, its_offsets in by_steps.items():
+        series = sorted({s for offset in its_offsets for s in offset.series})
         named = f"series {', '.join(map(str, series))}" if len(series) <= 3 else ""
         clauses.append(
-            f"{named or f'{len(series)} of {dims} series'} in {len(found)} of {windows} test windows "
-            f"stand {abs(steps):g} step{'s' if abs(steps) != 1 else ''} "
+            f"{named or f'{len(series)} of {dims} series'} in {len(its_offsets)} of {windows} test "
+            f"windows stand {abs(steps):g} step{'s' if abs(steps) != 1 else ''} "
             f"{'later' if steps > 0 else 'earlier'} than the same values in training"
         )
     return clauses

@@ -21,6 +21,8 @@ from timediff.data.readers.contents import Aggregate, checksum
 from timediff.data.readers.gluonts_folder import missing_part
 from timediff.errors import InputError
 
+__all__ = ["Dataset", "Row", "list_datasets", "load_dataset"]
+
 
 class Dataset(NamedTuple):
     """Training and test entries of one dataset, and where they come from.
@@ -58,7 +60,7 @@ def load_dataset(
     align_clock: bool = False,
     download: bool = True,
 ) -> Dataset:
-    """Loads a dataset by name or folder.
+    """A dataset by its name or folder.
 
     A benchmark set is looked for in `data_dir`, then in GluonTS's cache (``~/.gluonts/datasets``),
     then downloaded into that cache. Any other name is a folder inside `data_dir`, or a path.

@@ -24,12 +24,14 @@ from timediff.data.readers.gluonts_folder import missing_part, parse_line
 from timediff.errors import InputError
 from timediff.frequency import to_period_freq
 
+__all__ = ["fetch"]
+
 _TIMEOUT_SECONDS = 30
 _CHUNK = 1 << 20
 
 
 def fetch(spec: Spec, cache: Path) -> Path:
-    """Downloads, checks and converts a dataset; returns its folder ``cache / spec.folder``.
+    """The folder ``cache / spec.folder`` of a dataset, after it was downloaded, checked and converted.
 
     Raises:
         InputError: No network, a broken transfer, a wrong hash, or a cache that cannot be written.
@@ -100,10 +102,10 @@ def _check_hashes(spec: Spec, originals: dict[str, Path]) -> None:
         if name not in originals:
             raise OSError(f"the archive has no {name}")
         with originals[name].open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != expected:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != expected:
             raise OSError(
-                f"{name} has SHA-256 {found[:12]}..., the published file has {expected[:12]}..."
+                f"{name} has SHA-256 {digest[:12]}..., the published file has {expected[:12]}..."
             )
 
 

@@ -19,13 +19,15 @@ from timediff.data.readers.gluonts_folder import missing_part, read_gluonts
 from timediff.data.readers.wide_table import is_wide, read_wide
 from timediff.errors import InputError
 
+__all__ = ["EMBEDDED", "candidates", "data_directory", "find_and_read", "other_folders", "read"]
+
 EMBEDDED = "citylearn2022"
 
 
 def find_and_read(
     name: str, data_dir: str | Path | None, *, download: bool
 ) -> tuple[Spec | None, Path, Contents]:
-    """What is known of a name, its folder, and what that holds."""
+    """The facts that the catalogue has of a name, its folder, and the contents of that."""
     if (size := parse_name(name)) is not None:
         return None, Path(name), make_oracle(*size)
     try:
@@ -52,13 +54,17 @@ def _spec(name: str) -> Spec | None:
 
 
 def data_directory(data_dir: str | Path | None) -> Path | None:
-    """The folder of datasets that was given, or that ``TIMEDIFF_DATA`` names."""
-    given = data_dir if data_dir is not None else os.environ.get("TIMEDIFF_DATA") or None
-    if given is None:
+    """The folder of datasets: ``data_dir``, or what ``TIMEDIFF_DATA`` names; None if neither is there.
+
+    Raises:
+        InputError: It does not exist.
+    """
+    folder = data_dir if data_dir is not None else os.environ.get("TIMEDIFF_DATA") or None
+    if folder is None:
         return None
-    if not Path(given).is_dir():
-        raise InputError(f"the data directory {given} does not exist: create it or name another")
-    return Path(given)
+    if not Path(folder).is_dir():
+        raise InputError(f"the data directory {folder} does not exist: create it or name another")
+    return Path(folder)
 
 
 def _cache() -> Path:
@@ -72,7 +78,7 @@ def _embedded() -> Path:
 
 
 def candidates(spec: Spec, data_dir: Path | None) -> Iterator[Path]:
-    """Where a published or embedded set may lie, the first choice first."""
+    """Folders in which a published or embedded set may lie, the first choice first."""
     if spec.name == EMBEDDED:
         yield _embedded()
         return

@@ -7,16 +7,18 @@ fixed number.
 Axes: ``W`` windows, ``T`` time steps, ``D`` series; NaN is a missing value.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from timediff.data.dataset import Dataset
+from timediff.data.entry import Entry, begin, cut_entry, dynamic_fields, end
 from timediff.errors import InputError, check_whole
 from timediff.frequency import quiet_business_days
 
+__all__ = ["History", "cut", "rewindow", "window_origins"]
+
 History = int | Literal["expanding"]
-Entry = dict[str, Any]
 
 
 def rewindow(
@@ -102,42 +104,47 @@ def window_origins(
     return list(range(first, length - horizon + 1, stride))
 
 
-def cut(whole: Entry, origin: int, history: History = "expanding", future: int = 0) -> Entry:
-    """What precedes an origin, and so many steps of the future: a part of the data as an entry."""
+def cut(
+    whole: Entry, origin: int, history: History = "expanding", future: int = 0, *, ahead: int = 0
+) -> Entry:
+    """The part of the data that precedes an origin, and so many steps of the future, as an entry.
+
+    Fields known ahead keep ``ahead`` steps more (`timediff.data.entry.cut_entry`).
+    """
     first = 0 if history == "expanding" else origin - history
-    target = whole["target"][:, first : origin + future]
-    return {**whole, "start": whole["start"] + first, "target": target}
+    return cut_entry(whole, first, origin + future, ahead=ahead)
 
 
 def _joined(dataset: Dataset) -> Entry:
     """All that the training and the test entries hold, on one clock; NaN where none holds anything."""
     entries = [*dataset.train, *dataset.test]
-    first, last = min(map(begin, entries)), max(map(end, entries))
-    whole = np.full((len(dataset.columns), last - first), np.nan, dtype=np.float32)
-    step = dataset.train[0]["start"].freq.n
-    for entry in entries:
-        part = whole[:, begin(entry) - first : end(entry) - first]
-        missing = np.isnan(part)
-        wrong = ~missing & ~np.isnan(entry["target"]) & (part != entry["target"])
-        phase = (entry["start"].ordinal - dataset.train[0]["start"].ordinal) % step
-        if phase or wrong.any():
-            series, at = np.argwhere(wrong)[0] if wrong.any() else (0, 0)
-            raise InputError(
-                f"dataset {dataset.name} has two values of {dataset.columns[series]} at "
-                f"{entry['start'] + int(at)}, so its training and test data stand on different clocks and "
-                "cannot be cut anew; align the clock (align_clock=True, --align-clock) or keep its windows"
-            )
-        part[missing] = entry["target"][missing]
     start = min((entry["start"] for entry in entries), key=lambda period: period.ordinal)
-    return {**dataset.train[0], "start": start, "target": whole}
+    fields = {name: _joined_field(dataset, entries, name) for name in dynamic_fields(entries[0])}
+    return {**entries[0], "start": start, **fields}
 
 
-def begin(entry: Entry) -> int:
-    """The first step of an entry, counted from the calendar's origin."""
-    # Ordinals count base units: two for each step of a period of "2h".
-    return int(entry["start"].ordinal // entry["start"].freq.n)
-
-
-def end(entry: Entry) -> int:
-    """The first step after an entry, counted likewise."""
-    return begin(entry) + int(entry["target"].shape[1])
+def _joined_field(dataset: Dataset, entries: list[Entry], field: str) -> np.ndarray:
+    """The values of one field in all entries that have it, from the earliest start on."""
+    first, phase = min(map(begin, entries)), entries[0]["start"]
+    parts = [(entry, np.asarray(entry[field])) for entry in entries if field in entry]
+    length = max(begin(entry) - first + values.shape[-1] for entry, values in parts)
+    dtype = parts[0][1].dtype
+    whole = np.full(
+        (*parts[0][1].shape[:-1], length), np.nan, dtype=np.result_type(dtype, np.float32)
+    )
+    for entry, values in parts:
+        at = begin(entry) - first
+        part = whole[..., at : at + values.shape[-1]]
+        missing = np.isnan(part)
+        wrong = ~missing & ~np.isnan(values) & (part != values)
+        off = (entry["start"].ordinal - phase.ordinal) % phase.freq.n
+        if off or wrong.any():
+            *row, step = np.argwhere(wrong)[0] if wrong.any() else (0, 0)
+            series = dataset.columns[row[0]] if field == "target" else field
+            raise InputError(
+                f"dataset {dataset.name} has two values of {series} at {entry['start'] + int(step)}, so its "
+                "training and test data stand on different clocks and cannot be cut anew; align the clock "
+                "(align_clock=True, --align-clock) or keep its windows"
+            )
+        part[missing] = values[missing]
+    return whole if np.isnan(whole).any() else whole.astype(dtype)

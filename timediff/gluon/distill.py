@@ -21,7 +21,9 @@ from timediff.timegrad.reverse import steps_taken
 from timediff.tools.progress import progress_bar
 from timediff.training.halving import SPACING, halve
 
-#: Steps of the first teacher, where its chain is as long: DDIM with more scores no better.
+__all__ = ["FIRST_STEPS", "distill", "halvings"]
+
+#: Steps of the chain that is halved first, where the model has as many: DDIM with more scores no better.
 FIRST_STEPS = 16
 
 
@@ -33,7 +35,7 @@ def distill(
     config: DistillConfig = DistillConfig(),  # noqa: B008 (immutable)
     progress: bool = True,
 ) -> TimeGradPredictor:
-    """A predictor that calls its network ``steps`` times a time step; the given one stays as it is.
+    """A predictor that calls its network ``steps`` times a time step; the teacher stays as it is.
 
     It knows the levels of its own ``sampling`` only: other samplers, likelihoods and what-if forecasts
     remain its teacher's, and are refused. Guidance of the teacher is learned too, and no longer doubles the
@@ -61,7 +63,7 @@ def halvings(
     config: DistillConfig = DistillConfig(),  # noqa: B008 (immutable)
     progress: bool = True,
 ) -> Iterator[TimeGradPredictor]:
-    """`distill`, but every student on the way, each with half the steps of the one before."""
+    """Every student on the way of `distill`, each with half the steps of the one before."""
     check_distillation(steps, config)
     first = _first_steps(predictor, steps)
     return _halvings(predictor, _windows(predictor, dataset), first, steps, config, progress)
@@ -76,26 +78,28 @@ def _first_steps(predictor: TimeGradPredictor, steps: int) -> int:
             "the predictor is self-conditioned: its estimates depend on those before them, which the "
             "noised values a student learns from do not have; train one without self_conditioning"
         )
-    own = steps_taken(sampling, predictor.prediction_net.schedule)
-    # What samples like a student may be one, whose network knows no other levels.
+    first = steps_taken(sampling, predictor.prediction_net.schedule)
+    # A predictor that samples like a student may be one: its network knows the levels of this chain alone.
     like_a_student = sampling.sampler == "ddim" and sampling.spacing == SPACING
-    if not like_a_student or own & (own - 1):
-        own = 2 ** (min(FIRST_STEPS, model.diffusion_steps).bit_length() - 1)
-    if own <= steps:
+    if not like_a_student or first & (first - 1):
+        first = 2 ** (min(FIRST_STEPS, model.diffusion_steps).bit_length() - 1)
+    if first <= steps:
         raise InputError(
-            f"steps is {steps}, but the chain to be halved has only {own} (of the "
+            f"steps is {steps}, but the chain to be halved has only {first} (of the "
             f"{model.diffusion_steps} steps of the model, by the predictor's sampling); give fewer"
         )
-    return own
+    return first
 
 
 def _windows(predictor: TimeGradPredictor, dataset: Iterable[Mapping[str, Any]]) -> WindowData:
     shape, what = predictor.prediction_net.shape, "data to distil on"
     with quiet_business_days():
-        series = read_dataset(dataset, freq=predictor.freq, target_dim=shape.target_dim, what=what)
-        data = WindowData(series, shape)
+        all_series = read_dataset(
+            dataset, freq=predictor.freq, target_dim=shape.target_dim, what=what
+        )
+        data = WindowData(all_series, shape)
     if not len(data.starts):
-        longest = max(len(one.values) for one in series)
+        longest = max(len(series.values) for series in all_series)
         raise InputError(
             f"no series of the {what} is longer than the horizon of {shape.horizon} steps (the longest "
             f"has {longest}), so there is no window to train on; give longer series"

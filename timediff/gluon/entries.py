@@ -1,7 +1,8 @@
 """GluonTS data entries, read and checked."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,12 +10,24 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from timediff.data.entry import OF_TARGET, check_entry, dynamic_fields, entry_name
 from timediff.errors import InputError
 from timediff.frequency import to_period_freq
 
+__all__ = [
+    "Series",
+    "batches_of",
+    "changes",
+    "check_series",
+    "read_dataset",
+    "read_entry",
+    "warn_of_poor_dimensions",
+    "warn_of_unused_fields",
+]
+
 
 class Series(NamedTuple):
-    """One data entry.
+    """A data entry, read and checked.
 
     Attributes:
         values: float32 ``[T, D]``, 0 where unobserved.
@@ -30,7 +43,7 @@ class Series(NamedTuple):
 
     @property
     def name(self) -> str:
-        return str(self.entry.get("item_id") or "series")
+        return entry_name(self.entry)
 
 
 def read_entry(entry: Mapping[str, Any]) -> Series:
@@ -39,12 +52,8 @@ def read_entry(entry: Mapping[str, Any]) -> Series:
     Raises:
         InputError: No target, no start, or a target that is not numeric.
     """
-    name = entry.get("item_id") or "series"
-    for field in ("start", "target"):
-        if field not in entry:
-            raise InputError(
-                f"{name} has no field {field!r}; a GluonTS entry needs start and target"
-            )
+    check_entry(entry)
+    name = entry_name(entry)
     try:
         target = np.asarray(entry["target"], dtype=np.float32)
     except (TypeError, ValueError) as error:
@@ -68,27 +77,46 @@ def read_dataset(
     target_dim: int | None = None,
     what: str = "training data",
 ) -> list[Series]:
-    """Every entry of a dataset, checked to agree in dimension and frequency.
+    """The entries of a dataset, checked to agree in dimension and frequency.
 
     Raises:
         InputError: The dataset is empty, or an entry differs from the first or from what was given.
     """
-    series = [read_entry(entry) for entry in dataset]
-    if not series:
+    all_series = [read_entry(entry) for entry in dataset]
+    if not all_series:
         raise InputError(f"the {what} holds no series")
-    freq = to_period_freq(freq or series[0].start.freqstr)
-    target_dim = target_dim or series[0].values.shape[1]
-    for one in series:
-        check_series(one, freq=freq, target_dim=target_dim, what=what)
-    return series
+    freq = to_period_freq(freq or all_series[0].start.freqstr)
+    target_dim = target_dim or all_series[0].values.shape[1]
+    for series in all_series:
+        check_series(series, freq=freq, target_dim=target_dim, what=what)
+    return all_series
+
+
+def batches_of(
+    dataset: Iterable[Mapping[str, Any]], size: int, *, freq: str, target_dim: int
+) -> Iterator[list[Series]]:
+    """The entries of a dataset to forecast, checked, so many at a time.
+
+    Raises:
+        InputError: An entry is none, or does not fit the model.
+    """
+
+    def checked() -> Iterator[Series]:
+        for series in map(read_entry, dataset):
+            check_series(series, freq=freq, target_dim=target_dim, what="data to forecast")
+            yield series
+
+    all_series = checked()
+    while batch := list(islice(all_series, size)):
+        yield batch
 
 
 def check_series(series: Series, *, freq: str, target_dim: int, what: str) -> None:
     """Raises `InputError` unless the series has this frequency and dimension."""
-    found = to_period_freq(series.start.freqstr)
-    if _anchored(found) != _anchored(freq):
+    its_freq = to_period_freq(series.start.freqstr)
+    if _anchored(its_freq) != _anchored(freq):
         raise InputError(
-            f"{series.name} of the {what} has frequency {found}, not {freq}; "
+            f"{series.name} of the {what} has frequency {its_freq}, not {freq}; "
             "resample it or give its own freq"
         )
     dim = series.values.shape[1]
@@ -100,18 +128,18 @@ def check_series(series: Series, *, freq: str, target_dim: int, what: str) -> No
 
 
 def _anchored(freq: str) -> str:
-    """``Q`` and ``Y`` are periods that end with December, ``W`` with Sunday."""
+    """The frequency with its anchor: ``Q`` and ``Y`` end with December, ``W`` with Sunday."""
     return freq + {"W": "-SUN", "Q": "-DEC", "Y": "-DEC"}.get(freq.lstrip("0123456789"), "")
 
 
-def warn_of_poor_dimensions(series: list[Series], *, horizon: int) -> None:
-    """One warning that names what carries little or no information.
+def warn_of_poor_dimensions(all_series: list[Series], *, horizon: int) -> None:
+    """Warns, once, of dimensions and series that carry little or no information, by their names.
 
     Raises:
         InputError: Nothing was observed at all.
     """
-    observed = np.concatenate([one.observed for one in series])
-    values = np.concatenate([one.values for one in series])
+    observed = np.concatenate([series.observed for series in all_series])
+    values = np.concatenate([series.values for series in all_series])
     counts = observed.sum(axis=0)
     if not counts.any():
         raise InputError(
@@ -119,27 +147,27 @@ def warn_of_poor_dimensions(series: list[Series], *, horizon: int) -> None:
         )
     low = np.where(observed, values, np.inf).min(axis=0)
     high = np.where(observed, values, -np.inf).max(axis=0)
-    columns = (series[0].entry.get("info") or {}).get("columns")
+    columns = (all_series[0].entry.get("info") or {}).get("columns")
     names = columns or [f"dimension {d}" for d in range(len(counts))]
     groups = {
         "never observed": [names[d] for d in np.flatnonzero(counts == 0)],
         "constant": [names[d] for d in np.flatnonzero((counts > horizon) & (low == high))],
         "short": [names[d] for d in np.flatnonzero((counts > 0) & (counts <= horizon))]
-        + [one.name for one in series if len(one.values) <= horizon and len(series) > 1],
+        + [s.name for s in all_series if len(s.values) <= horizon and len(all_series) > 1],
     }
-    told = [f"{kind}: {_some(members)}" for kind, members in groups.items() if members]
-    if told:
+    clauses = [f"{kind}: {_some(members)}" for kind, members in groups.items() if members]
+    if clauses:
         warnings.warn(
-            f"some series say little ({'; '.join(told)}): "
+            f"some series say little ({'; '.join(clauses)}): "
             "their forecasts are finite, but not to be relied on",
             stacklevel=2,
         )
 
 
-def warn_of_unused_fields(series: list[Series]) -> None:
-    """One warning that names covariates: nobody should think that they were used."""
-    fields = sorted({name for one in series for name in one.entry if "feat_dynamic" in name})
-    if fields:
+def warn_of_unused_fields(all_series: list[Series]) -> None:
+    """Warns, once, of covariates, by their names: nobody should think that they were used."""
+    names = {name for series in all_series for name in dynamic_fields(series.entry)}
+    if fields := sorted(names - set(OF_TARGET)):
         warnings.warn(f"covariates are not used ({', '.join(fields)})", stacklevel=2)
 
 
@@ -148,10 +176,11 @@ def _some(names: list[str], limit: int = 10) -> str:
     return ", ".join(map(str, names[:limit])) + (f" and {rest} more" if rest > 0 else "")
 
 
-def changes(series: list[Series], lag: int) -> tuple[Tensor, Tensor]:
+def changes(all_series: list[Series], lag: int) -> tuple[Tensor, Tensor]:
     """Changes over ``lag`` steps of all series (for 0 the values), and where they are known, ``[T, D]``."""
-    values = [one.values for one in series]
-    known = [one.observed[lag:] & one.observed[: max(len(one.values) - lag, 0)] for one in series]
-    if lag:
-        values = [x[lag:] - x[: max(len(x) - lag, 0)] for x in values]
+    values, known = [], []
+    for series in all_series:
+        before = slice(max(len(series.values) - lag, 0))
+        known.append(series.observed[lag:] & series.observed[before])
+        values.append(series.values[lag:] - series.values[before] if lag else series.values)
     return torch.from_numpy(np.concatenate(values)), torch.from_numpy(np.concatenate(known))

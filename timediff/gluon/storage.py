@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 #: Format 3 names the versions of parts; format 2, of 0.1.0, is read too.
 FORMAT = 3
+
+
 #: What a folder names as its class: a public path, which no move of modules changes.
 CLASS = "timediff.TimeGradPredictor"
-#: All that it may name: version 0.1.0 wrote the module of its day.
+#: All that it may name: version 0.1.0 wrote the module that the class was in.
 CLASSES = (CLASS, "timediff.predictor.TimeGradPredictor")
 #: Arguments of the predictor that are kept as they are.
 OPTIONS = ("freq", "prediction_length", "lead_time", "batch_size", "memory", "distilled")
@@ -87,7 +89,7 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
         model = TimeGrad(ModelConfig(**content["model"]), Shape(**content["shape"]))
         model.load_state_dict(load_file(folder / _WEIGHTS))
         arguments = {name: content[name] for name in OPTIONS if name != "distilled"}
-        # Not written before there was distillation.
+        # Files from before there was distillation lack it.
         arguments["distilled"] = content.get("distilled")
         arguments["sampling"] = flat_sampling(content["sampling"])
     except Exception as error:  # a damaged file may fail in any way
@@ -173,14 +175,14 @@ def check_parts(folder: Path, content: dict[str, Any]) -> None:
 
 
 def unreadable(folder: Path, error: Exception) -> InputError:
-    """What is said of files whose content is damaged."""
+    """The error of files whose content is damaged."""
     return InputError(
         f"the predictor in {folder} cannot be read ({type(error).__name__}); save it again"
     )
 
 
 def _class_names(value: Any) -> Iterator[str]:
-    """Whatever a decoder of this JSON might take for the name of a class."""
+    """Names that a decoder of this JSON might take for those of classes."""
     if isinstance(value, dict):
         for key in ("class", "type", "__kind__"):
             if isinstance(value.get(key), str):

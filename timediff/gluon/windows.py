@@ -16,12 +16,31 @@ from timediff.frequency import quiet_business_days, time_features
 from timediff.gluon.entries import Series
 from timediff.timegrad.batch import Batch, Shape
 
+__all__ = ["LastWindows", "TrainingWindows", "WindowData", "features_of", "forecast_batch"]
+
+
+def features_of(series: Series, *, first: int, length: int) -> np.ndarray:
+    """Features of ``length`` steps, of the calendar, float32 ``[length, F]``.
+
+    Training and forecasts both have them from here. Covariates, which are fields of the entry that are known
+    ahead, would be further columns.
+
+    Args:
+        series: The series, ``series.entry`` with all its fields.
+        first: The first step, counted from the start of the series; it may be negative, and the last beyond
+            its end.
+        length: How many.
+    """
+    with quiet_business_days():
+        start = series.start + first
+    return time_features(start, length)
+
 
 class WindowData:
     """All series end to end, ready to be cut into windows.
 
     Args:
-        series: What `read_dataset` returns.
+        all_series: What `read_dataset` returns.
         shape: Sizes of a window.
 
     Attributes:
@@ -29,21 +48,19 @@ class WindowData:
         ends: For each series long enough, the row of the first step of its last window.
     """
 
-    def __init__(self, series: list[Series], shape: Shape) -> None:
+    def __init__(self, all_series: list[Series], shape: Shape) -> None:
         past, horizon = shape.history_length, shape.horizon
         self.shape = shape
         values, observed, features, starts, ends = [], [], [], [], []
         row = 0
-        for one in series:
-            length, dim = one.values.shape
+        for series in all_series:
+            length, dim = series.values.shape
             blank = np.zeros((past, dim), np.float32)
-            values += [blank, one.values]
-            observed += [blank.astype(bool), one.observed]
-            with quiet_business_days():
-                first = one.start - past
-            features.append(time_features(first, past + length))
+            values += [blank, series.values]
+            observed += [blank.astype(bool), series.observed]
+            features.append(features_of(series, first=-past, length=past + length))
             row += past
-            # Only series too short for one whole window are padded; at least one known step must be left.
+            # A series too short for one whole window is padded, if a step of it is known before the horizon.
             earliest = min(past, length - horizon)
             if earliest >= 1:
                 starts.append(np.arange(row + earliest, row + length - horizon + 1))
@@ -56,7 +73,7 @@ class WindowData:
         self.ends = torch.tensor(ends, dtype=torch.long)
 
     def to(self, device: torch.device) -> "WindowData":
-        """The same, with the data on this device."""
+        """These data on a device."""
         moved = copy.copy(self)
         moved.target, moved.observed = self.target.to(device), self.observed.to(device)
         moved.features = self.features.to(device)
@@ -64,13 +81,9 @@ class WindowData:
 
     def windows(self, starts: Tensor) -> Batch:
         """The windows whose forecasts begin at the rows ``starts``, future included, all on one device."""
-        past, context, horizon = (
-            self.shape.history_length,
-            self.shape.context_length,
-            self.shape.horizon,
-        )
+        past, horizon = self.shape.history_length, self.shape.horizon
         rows = starts[:, None] + torch.arange(-past, horizon, device=starts.device)  # [B, P]
-        near = starts[:, None] + torch.arange(-context, horizon, device=starts.device)
+        near = rows[:, past - self.shape.context_length :]
         dtype = torch.get_default_dtype()
         return Batch(
             self.target[rows].to(dtype), self.observed[rows], self.features[near].to(dtype)
@@ -92,6 +105,12 @@ class TrainingWindows:
 
     def __init__(self, data: WindowData, *, batch_size: int, batches: int, module: Any) -> None:
         self.data, self.batch_size, self.batches, self.module = data, batch_size, batches, module
+
+    def of(self, module: Any, *, batches: int) -> "TrainingWindows":
+        """Windows of the same data for another module."""
+        return TrainingWindows(
+            self.data, batch_size=self.batch_size, batches=batches, module=module
+        )
 
     def __len__(self) -> int:
         return self.batches
@@ -125,20 +144,19 @@ class LastWindows:
             yield self.data.windows(starts)
 
 
-def forecast_batch(series: list[Series], shape: Shape) -> Batch:
+def forecast_batch(all_series: list[Series], shape: Shape) -> Batch:
     """The windows that end where the series end, without a future."""
-    past, dim, near = shape.history_length, shape.target_dim, shape.context_length + shape.horizon
-    target = np.zeros((len(series), past, dim), np.float32)
-    observed = np.zeros((len(series), past, dim), bool)
-    features = np.zeros((len(series), near, shape.num_features), np.float32)
-    for i, one in enumerate(series):
-        known = min(past, len(one.values))
+    past, near = shape.history_length, shape.context_length + shape.horizon
+    target = np.zeros((len(all_series), past, shape.target_dim), np.float32)
+    observed = np.zeros(target.shape, bool)
+    features = np.zeros((len(all_series), near, shape.num_features), np.float32)
+    for i, series in enumerate(all_series):
+        length = len(series.values)
+        known = min(past, length)
         if known:
-            target[i, -known:] = one.values[-known:]
-            observed[i, -known:] = one.observed[-known:]
-        with quiet_business_days():
-            first = one.start + (len(one.values) - shape.context_length)
-        features[i] = time_features(first, near)
+            target[i, -known:] = series.values[-known:]
+            observed[i, -known:] = series.observed[-known:]
+        features[i] = features_of(series, first=length - shape.context_length, length=near)
     dtype = torch.get_default_dtype()
     return Batch(
         torch.from_numpy(target).to(dtype),

@@ -9,10 +9,7 @@ after another, each path fed back its own draws.
 Source: Rasul et al. (2021), arXiv:2101.12072.
 """
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -26,18 +23,17 @@ from timediff.diffusion.objective import noise_loss
 from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.process import Denoiser, add_noise
 from timediff.diffusion.schedule import Schedule, make_schedule
-from timediff.networks.encoder import Decoder, Encoder, State, lagged, map_state
+from timediff.networks.encoder import Decoder, Encoder, State, lagged
 from timediff.registry import NORMALISATIONS
-from timediff.timegrad.batch import Batch, Shape, differenced, integrate, last_observed
+from timediff.timegrad.batch import Batch, Shape, differenced, last_observed
 from timediff.timegrad.denoising import ConditionalDenoiser, LevelCache, guided_by, make_network
-from timediff.timegrad.noise import PATHS_PER_STREAM, NoiseStreams, steps_at_a_time
-from timediff.timegrad.reverse import ReverseChains, network_calls
-from timediff.tools.threads import side_by_side, workers_for
+from timediff.timegrad.reverse import Compiler, compile_chain, network_calls
+from timediff.timegrad.sampling import bytes_per_path, draw_paths
+
+__all__ = ["EncodedPast", "TeacherForced", "TimeGrad"]
 
 #: Share of training steps in which a self-conditioned network sees an estimate (Chen et al. 2022).
 SELF_CONDITIONED_SHARE = 0.5
-#: Bytes of paths that pay for another thread: in smaller chunks, threads mostly wait for Python's lock.
-WORTH_A_WORKER = 4.5e6
 
 
 class TeacherForced(NamedTuple):
@@ -81,7 +77,7 @@ class EncodedPast(NamedTuple):
 
 
 class TimeGrad(nn.Module):
-    """The whole model.
+    """The whole model: encoder, condition and denoising network.
 
     Args:
         config: Hyperparameters.
@@ -103,7 +99,7 @@ class TimeGrad(nn.Module):
         )
         self.learned = LearnedSchedule(self.schedule) if learned else None
         self.register_load_state_dict_post_hook(lambda model, keys: model.reschedule())
-        # Location and scale of the training data (`scaling.training_default`), saved with the weights.
+        # Location and scale of the training data (`normalisation.training`), saved with the weights.
         default = torch.stack([torch.zeros(shape.target_dim), torch.ones(shape.target_dim)])
         self.register_buffer("training_scale", default)
         # Mean of the training data: where changes are added up if a window knows no value at all.
@@ -173,7 +169,7 @@ class TimeGrad(nn.Module):
         return error, taught.observed
 
     def teach(self, batch: Batch) -> TeacherForced:
-        """What every step of windows with their future is conditioned on, by their true values."""
+        """Windows with their future, and what each of their steps is conditioned on by their true values."""
         length = batch.features.shape[1]
         scaled, observed, _, scale = self._scaled(batch)
         lags = lagged(scaled, self.shape.lags, length=length)
@@ -183,7 +179,7 @@ class TimeGrad(nn.Module):
         return TeacherForced(scaled[:, -length:], observed[:, -length:], self.condition(h), scale)
 
     def encode(self, batch: Batch) -> EncodedPast:
-        """What sampling needs to know of windows without a future."""
+        """Windows without a future, and all that sampling needs to know of them."""
         scaled, _, loc, scale = self._scaled(batch)
         context, cycle = self.shape.context_length, self.shape.difference
         lags = lagged(scaled, self.shape.lags, length=context)
@@ -194,24 +190,24 @@ class TimeGrad(nn.Module):
         return EncodedPast(decoder, state, loc, scale, start)
 
     def advance(
-        self, past: EncodedPast, rows: Tensor, drawn: Tensor, state: State, t: int
+        self, past: EncodedPast, rows: Tensor, paths: Tensor, state: State, t: int
     ) -> tuple[Tensor, State]:
-        """Conditions ``[R, cond_size]`` of step t of the scaled paths ``drawn [T, R, D]`` of the windows
-        ``rows``, and the state after it.
+        """Conditions ``[R, cond_size]`` of step t of the scaled ``paths [T, R, D]`` of the windows ``rows``,
+        and the state after it.
         """
-        h, state = past.decoder.step(rows, drawn, state, t)
+        h, state = past.decoder.step(rows, paths, state, t)
         return self.condition(h), state
 
     def levels(self, schedule: Schedule) -> LevelCache:
-        """Embeddings of noise levels, to be made once for all that is done with one schedule."""
+        """Embeddings of noise levels: make them once for all that is done with one schedule."""
         return LevelCache(self.denoiser, schedule, like=self.training_scale)
 
     def conditional(self, cond: Tensor, levels: LevelCache, *, guidance: float = 0.0) -> Denoiser:
         """The denoiser of one reverse chain under the conditions ``cond [..., cond_size]``."""
-        own = self.bind(cond, levels)
-        denoiser: Callable[..., Prediction] = own
+        conditional = self.bind(cond, levels)
+        denoiser: Callable[..., Prediction] = conditional
         if guidance:
-            denoiser = guided_by(own, levels.unconditional(self.config), scale=guidance)
+            denoiser = guided_by(conditional, levels.unconditional(self.config), scale=guidance)
         return SelfConditioned(denoiser) if self.config.self_conditioning else denoiser
 
     def bind(self, cond: Tensor, levels: LevelCache) -> ConditionalDenoiser:
@@ -219,10 +215,9 @@ class TimeGrad(nn.Module):
         return ConditionalDenoiser(self.denoiser, self.config, levels, cond)
 
     def sample(self, batch: Batch, **options: Any) -> Tensor:
-        """All that `draw` gives, ``[B, S, T, D]``; same arguments."""
+        """The paths that `draw` gives, together, ``[B, S, T, D]``; same arguments."""
         return torch.stack(list(self.draw(batch, **options)))
 
-    @torch.no_grad()
     def draw(
         self,
         batch: Batch,
@@ -231,7 +226,8 @@ class TimeGrad(nn.Module):
         seeds: list[int],
         sampling: SamplingConfig = SamplingConfig(),  # noqa: B008 (immutable)
         memory: float = 512e6,
-        on_step: Callable[[int], None] = lambda steps: None,
+        on_step: Callable[[int], None] = lambda paths: None,
+        compiler: Compiler = compile_chain,
     ) -> Iterator[Tensor]:
         """Joint sample paths of the steps after the past, ``[S, T, D]`` on the CPU, window by window.
 
@@ -243,86 +239,33 @@ class TimeGrad(nn.Module):
             sampling: How they are drawn.
             memory: Bytes that paths may take at a time, by `bytes_per_path`. On a CPU chunks of them are
                 drawn side by side, one thread each.
-            on_step: Told after every time step of a chunk how many paths advanced by one.
+            on_step: Called after every time step of a chunk with the number of paths that advanced by one.
+            compiler: Where compiled chains come from.
         """
-        past, chains = self.encode(batch), ReverseChains(self, sampling)
-        blocks = -(-num_samples // PATHS_PER_STREAM)
-        streams = [(window, block) for window in range(len(seeds)) for block in range(blocks)]
-        workers, size = self._split(len(streams), sampling, memory)
-        chunks = [streams[first : first + size] for first in range(0, len(streams), size)]
-        told = threading.Lock()
-
-        def drawn(chunk: list[tuple[int, int]], check: Callable[[], None]) -> Tensor:
-            def advanced(paths: int) -> None:
-                check()
-                with told:
-                    on_step(paths)
-
-            rows = torch.tensor([w for w, _ in chunk], device=past.loc.device)
-            keys = [(seeds[w], block) for w, block in chunk]
-            noise = NoiseStreams(keys, like=self.training_scale, kind=sampling.noise)
-            return self._paths(
-                past, rows.repeat_interleave(PATHS_PER_STREAM), chains, noise, advanced
-            )
-
-        tasks = [partial(drawn, chunk) for chunk in chunks]
-        # Closed at once where the caller stops, so that no thread draws for nobody.
-        with closing(side_by_side(tasks, workers=workers)) as found:
-            for chunk, paths in zip(chunks, found, strict=True):
-                for (_, block), own in zip(chunk, paths.split(PATHS_PER_STREAM), strict=True):
-                    if block == 0:
-                        window = own.new_empty(blocks * PATHS_PER_STREAM, *own.shape[1:])
-                    window[block * PATHS_PER_STREAM : (block + 1) * PATHS_PER_STREAM] = own
-                    if block == blocks - 1:
-                        yield window[:num_samples]
-                del paths, own
-
-    def _split(self, streams: int, sampling: SamplingConfig, memory: float) -> tuple[int, int]:
-        """How many workers draw the streams, 0 for none but the caller, and how many in a chunk."""
-        each = self.bytes_per_path(sampling) * PATHS_PER_STREAM
-        fitting = max(1, int(memory // each))
-        # A compiled chain serves one size of chunk, and uses all threads.
-        most = 0 if sampling.compile else workers_for(self.training_scale.device)
-        workers = min(most, max(1, int(streams * each // WORTH_A_WORKER)), fitting, streams)
-        parts = max(1, workers)
-        return workers, min(fitting // parts, -(-streams // parts))
-
-    @torch.no_grad()
-    def _paths(
-        self,
-        past: EncodedPast,
-        rows: Tensor,
-        chains: ReverseChains,
-        noise: NoiseStreams,
-        on_step: Callable[[int], None],
-    ) -> Tensor:
-        """A path for each of the windows ``rows [R]``, ``[R, T, D]`` on the CPU."""
-        drawn = past.loc.new_empty(self.shape.horizon, len(rows), self.shape.target_dim)
-        state = map_state(past.state, rows)
-        for t in range(self.shape.horizon):
-            cond, state = self.advance(past, rows, drawn, state, t)
-            drawn[t] = chains(cond, noise)
-            on_step(len(rows))
-        # In place: with long horizons the paths are most of what a chunk takes.
-        drawn.mul_(past.scale[rows, 0]).add_(past.loc[rows, 0])
-        if past.start is not None:
-            integrate(drawn, past.start, rows)
-        return drawn.transpose(0, 1).cpu()
+        return draw_paths(
+            self,
+            batch,
+            num_samples=num_samples,
+            seeds=seeds,
+            sampling=sampling,
+            memory=memory,
+            on_step=on_step,
+            compiler=compiler,
+        )
 
     def bytes_per_path(self, sampling: SamplingConfig = SamplingConfig()) -> int:  # noqa: B008
-        """Memory that one path takes while it is sampled: itself twice, its noise, and the network's own."""
-        dim = self.shape.target_dim
-        ahead = network_calls(sampling, self.config, self.schedule) if sampling.compile else 0
-        own = 2 * self.shape.horizon + steps_at_a_time(dim) + ahead + 8
-        floats = own * dim + self.denoiser.floats_per_row
-        return floats * self.training_scale.element_size()
+        """Memory that one path takes while it is sampled."""
+        return bytes_per_path(self, sampling)
 
     def network_calls(self, sampling: SamplingConfig) -> int:
         """Calls of the denoiser that the forecast of one chunk takes."""
         return self.shape.horizon * network_calls(sampling, self.config, self.schedule)
 
     def _scaled(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What is modelled in scaled units, where it is known, and location and scale from the context."""
+        """The series that is modelled, in scaled units, where it is known, and its location and scale.
+
+        The latter two are those of the context.
+        """
         series, observed = differenced(batch, self.shape.difference)
         first = max(self.shape.lags)
         context = slice(first, first + self.shape.context_length)

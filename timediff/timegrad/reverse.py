@@ -5,7 +5,7 @@ embeddings of the levels and, if wanted, one compiled function of condition and 
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, final
 
 import torch
@@ -23,6 +23,8 @@ from timediff.tools.precision import network_precision
 
 #: Makes the denoiser of one chain under conditions ``[R, cond_size]``.
 Bind = Callable[[Tensor, LevelCache], Denoiser]
+#: Gives a compiled chain of a model: `compile_chain`, or a memory of what it gave.
+Compiler = Callable[[Any, Schedule, SamplingConfig], Callable[..., Tensor]]
 
 
 def steps_taken(sampling: SamplingConfig, schedule: Schedule) -> int:
@@ -56,9 +58,10 @@ class ReverseChains:
         model: With ``schedule``, ``config``, ``levels`` and ``conditional``, a
             `timediff.timegrad.model.TimeGrad`.
         sampling: How paths are drawn.
+        compiler: Where a compiled chain comes from.
     """
 
-    def __init__(self, model: Any, sampling: SamplingConfig) -> None:
+    def __init__(self, model: Any, sampling: SamplingConfig, compiler: Compiler) -> None:
         self.schedule, self.sampling = walk(sampling, model.schedule), sampling
         options = sampler_options(sampling, model.config)
         self.run = partial(SAMPLERS[sampling.sampler], **options)
@@ -69,7 +72,7 @@ class ReverseChains:
         self.draws = 0
         self.compiled: Callable[..., Tensor] | None = None
         if sampling.compile:
-            self.compiled = _compiled(model, model.schedule, sampling)
+            self.compiled = compiler(model, model.schedule, sampling)
             self.draws = self._rehearse(model.config.cond_size)
 
     def __call__(self, cond: Tensor, noise: Callable[[], Tensor]) -> Tensor:
@@ -101,9 +104,10 @@ class ReverseChains:
         return len(asked)
 
 
-@lru_cache(maxsize=4)
-def _compiled(model: Any, schedule: Schedule, sampling: SamplingConfig) -> Callable[..., Tensor]:
-    """A chain as one graph. Kept, as compiling takes longer than most forecasts."""
+def compile_chain(
+    model: Any, schedule: Schedule, sampling: SamplingConfig
+) -> Callable[..., Tensor]:
+    """A chain as one graph, worth keeping with its model: compiling takes longer than most forecasts."""
     walked = walk(sampling, schedule)
     run = partial(SAMPLERS[sampling.sampler], **sampler_options(sampling, model.config))
 

@@ -4,13 +4,26 @@ The learning rates of the one-cycle schedule are those of a known number of step
 before training starts, and not by stopping it.
 """
 
+import copy
+import logging
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
+
+from timediff.errors import InputError
+from timediff.timegrad.batch import Batch
+from timediff.training.module import TimeGradModule
+from timediff.training.trainer import Windows, make_trainer, run
+
+__all__ = ["Pace", "Stopwatch", "epochs_of", "measured_pace", "planned_steps", "steps_within"]
+
+logger = logging.getLogger(__name__)
 
 #: Fewest optimiser steps of a training, however little time there is.
 FEWEST_STEPS = 10
@@ -38,19 +51,19 @@ class Pace(NamedTuple):
     epoch: float
 
     def seconds(self, steps: int, per_epoch: int) -> float:
-        """Of a training of this length."""
+        """Seconds of a training of this length."""
         epochs, batches = epochs_of(steps, per_epoch)
         return self.start + epochs * (batches * self.step + self.epoch)
 
 
 def epochs_of(steps: int, per_epoch: int) -> tuple[int, int]:
-    """Epochs, and the steps of each: at least this many steps in all, no epoch longer than another."""
+    """Epochs, all of one length, and the steps of each: at least this many steps in all."""
     epochs = -(-steps // per_epoch)
     return epochs, -(-steps // epochs)
 
 
 def steps_within(seconds: float, pace: Pace, per_epoch: int) -> int:
-    """The most steps that take no longer and need not be rounded up to whole epochs; at least 10."""
+    """The most steps that take no longer and make whole epochs; at least `FEWEST_STEPS`, rounded up."""
     most = (seconds - pace.start) / (pace.step + pace.epoch / per_epoch)
     steps = max(int(most), FEWEST_STEPS)
     while steps > FEWEST_STEPS:
@@ -63,7 +76,7 @@ def steps_within(seconds: float, pace: Pace, per_epoch: int) -> int:
 
 
 class Stopwatch(Callback):
-    """Times the steps of a trial, and ends it when enough of them are known.
+    """A callback that times the steps of a trial, and ends it when enough of them are known.
 
     Args:
         budget: Seconds of the training that the trial is for.
@@ -100,9 +113,84 @@ class Stopwatch(Callback):
         return self.clock()
 
     def pace(self) -> Pace:
-        """What the trial showed."""
+        """The pace of the trial."""
         return Pace(
             self.first - self.began,
             (self.timed_to - self.timed_from) / self.timed,
             self.ended - self.timed_to,
         )
+
+
+def planned_steps(
+    module: TimeGradModule,
+    training: Windows,
+    validation: Iterable[Batch] | None,
+    *,
+    trainer_kwargs: Mapping[str, Any],
+    before: Mapping[str, Any] | None,
+    progress: bool,
+) -> int:
+    """Optimiser steps: those asked for, or as many as fit into the time, which a resumed run knows.
+
+    Args:
+        module: What is to be trained, and how.
+        training: Windows of each epoch.
+        validation: Windows of the validation loss.
+        trainer_kwargs: Options of `lightning.pytorch.Trainer`.
+        before: Content of the checkpoint to go on from.
+        progress: Print the steps on stderr; they are logged otherwise.
+
+    Raises:
+        InputError: The options give the length of the training twice, or it has several processes.
+    """
+    config = module.config
+    if config.time_budget is None:
+        return config.steps
+    if lengths := sorted({"max_epochs", "max_steps"} & trainer_kwargs.keys()):
+        raise InputError(
+            f"{lengths[0]} and time_budget both say how long training is; give one of them"
+        )
+    if before is not None:
+        return before["total_steps"]
+    stopwatch = Stopwatch(config.time_budget)
+    pace = measured_pace(stopwatch, module, training, validation, trainer_kwargs)
+    left = (1 - RESERVE) * config.time_budget - (stopwatch.clock() - stopwatch.began)
+    steps = steps_within(left, pace, config.steps_per_epoch)
+    message = (
+        f"time budget of {config.time_budget:g} s: {steps} steps of {pace.step:.3g} s, "
+        f"about {pace.seconds(steps, config.steps_per_epoch):.3g} s"
+    )
+    if progress:
+        print(message, file=sys.stderr)
+    else:
+        logger.info(message)
+    return steps
+
+
+def measured_pace(
+    stopwatch: Stopwatch,
+    module: TimeGradModule,
+    training: Windows,
+    validation: Iterable[Batch] | None,
+    trainer_kwargs: Mapping[str, Any],
+) -> Pace:
+    """The pace of a trial with a copy of the module, which leaves nothing behind."""
+    trial = copy.deepcopy(module)
+    windows = training.of(trial, batches=WARM_UP + TIMED)
+    theirs = ("callbacks", "logger", "default_root_dir")
+    options = {name: value for name, value in trainer_kwargs.items() if name not in theirs}
+    with tempfile.TemporaryDirectory(prefix="timediff-") as folder:
+        trainer, _ = make_trainer(
+            module.config,
+            options,
+            [stopwatch],
+            folder=folder,
+            epochs=1,
+            validated=validation is not None,
+        )
+        if trainer.world_size > 1:
+            raise InputError(
+                "time_budget times one process, and several would disagree; give steps instead"
+            )
+        run(trainer, trial, windows, validation)
+    return stopwatch.pace()

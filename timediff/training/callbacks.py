@@ -7,17 +7,19 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from timediff.tools.progress import progress_bar
 
+__all__ = ["BestCheckpoint", "Patience", "TrainingBar"]
+
 
 class BestCheckpoint(ModelCheckpoint):
-    """Ours: a class of its own, because Lightning takes two of one class only by chance."""
+    """Our checkpoint. Of a class of its own: Lightning refuses two of one class whose options are alike."""
 
 
 class Patience(EarlyStopping):
-    """Ours, beside any that the user brings."""
+    """Our early stopping. Of a class of its own for the same reason: the user may bring another."""
 
 
 class TrainingBar(Callback):
-    """One progress bar over all optimiser steps, on stderr, with the losses of the last epoch."""
+    """A progress bar over all optimiser steps, on stderr, with the losses of the last epoch."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         total = int(trainer.estimated_stepping_batches)
@@ -34,7 +36,7 @@ class TrainingBar(Callback):
     def on_exception(
         self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException
     ) -> None:
-        # Lightning leaves out teardown then.
+        # Lightning does not call teardown after an exception.
         self.teardown(trainer, module, "fit")
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:

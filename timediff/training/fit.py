@@ -1,48 +1,119 @@
-"""Around a fit: what Lightning says, how it is interrupted, what it goes on from."""
+"""Training from start to end: weights to start from, checkpoints to go on from, the weights to keep."""
 
 import logging
-import signal
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
+from torch import nn
 
 from timediff.errors import InputError
+from timediff.timegrad.batch import Batch
+from timediff.training.budget import epochs_of, planned_steps
+from timediff.training.callbacks import Patience, TrainingBar
 from timediff.training.module import TimeGradModule
+from timediff.training.trainer import Windows, make_trainer, run
+
+__all__ = ["check_checkpoint", "fit", "start_from"]
+
+logger = logging.getLogger(__name__)
+
+#: Options that say what a network's weights mean, beside those that give them their shapes.
+_MEANING = ("parameterisation", "schedule", "beta_start", "beta_end", "diffusion_steps", "scaling")
 
 
-@contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Without what Lightning says about things that are as they should be here."""
-    expected = (
-        ".*(max_epochs|validation_step|num_workers|LeafSpec|many workers|Checkpoint directory).*"
+def fit(
+    module: TimeGradModule,
+    training: Windows,
+    validation: Iterable[Batch] | None = None,
+    *,
+    trainer_kwargs: Mapping[str, Any],
+    progress: bool,
+    checkpoint: str | Path | None = None,
+) -> pl.Trainer:
+    """The trainer of a module that it has trained: with validation it has the weights of its best epoch.
+
+    Args:
+        module: What is trained, and how (``module.config``).
+        training: Windows of each epoch.
+        validation: Windows of the validation loss.
+        trainer_kwargs: Options of `lightning.pytorch.Trainer`, over our own. Checkpoints are kept if
+            ``default_root_dir`` is one of them.
+        progress: Show a progress bar on stderr.
+        checkpoint: A ``last.ckpt`` to go on from, optimiser included.
+
+    Raises:
+        InputError: The checkpoint is none of such a training, or the options contradict each other.
+    """
+    config, validated = module.config, validation is not None
+    before = None if checkpoint is None else check_checkpoint(Path(checkpoint), module)
+    steps = planned_steps(
+        module,
+        training,
+        validation,
+        trainer_kwargs=trainer_kwargs,
+        before=before,
+        progress=progress,
     )
-    # Where a tip to install something else, and the devices that are not there, are told.
-    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    level = log.level
-    log.setLevel(logging.WARNING)
+    epochs, training.batches = epochs_of(steps, config.steps_per_epoch)
+    # A copy: GluonTS itself pops the list and so loses it on the second train.
+    callbacks = list(trainer_kwargs.get("callbacks") or [])
+    if progress:
+        callbacks.append(TrainingBar())
+    if validated and config.patience:
+        callbacks.append(
+            Patience("val_loss", patience=config.patience, check_on_train_epoch_end=True)
+        )
+    # Without a folder of the user's, checkpoints stay out of the way, and go once they are not needed.
+    kept = trainer_kwargs.get("default_root_dir")
+    folder = str(kept) if kept else tempfile.mkdtemp(prefix="timediff-")
+    trainer, best = make_trainer(
+        config, trainer_kwargs, callbacks, folder=folder, epochs=epochs, validated=validated
+    )
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=expected)
-            yield
-    finally:
-        log.setLevel(level)
+        run(trainer, module, training, validation, checkpoint=checkpoint)
+    except BaseException:
+        logger.warning(f"training stopped; its checkpoints are in {folder}")
+        raise
+    if validated and best is not None and best.best_model_path:
+        # Restored as tensors only: a checkpoint is a file like any other.
+        content = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+        module.load_state_dict(content["state_dict"])
+    if not kept:
+        shutil.rmtree(folder, ignore_errors=True)
+    return trainer
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Lets Ctrl-C out of Lightning, which exits with status 1 instead and stays deaf to the next."""
-    handler = signal.getsignal(signal.SIGINT)
+def start_from(module: TimeGradModule, network: nn.Module) -> None:
+    """Gives a module the weights of a trained predictor's network.
+
+    Raises:
+        InputError: They are of another shape, or mean something else.
+    """
+    config, shape = module.model.config, module.model.shape
+    if getattr(network, "shape", None) != shape:
+        raise InputError(
+            f"the predictor was made for {getattr(network, 'shape', 'another model')}, this estimator "
+            f"is for {shape}; use the same data layout and options for both"
+        )
+    for name in _MEANING:
+        theirs, ours = getattr(network.config, name), getattr(config, name)
+        if theirs != ours:
+            raise InputError(
+                f"the predictor was trained with {name} {theirs}, this estimator has {ours}; its weights "
+                "mean something else then: use the same"
+            )
     try:
-        yield
-    except SystemExit as stop:
-        if not isinstance(stop.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
+        for model in module.models:
+            model.load_state_dict(network.state_dict())
+    except RuntimeError as error:
+        raise InputError(
+            "the predictor was made with other model options than this estimator's; use the same"
+        ) from error
 
 
 def check_checkpoint(path: Path, module: TimeGradModule) -> dict[str, Any]:
@@ -62,12 +133,12 @@ def check_checkpoint(path: Path, module: TimeGradModule) -> dict[str, Any]:
         raise InputError(
             f"{path} holds no {', '.join(sorted(missing))}; give the path of a last.ckpt"
         )
-    shapes, found = (
+    ours, theirs = (
         {name: tuple(value.shape) for name, value in state.items()}
         for state in (module.state_dict(), content["state_dict"])
     )
-    if shapes != found:
-        differing = sorted(k for k in shapes | found if shapes.get(k) != found.get(k))
+    if ours != theirs:
+        differing = sorted(k for k in ours | theirs if ours.get(k) != theirs.get(k))
         raise InputError(
             f"{path} is of a training with other options (its {differing[0]} differs); give the same"
         )

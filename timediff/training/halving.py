@@ -12,9 +12,11 @@ from timediff.diffusion.spacing import respace
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.model import TimeGrad
 
-#: Of every chain. Chains uniform in n are nested, a student's being every second step of its teacher's: what
-#: a network was taught at is where it is asked, as the next teacher and in forecasts. Chains uniform in
-#: log-SNR are not, and their last step, from almost clean data, would be a call for nothing.
+__all__ = ["SPACING", "halve"]
+
+#: Spacing of the chains of teachers and students. Uniform in n they are nested: a student's steps are every
+#: second of its teacher's, so that no network is called at a level that it was not trained at. Uniform in
+#: log-SNR they are not, and their last step, from almost clean data, would be a wasted call.
 SPACING: Literal["uniform"] = "uniform"
 
 
@@ -36,12 +38,12 @@ def halve(
         config: How many steps, and at what rate.
         generator: Of windows, diffusion steps and noise.
         guidance: The teacher's.
-        on_step: Told after every optimiser step.
+        on_step: Called after every optimiser step with the number 1.
     """
     student = copy.deepcopy(teacher).eval()
     student.denoiser.requires_grad_(True)
     chain = respace(teacher.schedule, 2 * steps, spacing=SPACING)
-    known = teacher.levels(teacher.schedule)
+    levels = teacher.levels(teacher.schedule)
     optimizer = torch.optim.Adam(student.denoiser.parameters(), lr=config.learning_rate)
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=config.train_steps)
     device = teacher.training_scale.device
@@ -52,10 +54,10 @@ def halve(
         eps = torch.randn(size, generator=generator, dtype=batch.target.dtype)
         with torch.no_grad():
             taught = student.teach(Batch(*(x.to(device) for x in batch)))
-            told = teacher.conditional(taught.cond, known, guidance=guidance)
+            denoiser = teacher.conditional(taught.cond, levels, guidance=guidance)
         error = distillation_loss(
             chain,
-            told,
+            denoiser,
             student.bind(taught.cond, student.levels(student.schedule)),
             taught.x0,
             n.to(device),

@@ -16,24 +16,26 @@ from timediff.errors import InputError
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.model import TimeGrad
 
-#: Noise levels at which every validation step of every window is scored.
+__all__ = ["FUSED_DEVICES", "VALIDATION_LEVELS", "TimeGradModule"]
+
+#: Noise levels at which each step of a validation window is scored.
 VALIDATION_LEVELS = 8
 
 
-#: Devices for which torch has an Adam of one kernel.
+#: Devices for which torch has a fused Adam, which updates all weights in one kernel.
 FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 class TimeGradModule(pl.LightningModule):
-    """Trains a `TimeGrad`.
+    """A Lightning module that trains a `TimeGrad`.
 
     Logs ``train_loss`` and ``val_loss``. Validation uses the same noise and diffusion steps every time,
     so that a lower loss means better weights. Nothing is kept as hyperparameters in the checkpoint:
     it holds tensors and plain numbers only.
 
     Args:
-        model: What is trained.
-        config: How.
+        model: The model to train.
+        config: How to train it.
     """
 
     def __init__(self, model: TimeGrad, config: TrainConfig) -> None:
@@ -51,15 +53,20 @@ class TimeGradModule(pl.LightningModule):
         self.history: list[dict[str, float]] = []
 
     @property
+    def models(self) -> list[TimeGrad]:
+        """The model that is trained and, if there is one, the average of its weights."""
+        return [self.model] if self.average is None else [self.model, self.average]
+
+    @property
     def forecaster(self) -> TimeGrad:
         """The model that forecasts: the averaged weights where there are any."""
-        return self.average if self.average is not None else self.model
+        return self.models[-1]
 
     def on_train_epoch_start(self) -> None:
         # One seed per epoch: a run resumed from an epoch's checkpoint repeats what would have come.
         mixed = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank])
         torch.manual_seed(int(mixed.generate_state(1)[0]))
-        # Before an epoch and not after it: what is saved is what was trained.
+        # Not after an epoch: its checkpoint would have a schedule that its weights were not trained on.
         if self.current_epoch:
             self.model.reschedule(move=True)
             if self.average is not None and self.average.learned is not None:
@@ -80,8 +87,8 @@ class TimeGradModule(pl.LightningModule):
         error, observed = self.model.loss(batch, n=n, eps=eps, positions=positions)
         if self.steps is not None:
             known = observed.any(dim=-1)
-            own = (error.detach() * observed).sum(dim=-1) / observed.sum(dim=-1).clamp(min=1)
-            self.steps.update(n, torch.where(known, own, torch.nan))
+            mean = (error.detach() * observed).sum(dim=-1) / observed.sum(dim=-1).clamp(min=1)
+            self.steps.update(n, torch.where(known, mean, torch.nan))
             error = weight[..., None] * error
         loss = _observed_mean(error, observed)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(n))
@@ -111,7 +118,7 @@ class TimeGradModule(pl.LightningModule):
         shape, steps = batch.features.shape[:2], self.model.config.diffusion_steps
         errors = []
         for level in range(VALIDATION_LEVELS):
-            # Stratified: each level has its own part of the chain.
+            # Stratified: each level is drawn from a part of the chain of its own.
             u = (level + torch.rand(shape, generator=generator)) / VALIDATION_LEVELS
             n = (u * steps).long().clamp(max=steps - 1) + 1
             eps = torch.randn(*shape, batch.target.shape[-1], generator=generator)

@@ -31,6 +31,18 @@ from timediff.data.oracle.process import (
 from timediff.data.readers.contents import Contents
 from timediff.errors import InputError
 
+__all__ = [
+    "DIM",
+    "HORIZON",
+    "LENGTH",
+    "START",
+    "WINDOWS",
+    "is_oracle",
+    "make_oracle",
+    "parse_name",
+    "true_paths",
+]
+
 Array = NDArray[np.float64]
 Entries = Sequence[dict[str, Any]]
 

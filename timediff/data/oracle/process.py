@@ -25,6 +25,19 @@ from numpy.typing import NDArray
 
 from timediff.errors import InputError
 
+__all__ = [
+    "MAX_DIM",
+    "WEEK",
+    "Process",
+    "State",
+    "beginning",
+    "draw",
+    "filter_regimes",
+    "log_emission",
+    "make_process",
+    "simulate",
+]
+
 Array = NDArray[np.float64]
 
 MAX_DIM = 4096
@@ -50,7 +63,7 @@ class Process(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where paths go on from: the step to come, the deviation and the regime before it."""
+    """The state from which paths go on: the step to come, the deviation and the regime before it."""
 
     time: int
     deviation: Array  # [S, D]
@@ -151,7 +164,7 @@ def log_emission(process: Process, values: Array) -> Array:
     before = np.zeros_like(deviation)
     before[..., 1:, :] = deviation[..., :-1, :]
     surprise = deviation - before @ process.persistence.T  # [..., T, D]
-    found = []
+    densities = []
     for offset, factor in zip(process.offset, process.factor, strict=True):
         whitened = (surprise - offset) @ np.linalg.inv(factor).T
         square = np.square(whitened).sum(axis=-1)[..., None]  # [..., T, 1]
@@ -159,12 +172,12 @@ def log_emission(process: Process, values: Array) -> Array:
         by_scale = np.log(process.scale_weights) - 0.5 * (
             dim * np.log(2 * np.pi * process.scales) + square / process.scales
         )
-        found.append(np.logaddexp.reduce(by_scale, axis=-1) - log_determinant)
-    return np.stack(found, axis=-1)
+        densities.append(np.logaddexp.reduce(by_scale, axis=-1) - log_determinant)
+    return np.stack(densities, axis=-1)
 
 
 def filter_regimes(process: Process, values: Array) -> tuple[Array, Array]:
-    r"""The regime given all that was observed, and how well each step was foreseen.
+    r"""Probabilities of the regimes given all that was observed, and how well each step was foreseen.
 
     .. math:: P(z_t = j \mid y_{0:t}) \propto p(y_t \mid z_t = j, y_{t-1})
         \sum_i P(z_{t-1} = i \mid y_{0:t-1})\, P_{ij}
@@ -192,6 +205,6 @@ def filter_regimes(process: Process, values: Array) -> tuple[Array, Array]:
 
 
 def draw(probabilities: Array, rng: np.random.Generator) -> NDArray[np.int64]:
-    """One index for each row of probabilities, ``[S]``."""
+    """Random indices, one by each row of probabilities, ``[S]``."""
     bounds = np.cumsum(probabilities[:, :-1], axis=1)
     return (rng.random((len(probabilities), 1)) > bounds).sum(axis=1)

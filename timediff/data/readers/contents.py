@@ -15,6 +15,8 @@ import numpy as np
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
 
+__all__ = ["Aggregate", "Contents", "checksum", "read_json_object", "unique_names", "whole_number"]
+
 
 class Aggregate(NamedTuple):
     """A weighted sum over the series that a report scores besides the plain sum."""
@@ -24,7 +26,7 @@ class Aggregate(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What a folder holds; entries are ``{"item_id", "start", "target"}``, target float32 [D, T]."""
+    """The contents of a folder; entries are ``{"item_id", "start", "target"}``, target float32 [D, T]."""
 
     freq: str
     prediction_length: int
@@ -36,7 +38,7 @@ class Contents(NamedTuple):
 
 
 def checksum(entries: Iterable[dict[str, Any]]) -> str:
-    """SHA-256 over every series of every entry: its start stamp, then its float32 values.
+    """The SHA-256 over every series of every entry: its start stamp, then its float32 values.
 
     The stamp is the ISO text of the first period's start, the values are little-endian.
     """

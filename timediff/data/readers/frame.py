@@ -13,6 +13,8 @@ from timediff.data.readers.contents import unique_names
 from timediff.errors import InputError
 from timediff.frequency import to_period_freq
 
+__all__ = ["off_beat", "read_frame", "series_of"]
+
 
 def read_frame(frame: pd.DataFrame, freq: str | None) -> tuple[dict[str, Any], list[str]]:
     """A wide table as one GluonTS entry, target float32 ``[D, T]``, and the names of its series.

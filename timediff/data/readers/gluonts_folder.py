@@ -23,6 +23,8 @@ from timediff.data.readers.contents import Contents, read_json_object, unique_na
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days, to_period_freq
 
+__all__ = ["missing_part", "parse_line", "read_gluonts"]
+
 _SPLITS = ("train", "test")
 
 
@@ -125,10 +127,10 @@ def _lines(folder: Path) -> Iterator[tuple[Path, int, bytes]]:
 
 
 def parse_line(line: bytes) -> dict[str, Any]:
-    """One series; the standard parser takes the NaN that some writers leave and orjson refuses."""
+    """The series of one line of JSON."""
     try:
         return orjson.loads(line)
-    except orjson.JSONDecodeError:
+    except orjson.JSONDecodeError:  # NaN, which some writers leave: the standard parser takes it
         return json.loads(line)
 
 

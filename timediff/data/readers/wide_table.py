@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from timediff.data.entry import cut_entry
 from timediff.data.readers.contents import Aggregate, Contents, read_json_object, whole_number
 from timediff.data.readers.frame import off_beat, series_of
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days, to_period_freq
+
+__all__ = ["META_HELP", "is_wide", "read_wide"]
 
 META_HELP = (
     'write at least {"freq": "h", "prediction_length": 24, "rolling_windows": 7} '
@@ -64,8 +67,9 @@ def read_wide(folder: Path) -> Contents:
             f"or prediction_length in {path}"
         )
     ends = range(values.shape[1] - held_out, values.shape[1] + 1, horizon)
+    whole = {"start": start, "target": values}
     train, *test = (
-        {"item_id": name, "start": start, "target": values[:, :end]}
+        {**cut_entry(whole, end=end), "item_id": name}
         for name, end in zip(["train", *(f"test_{k}" for k in range(windows))], ends, strict=True)
     )
     columns = [str(column) for column in table.columns]
@@ -148,11 +152,11 @@ def _regular_start(stamps: pd.DatetimeIndex, *, freq: str, path: Path) -> pd.Per
     )
 
 
-def _aggregates(given: Any, columns: list[str], path: Path) -> dict[str, Aggregate]:
+def _aggregates(stated: Any, columns: list[str], path: Path) -> dict[str, Aggregate]:
     aggregates = {}
     position = {column: i for i, column in enumerate(columns)}
     try:
-        for name, entry in given.items():
+        for name, entry in stated.items():
             weights = np.zeros(len(columns))
             for column, weight in entry["weights"].items():
                 weights[position[column]] = float(weight)

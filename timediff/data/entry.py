@@ -1,0 +1,181 @@
+"""The one cut of a GluonTS entry: all fields with a time axis are cut alike, and ``start`` moves along.
+
+Time is the last axis of such a field. What is only known of the past (``observed_values``,
+``past_feat_dynamic_real``, ...) ends with the target. Fields known ahead (``feat_dynamic_real``,
+``time_feat``, ...) may go on after it, for the steps of a forecast.
+
+Axes: ``W`` windows, ``T`` time steps, ``D`` series.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from timediff.errors import InputError
+from timediff.frequency import quiet_business_days
+
+__all__ = [
+    "OF_TARGET",
+    "Entry",
+    "begin",
+    "check_entry",
+    "cut_entry",
+    "dynamic_fields",
+    "end",
+    "entry_name",
+    "hold_out",
+    "known_ahead",
+    "split_windows",
+]
+
+Entry = dict[str, Any]
+
+#: The target, and the fields that say which of its entries are known.
+OF_TARGET = ("target", "observed_values", "is_pad")
+#: Covariates that do not have "feat_dynamic" in their names.
+_OTHERS = ("time_feat", "dynamic_feat")
+
+
+def dynamic_fields(entry: Mapping[str, Any]) -> list[str]:
+    """Names of the fields of an entry that have a time axis."""
+    return [
+        name
+        for name, values in entry.items()
+        if values is not None and (name in (*OF_TARGET, *_OTHERS) or "feat_dynamic" in name)
+    ]
+
+
+def known_ahead(field: str) -> bool:
+    """Whether a field with a time axis may go on after the target."""
+    return field not in OF_TARGET and "past" not in field
+
+
+def entry_name(entry: Mapping[str, Any]) -> str:
+    """The name that a sentence calls an entry by."""
+    return str(entry.get("item_id") or "series")
+
+
+def cut_entry(
+    entry: Mapping[str, Any], begin: int | None = None, end: int | None = None, *, ahead: int = 0
+) -> Entry:
+    """The steps of an entry from one to before another, in all its fields; other fields are as they were.
+
+    Args:
+        entry: A GluonTS entry, target ``[D, T]`` or ``[T]``.
+        begin: The first step, counted from the entry's first, or where negative from the end of its target.
+        end: The first step left out, counted likewise.
+        ahead: Steps from ``end`` on that fields known ahead keep.
+
+    Raises:
+        InputError: A field has neither as many steps as the target nor, if it is known ahead, those of a
+            horizon more; or it does not reach so far ahead.
+    """
+    fields = _arrays(entry, ahead)
+    length = fields["target"].shape[-1]
+    first, stop, _ = slice(begin, end).indices(length)
+    stop = max(first, stop)
+    parts = {}
+    for name, values in fields.items():
+        until = stop + ahead if known_ahead(name) else stop
+        if until > values.shape[-1]:
+            raise InputError(
+                f"{name} of {entry_name(entry)} has {values.shape[-1]} steps, but {until} are needed for "
+                f"{ahead} steps ahead of step {stop}; give it the steps of the horizon too"
+            )
+        parts[name] = values[..., first:until]
+    if not first:
+        return {**entry, **parts}
+    with quiet_business_days():
+        return {**entry, "start": entry["start"] + first, **parts}
+
+
+def split_windows(
+    entries: Iterable[Mapping[str, Any]], horizon: int
+) -> tuple[list[Entry], np.ndarray]:
+    """Entries without their last ``horizon`` steps, and what happened in these, ``[W, T, D]``.
+
+    Fields known ahead keep the steps of the horizon.
+
+    Raises:
+        InputError: An entry is not longer than the horizon, or cannot be cut.
+    """
+    known, truth = [], []
+    for entry in entries:
+        _leave_some(entry, horizon)
+        known.append(cut_entry(entry, end=-horizon, ahead=horizon))
+        truth.append(np.atleast_2d(cut_entry(entry, begin=-horizon)["target"]).T)
+    return known, np.stack(truth)
+
+
+def hold_out(entry: Mapping[str, Any], horizon: int, windows: int) -> tuple[Entry, list[Entry]]:
+    """An entry without its last ``windows`` horizons, and as many entries, each a horizon longer.
+
+    Raises:
+        InputError: The entry is not longer than these horizons, or cannot be cut.
+    """
+    length = _leave_some(entry, windows * horizon)
+    ends = range(length - windows * horizon, length + 1, horizon)
+    training, *held = (cut_entry(entry, end=end) for end in ends)
+    return training, held
+
+
+def begin(entry: Mapping[str, Any]) -> int:
+    """The first step of an entry, counted from the calendar's origin."""
+    # Ordinals count base units: two for each step of a period of "2h".
+    return int(entry["start"].ordinal // entry["start"].freq.n)
+
+
+def end(entry: Mapping[str, Any]) -> int:
+    """The first step after an entry, counted likewise."""
+    return begin(entry) + int(np.shape(entry["target"])[-1])
+
+
+def check_entry(entry: Mapping[str, Any]) -> None:
+    """Raises `InputError` unless there are a start and a target."""
+    for field in ("start", "target"):
+        if entry.get(field) is None:
+            raise InputError(
+                f"{entry_name(entry)} has no field {field!r}; a GluonTS entry needs start and target"
+            )
+
+
+def _leave_some(entry: Mapping[str, Any], steps: int) -> int:
+    """The length of an entry, which is longer than so many steps."""
+    length = cut_entry(entry)["target"].shape[-1]
+    if length <= steps:
+        raise InputError(
+            f"{entry_name(entry)} has {length} steps, and nothing is left of it without its last {steps}; "
+            "give a longer one, or fewer or shorter windows"
+        )
+    return length
+
+
+def _arrays(entry: Mapping[str, Any], ahead: int) -> dict[str, np.ndarray]:
+    """The fields with a time axis: as long as the target, or longer by the steps of one horizon."""
+    check_entry(entry)
+    fields = {name: _array(entry, name) for name in dynamic_fields(entry)}
+    lengths = {name: values.shape[-1] for name, values in fields.items()}
+    length = lengths["target"]
+    # Where no steps are to be kept ahead, the field that goes on longest says what the horizon is.
+    horizon = ahead or max(lengths.values()) - length
+    for name, steps in lengths.items():
+        more = horizon if known_ahead(name) else 0
+        if steps not in (length, length + more):
+            raise InputError(
+                f"{name} of {entry_name(entry)} has {steps} steps, but its target {length}; give it as many"
+                + (f", or {length + more} with the {more} steps of the horizon" if more else "")
+            )
+    return fields
+
+
+def _array(entry: Mapping[str, Any], name: str) -> np.ndarray:
+    try:
+        values = np.asarray(entry[name])
+    except ValueError as error:  # rows of different lengths
+        raise InputError(f"{name} of {entry_name(entry)} is no array ({error})") from error
+    if not values.ndim:
+        raise InputError(
+            f"{name} of {entry_name(entry)} is a single value; give it one for each step"
+        )
+    return values

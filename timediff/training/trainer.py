@@ -1,0 +1,133 @@
+"""Lightning's trainer with our choices, what it says, and how it is interrupted."""
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import lightning.pytorch as pl
+
+from timediff.config import TrainConfig
+from timediff.errors import InputError
+from timediff.timegrad.batch import Batch
+from timediff.tools.precision import matmul_precision
+from timediff.training.callbacks import BestCheckpoint
+from timediff.training.module import TimeGradModule
+
+__all__ = ["Windows", "interruptible", "make_trainer", "quiet_lightning", "run"]
+
+
+class Windows(Protocol):
+    """The batches of an epoch, drawn anew in each.
+
+    Attributes:
+        batches: How many.
+    """
+
+    batches: int
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def of(self, module: Any, *, batches: int) -> "Windows":
+        """Windows of the same data for another module."""
+        ...
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Silences what Lightning says about things that are as they should be here."""
+    expected = (
+        ".*(max_epochs|validation_step|num_workers|LeafSpec|many workers|Checkpoint directory).*"
+    )
+    # The logger of tips to install something else, and of the devices that are not there.
+    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=expected)
+            yield
+    finally:
+        log.setLevel(level)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Lets Ctrl-C out of Lightning, which exits with status 1 instead and stays deaf to the next."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
+def make_trainer(
+    config: TrainConfig,
+    trainer_kwargs: Mapping[str, Any],
+    callbacks: list[pl.Callback],
+    *,
+    folder: str,
+    epochs: int,
+    validated: bool,
+) -> tuple[pl.Trainer, BestCheckpoint | None]:
+    """A trainer, and its checkpoint if it makes any.
+
+    Args:
+        config: How to train.
+        trainer_kwargs: Options of `lightning.pytorch.Trainer`, over our own; ``callbacks`` apart.
+        callbacks: All there are beside the checkpoint.
+        folder: Where it writes, unless ``trainer_kwargs`` say otherwise.
+        epochs: How many, unless ``trainer_kwargs`` say otherwise.
+        validated: Whether there is a validation loss to tell the best epoch by.
+
+    Raises:
+        InputError: The training would have no end.
+    """
+    options = dict(trainer_kwargs)
+    checkpoint = None
+    if options.get("enable_checkpointing", True):
+        checkpoint = BestCheckpoint(
+            monitor="val_loss" if validated else None,
+            save_last=True,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        callbacks = [*callbacks, checkpoint]
+    if "max_epochs" not in options and "max_steps" not in options:
+        # Not max_steps: Lightning would resume in the middle of an epoch that is over.
+        options["max_epochs"] = epochs
+    if options.get("max_epochs") == -1:
+        raise InputError("max_epochs is -1; the learning rates need to know how long training is")
+    ours = {
+        "accelerator": "auto",
+        "default_root_dir": folder,
+        "max_epochs": -1 if "max_steps" in options else None,
+        "gradient_clip_val": config.gradient_clip or None,
+        "precision": {"bf16": "bf16-mixed"}.get(config.precision),
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    with quiet_lightning():
+        return pl.Trainer(**{**ours, **options, "callbacks": callbacks}), checkpoint
+
+
+def run(
+    trainer: pl.Trainer,
+    module: TimeGradModule,
+    training: Windows,
+    validation: Iterable[Batch] | None,
+    *,
+    checkpoint: str | Path | None = None,
+) -> None:
+    """Trains a module, on from a checkpoint if there is one."""
+    precision = matmul_precision(module.config.precision, trainer.strategy.root_device)
+    with interruptible(), quiet_lightning(), precision:
+        trainer.fit(module, training, validation, ckpt_path=checkpoint)
