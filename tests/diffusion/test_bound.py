@@ -4,7 +4,9 @@ import math
 
 import pytest
 import torch
+from groups import contracts, convergence, cross_checks, identities, invariances, oracles
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
+from toys import Gaussian, close, make_chain, point
 
 from timediff.diffusion.bound import (
     bound_sample,
@@ -17,17 +19,10 @@ from timediff.diffusion.bound import (
     step_term,
 )
 from timediff.diffusion.objective import bound_weight, ho_weight
-from timediff.diffusion.parameterisation import Prediction, factors
+from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.process import add_noise, diffuse, posterior, reverse_step
-from timediff.diffusion.schedule import Schedule, linear, make_schedule
+from timediff.diffusion.schedule import Schedule
 from timediff.registry import SCHEDULES
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-convergence = pytest.mark.convergence
-cross_checks = pytest.mark.cross_checks
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -37,7 +32,7 @@ VARIANCES = ("small", "large", "learned")
 
 @pytest.fixture(params=SCHEDULES)
 def schedule(request, device):
-    return make_schedule(request.param, num_steps=N, beta_start=1e-3, beta_end=0.3).to(device)
+    return make_chain(request.param, N, beta_start=1e-3, beta_end=0.3).to(device)
 
 
 @pytest.fixture
@@ -46,38 +41,8 @@ def steps(device):
     return torch.arange(2, N + 1, device=device)
 
 
-@pytest.fixture
-def mean(device):
-    return torch.tensor([0.5, -1.0, 0.2], device=device)
-
-
-@pytest.fixture
-def covariance(device):
-    root = torch.tensor([[1.0, 0.0, 0.0], [0.6, 0.5, 0.0], [-0.3, 0.4, 0.7]], device=device)
-    return root @ root.T
-
-
-def close(actual, expected, tolerance=1e-10):
-    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
-
-
 def deviation(log_variance):
     return (log_variance / 2).exp()
-
-
-def exact(mean, covariance, *, fraction=None):
-    """The best denoiser of Gaussian data, for levels of floats and of tensors."""
-    scales, axes = torch.linalg.eigh(covariance)
-
-    def denoiser(x, level):
-        alpha, sigma = factors(level)
-        gain = alpha * scales / (alpha**2 * scales + sigma**2)
-        x0 = mean + ((x - alpha * mean) @ axes * gain) @ axes.T
-        eps = (x - alpha * x0) / sigma
-        share = None if fraction is None else torch.as_tensor(fraction).expand(x.shape)
-        return Prediction(x0, eps, share)
-
-    return denoiser
 
 
 def spherical(size, device):
@@ -204,10 +169,7 @@ def test_the_first_term_is_a_density_with_the_variance_of_the_second_step(schedu
 def test_a_perfect_denoiser_of_a_point_pays_for_the_ends_only(schedule, device):
     x0 = torch.randn(2, 3, device=device)
 
-    def knows(x, level):
-        return Prediction(x0, (x - level.alpha * x0) / level.sigma)
-
-    terms = bound_terms(schedule, knows, x0, lambda n: torch.randn_like(x0), variance="small")
+    terms = bound_terms(schedule, point(x0), x0, lambda n: torch.randn_like(x0), variance="small")
     assert terms.shape == (N + 1, 2, 3)
     close(terms[1:N], torch.zeros(N - 1, 2, 3, device=device), 1e-12)
     first = 0.5 * (math.log(2 * math.pi) + schedule.posterior_log_variance[1])
@@ -221,7 +183,7 @@ def test_the_units_of_a_process_do_not_matter_after_the_first_term(
 ):
     log_snr = torch.tensor(schedule.floats["log_snr"], device=device)
     preserving = Schedule(log_snr).to(device)
-    denoiser = exact(mean, covariance)
+    denoiser = Gaussian(mean, covariance)
     x0, eps = torch.randn(2, 4, 3, device=device)
     terms, others = (
         bound_terms(s, denoiser, x0, lambda n: eps, variance="small")
@@ -233,7 +195,7 @@ def test_the_units_of_a_process_do_not_matter_after_the_first_term(
 
 def exact_model(schedule, mean, scales):
     """The best denoiser of independent dimensions with the true variance of each reverse step."""
-    best = exact(mean, torch.diag(scales))
+    best = Gaussian(mean, torch.diag(scales))
 
     def denoiser(x, level):
         n = level.n
@@ -280,7 +242,7 @@ def test_every_path_of_the_exact_model_has_the_exact_likelihood(schedule, mean, 
 @pytest.mark.parametrize("variance", VARIANCES)
 def test_the_bound_lies_above_the_models_own_likelihood(schedule, mean, covariance, variance):
     # A wrong model, so that nothing cancels.
-    denoiser = exact(mean + 0.3, 1.5 * covariance, fraction=0.4)
+    denoiser = Gaussian(mean + 0.3, 1.5 * covariance, fraction=0.4)
     bound = average_bound(schedule, denoiser, mean, covariance, variance=variance).sum()
     model = model_density(schedule, denoiser, 3, variance=variance)
     data = MultivariateNormal(mean, covariance)
@@ -293,10 +255,12 @@ def test_the_bound_approaches_the_entropy_as_the_chain_gets_finer(mean, covarian
     # Data on its own scale, and the same data standardised with the log-determinant added.
     scale = torch.tensor([2.0, 0.7, 1.3], device=device)
     entropy = MultivariateNormal(mean * scale, covariance * torch.outer(scale, scale)).entropy()
-    denoiser = exact(mean, covariance)
+    denoiser = Gaussian(mean, covariance)
     gaps = []
     for num_steps in (100, 200, 400):
-        fine = linear(num_steps, 0.001 / num_steps, 30 / num_steps).to(device)
+        fine = make_chain(
+            "linear", num_steps, beta_start=0.001 / num_steps, beta_end=30 / num_steps
+        ).to(device)
         terms = average_bound(fine, denoiser, mean, covariance, variance="large")
         gaps.append(float(terms.sum() + scale.log().sum() - entropy))
     assert all(gap > 0 for gap in gaps)
@@ -309,7 +273,7 @@ def test_the_bound_approaches_the_entropy_as_the_chain_gets_finer(mean, covarian
 @identities
 @pytest.mark.parametrize("variance", VARIANCES)
 def test_both_forms_of_the_bound_have_the_same_mean(schedule, mean, covariance, variance, device):
-    denoiser = exact(
+    denoiser = Gaussian(
         mean + 0.3, 1.5 * covariance, fraction=torch.tensor([0.2, 0.5, 0.9], device=device)
     )
     points = spherical(3 * (N + 1), device).unflatten(-1, (N + 1, 3))
@@ -340,8 +304,8 @@ def test_the_plain_form_of_a_denoiser_that_knows_nothing_spreads_more(schedule, 
 @oracles
 @pytest.mark.parametrize("variance", VARIANCES)
 def test_paths_of_the_plain_form_weigh_to_the_exact_likelihood(mean, covariance, variance, device):
-    schedule = linear(4, 0.2, 0.5).to(device)
-    denoiser = exact(mean, covariance, fraction=0.6)
+    schedule = make_chain(num_steps=4, beta_start=0.2, beta_end=0.5).to(device)
+    denoiser = Gaussian(mean, covariance, fraction=0.6)
     x0 = (mean + 0.5).expand(20000, 3)
     bound = plain_bound(schedule, denoiser, x0, lambda n: torch.randn_like(x0), variance=variance)
     weights = torch.exp(-bound.sum(dim=-1))
@@ -354,7 +318,7 @@ def test_paths_of_the_plain_form_weigh_to_the_exact_likelihood(mean, covariance,
 @identities
 @pytest.mark.parametrize("variance", VARIANCES)
 def test_one_random_step_estimates_the_full_sum(schedule, mean, covariance, variance, device):
-    denoiser = exact(mean + 0.3, covariance, fraction=0.4)
+    denoiser = Gaussian(mean + 0.3, covariance, fraction=0.4)
     x0 = torch.randn(2, 3, device=device)
     eps = torch.randn(N, 2, 3, device=device)
     full = bound_terms(schedule, denoiser, x0, lambda n: eps[n - 1], variance=variance).sum(dim=0)
@@ -366,8 +330,8 @@ def test_one_random_step_estimates_the_full_sum(schedule, mean, covariance, vari
 
 @oracles
 def test_random_steps_are_unbiased(mean, covariance, device):
-    schedule = linear(N, 1e-3, 0.3).to(device)
-    denoiser = exact(mean + 0.3, 1.5 * covariance)
+    schedule = make_chain(num_steps=N, beta_start=1e-3, beta_end=0.3).to(device)
+    denoiser = Gaussian(mean + 0.3, 1.5 * covariance)
     count = 20000
     x0 = MultivariateNormal(mean, covariance).sample((count,))
     n = torch.randint(1, N + 1, (count,), device=device)
@@ -414,7 +378,7 @@ def test_the_hybrid_term_teaches_the_variance_only(schedule, device):
 @oracles
 def test_the_hybrid_term_is_least_at_the_error_of_the_mean(device):
     """Descent on the fractions finds the variance that the mean's error asks for."""
-    schedule = linear(N, 1e-3, 0.3).to(device)
+    schedule = make_chain(num_steps=N, beta_start=1e-3, beta_end=0.3).to(device)
     n = torch.full((1,), 10, device=device)
     x0, _, xn, prediction = noised(schedule, n, device)
     # An error of the mean that puts the best variance half way between the two bounds, in logarithms.

@@ -8,10 +8,10 @@ import math
 
 import pytest
 import torch
+from toys import make_chain
 
 from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.samplers.exponential import exponential_step
-from timediff.diffusion.schedule import make_schedule
 from timediff.diffusion.spacing import respace
 from timediff.registry import SAMPLERS
 
@@ -27,7 +27,7 @@ each_count = pytest.mark.parametrize("num_steps", [2, 5, 20, 50])
 
 @pytest.fixture(params=["linear", "cosine"])
 def chain(request, float64):
-    return make_schedule(request.param, num_steps=LONG, beta_start=1e-3, beta_end=0.15)
+    return make_chain(request.param, LONG, beta_start=1e-3, beta_end=0.15)
 
 
 def denoise(x, level):

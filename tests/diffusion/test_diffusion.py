@@ -4,18 +4,13 @@ import math
 
 import pytest
 import torch
+from groups import contracts, cross_checks, identities, invariances, oracles
+from toys import close, make_chain, point
 
 from timediff.diffusion.objective import MIN_SNR_CAP, bound_weight, ho_weight, noise_loss
 from timediff.diffusion.parameterisation import Prediction, predict
 from timediff.diffusion.process import add_noise, diffuse, posterior, reverse_step
-from timediff.diffusion.schedule import make_schedule
 from timediff.registry import LOSSES, PARAMETERISATIONS, SCHEDULES, WEIGHTINGS
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-cross_checks = pytest.mark.cross_checks
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -24,17 +19,13 @@ N = 100
 
 @pytest.fixture(params=SCHEDULES)
 def schedule(request, device):
-    return make_schedule(request.param, num_steps=N, beta_start=1e-4, beta_end=0.1).to(device)
+    return make_chain(request.param).to(device)
 
 
 @pytest.fixture
 def steps(device):
     """Every step of the chain, as the leading axis of data ``[N, D]``."""
     return torch.arange(1, N + 1, device=device)
-
-
-def close(actual, expected, tolerance=1e-10):
-    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
 @identities
@@ -292,7 +283,7 @@ def loss_of(schedule, denoiser, x0, n, eps, **options):
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 @pytest.mark.parametrize("kind", LOSSES)
 def test_loss_is_the_weighted_pointwise_error_of_the_noise(kind, weighting, device):
-    schedule = make_schedule("linear", num_steps=N, beta_start=1e-4, beta_end=0.1).to(device)
+    schedule = make_chain().to(device)
     x0, eps = torch.randn(2, 2, 3, 2, device=device)
     n = torch.randint(2, N + 1, (2, 3), device=device)
     error = loss_of(schedule, elementwise, x0, n, eps, loss=kind, weighting=weighting)
@@ -336,9 +327,5 @@ def test_an_entry_changes_its_own_loss_only(schedule, kind, device):
 @pytest.mark.parametrize("kind", LOSSES)
 def test_the_exact_denoiser_has_no_loss(schedule, steps, kind, device):
     x0, eps = torch.randn(2, N, 3, device=device)
-
-    def exact(x, level):
-        return predict(x0, x, level, kind="x0")
-
-    error = loss_of(schedule, exact, x0, steps, eps, loss=kind)
+    error = loss_of(schedule, point(x0), x0, steps, eps, loss=kind)
     close(error, torch.zeros_like(error))

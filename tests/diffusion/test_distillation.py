@@ -8,16 +8,17 @@ import sys
 import numpy as np
 import pytest
 import torch
+from groups import contracts, identities, invariances, oracles
 from tiny import HORIZON, MODEL, QUIET, entry, estimator, paths, same_weights, weights, wide_folder
 from torch import nn
+from toys import Gaussian, make_chain, no_noise, point, short_chain
 
 from timediff.cli.distill import main
 from timediff.config import DistillConfig, SamplingConfig
 from timediff.diffusion.distillation import ddim_step, distillation_loss, two_step_target
-from timediff.diffusion.parameterisation import Prediction, predict
+from timediff.diffusion.parameterisation import predict
 from timediff.diffusion.process import add_noise
 from timediff.diffusion.samplers.ddim import ddim
-from timediff.diffusion.schedule import make_schedule
 from timediff.diffusion.spacing import respace
 from timediff.errors import InputError
 from timediff.gluon.distill import distill, halvings
@@ -28,10 +29,6 @@ from timediff.registry import PARAMETERISATIONS, SCHEDULES
 from timediff.timegrad.reverse import walk
 from timediff.training.halving import halve
 
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 float64 = pytest.mark.usefixtures("float64")
 
 CONFIG = DistillConfig(train_steps=4, batch_size=4)
@@ -39,8 +36,7 @@ CONFIG = DistillConfig(train_steps=4, batch_size=4)
 
 def chain(steps, name="linear"):
     """Evenly spaced steps of a chain of 100."""
-    long = make_schedule(name, num_steps=100, beta_start=1e-4, beta_end=0.1)
-    return respace(long, steps)
+    return short_chain(steps, name)
 
 
 def bent(kind):
@@ -109,8 +105,8 @@ def test_the_target_is_that_of_the_paper(name):
 def test_the_whole_chain_of_the_student_is_the_teachers(name, kind, steps):
     fine, coarse, teacher = chain(2 * steps, name), chain(steps, name), bent("v")
     x = fine.prior_std * torch.randn(7, 3)
-    by_teacher = ddim(teacher, fine, x, None)
-    by_student = ddim(taught(fine, teacher, kind), coarse, x, None)
+    by_teacher = ddim(teacher, fine, x, no_noise)
+    by_student = ddim(taught(fine, teacher, kind), coarse, x, no_noise)
     torch.testing.assert_close(by_student, by_teacher, rtol=1e-10, atol=1e-10 * fine.prior_std)
 
 
@@ -118,29 +114,14 @@ def test_the_whole_chain_of_the_student_is_the_teachers(name, kind, steps):
 @float64
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_of_point_data_the_target_is_the_point(name):
-    fine, point = chain(8, name), torch.tensor([1.0, -2.0, 0.5])
-
-    def exact(x, level):
-        alpha, sigma = level.alpha[..., None], level.sigma[..., None]
-        return Prediction(point.expand_as(x), (x - alpha * point) / sigma)
-
+    fine, place = chain(8, name), torch.tensor([1.0, -2.0, 0.5])
     n = 2 * torch.randint(1, 5, (20,))
-    x = add_noise(fine, point.expand(20, 3), n, torch.randn(20, 3))
-    assert float((two_step_target(fine, exact, x, n) - point).abs().max()) < 1e-12
+    x = add_noise(fine, place.expand(20, 3), n, torch.randn(20, 3))
+    assert float((two_step_target(fine, point(place), x, n) - place).abs().max()) < 1e-12
 
 
 MEAN, STD = 1.0, 0.5
-
-
-def regression(x, level):
-    """The exact denoiser of N(1, 1/4)."""
-    alpha, sigma = (
-        value[..., None] if isinstance(value, torch.Tensor) else value
-        for value in (level.alpha, level.sigma)
-    )
-    gain = 1 / (alpha**2 * STD**2 + sigma**2)
-    away = x - alpha * MEAN
-    return Prediction(MEAN + alpha * STD**2 * gain * away, sigma * gain * away)
+REGRESSION = Gaussian([MEAN], [[STD**2]])
 
 
 class Lines(nn.Module):
@@ -158,7 +139,7 @@ class Lines(nn.Module):
 def affine(denoiser, schedule):
     """Mean and standard deviation of what DDIM makes of standard normal noise by an affine denoiser."""
     with torch.no_grad():
-        low, high = ddim(denoiser, schedule, torch.tensor([[0.0], [1.0]]), None)
+        low, high = ddim(denoiser, schedule, torch.tensor([[0.0], [1.0]]), no_noise)
     return float(low), float(high - low)
 
 
@@ -170,20 +151,20 @@ def test_the_best_line_of_gaussian_data_has_no_loss_and_makes_the_same_samples(s
     for n in range(2, 2 * steps + 1, 2):
         level = fine.level(torch.tensor([n, n]))
         x = torch.tensor([[0.0], [1.0]])
-        x0 = two_step_target(fine, regression, x, torch.tensor([n, n]))
+        x0 = two_step_target(fine, REGRESSION, x, torch.tensor([n, n]))
         eps = (x - level.alpha[:, None] * x0) / level.sigma[:, None]
         v = PARAMETERISATIONS["v"].of(x0, eps, level)[:, 0]
         student.line.data[fine.steps[n]] = torch.stack([v[1] - v[0], v[0]])
     n = 2 * torch.randint(1, steps + 1, (50,))
     x0 = MEAN + STD * torch.randn(50, 1)
-    loss = distillation_loss(fine, regression, student, x0, n, torch.randn(50, 1))
+    loss = distillation_loss(fine, REGRESSION, student, x0, n, torch.randn(50, 1))
     assert float(loss.detach().max()) < 1e-20
-    assert affine(student, chain(steps)) == pytest.approx(affine(regression, fine), abs=1e-10)
+    assert affine(student, chain(steps)) == pytest.approx(affine(REGRESSION, fine), abs=1e-10)
 
 
 @oracles
 def test_halvings_teach_one_step_the_gaussian_that_it_alone_misses():
-    teacher, student, losses = regression, Lines(), []
+    teacher, student, losses = REGRESSION, Lines(), []
     for steps in (8, 4, 2, 1):
         student = copy.deepcopy(student)
         optimizer = torch.optim.Adam(student.parameters(), lr=0.03)
@@ -199,11 +180,11 @@ def test_halvings_teach_one_step_the_gaussian_that_it_alone_misses():
         assert sum(losses[-20:]) < 0.05 * sum(losses[:20])
         teacher = student
     mean, std = affine(student, chain(1))
-    by_teacher = affine(regression, chain(16))
+    by_teacher = affine(REGRESSION, chain(16))
     assert (mean, std) == pytest.approx(by_teacher, abs=0.02)
     # Sixteen steps of DDIM are a little too narrow themselves; a single one makes almost a point.
     assert (mean, std) == pytest.approx((MEAN, STD), abs=0.08)
-    assert affine(regression, chain(1))[1] < 0.1
+    assert affine(REGRESSION, chain(1))[1] < 0.1
 
 
 @identities
@@ -224,7 +205,7 @@ def test_the_loss_is_the_error_of_v_and_not_reduced():
 @contracts
 def test_evenly_spaced_chains_are_nested():
     for length in [*range(2, 40), 50, 100, 250, 1000]:
-        long = make_schedule("linear", num_steps=length, beta_start=1e-4, beta_end=0.02)
+        long = make_chain(num_steps=length, beta_end=0.02)
         steps = 1
         while 2 * steps <= length:
             fine, coarse = respace(long, 2 * steps).steps, respace(long, steps).steps

@@ -5,6 +5,8 @@ from functools import partial
 
 import pytest
 import torch
+from groups import contracts, convergence, cross_checks, identities, invariances, oracles
+from toys import COVARIANCE, MEAN, Gaussian, close, make_chain, modes, no_noise, seeded_noise
 
 from timediff.diffusion.bound import bound_terms
 from timediff.diffusion.guidance import SelfConditioned, guided
@@ -13,26 +15,15 @@ from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.samplers.ancestral import ancestral
 from timediff.diffusion.samplers.ddim import ddim
 from timediff.diffusion.samplers.rehearsal import rehearse
-from timediff.diffusion.schedule import Level, make_schedule
+from timediff.diffusion.schedule import Level
 from timediff.diffusion.spacing import respace
 from timediff.registry import SAMPLERS, SCHEDULES
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-convergence = pytest.mark.convergence
-cross_checks = pytest.mark.cross_checks
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 N = 50
-MEAN = [1.0, -0.5, 2.0]
-COVARIANCE = [[0.64, 0.4, -0.24], [0.4, 0.41, -0.07], [-0.24, -0.07, 0.49]]
-
-
-def make(name="linear", num_steps=N, beta_end=0.2):
-    return make_schedule(name, num_steps=num_steps, beta_start=1e-4, beta_end=beta_end)
+make = partial(make_chain, num_steps=N, beta_end=0.2)
+DENOISERS = {"gaussian": Gaussian(), "mixture": modes([[1.5, 0.0, -1.0], [-1.5, 0.0, 1.0]], 0.5)}
 
 
 @pytest.fixture(params=SCHEDULES)
@@ -40,54 +31,13 @@ def schedule(request, device):
     return make(request.param).to(device)
 
 
-def gaussian(mean, covariance):
-    """The exact denoiser of N(mean, covariance)."""
-
-    def denoiser(x, level):
-        m, c = x.new_tensor(mean), x.new_tensor(covariance)
-        noised = level.alpha**2 * c + level.sigma**2 * torch.eye(len(m)).to(x)
-        white = torch.linalg.solve(noised, (x - level.alpha * m)[..., None])[..., 0]
-        return Prediction(m + level.alpha * white @ c, level.sigma * white)
-
-    return denoiser
-
-
-def mixture(mean, std):
-    """The exact denoiser of an even mixture of N(mean, std^2 I) and N(-mean, std^2 I)."""
-
-    def denoiser(x, level):
-        m = x.new_tensor(mean)
-        variance = (level.alpha * std) ** 2 + level.sigma**2
-        signed = torch.tanh(level.alpha * (x @ m) / variance)[..., None] * m
-        white = (x - level.alpha * signed) / variance
-        return Prediction(signed + level.alpha * std**2 * white, level.sigma * white)
-
-    return denoiser
-
-
-DENOISERS = {"gaussian": gaussian(MEAN, COVARIANCE), "mixture": mixture([1.5, 0.0, -1.0], 0.5)}
-
-
 @pytest.fixture(params=DENOISERS)
 def denoiser(request):
     return DENOISERS[request.param]
 
 
-def still():
-    raise AssertionError("no noise is needed")
-
-
-def seeded_noise(shape, device):
-    generator = torch.Generator(device).manual_seed(1)
-    return lambda *_: torch.randn(shape, generator=generator, device=device)
-
-
 def start(schedule, rows=7, dim=3):
     return schedule.prior_std * torch.randn(rows, dim, device=schedule.beta.device)
-
-
-def close(actual, expected, tolerance=1e-10):
-    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
 # Trajectories
@@ -99,8 +49,8 @@ def test_recording_changes_nothing_and_counts_calls(name, denoiser, device):
     schedule = make().to(device)
     sampler, x = SAMPLERS[name], start(schedule)
     recorder = Recorder(denoiser)
-    plain = sampler(denoiser, schedule, x, seeded_noise(x.shape, device))
-    recorded = sampler(recorder, schedule, x, seeded_noise(x.shape, device))
+    plain = sampler(denoiser, schedule, x, seeded_noise(x))
+    recorded = sampler(recorder, schedule, x, seeded_noise(x))
     assert torch.equal(recorded, plain)
     assert (
         len(recorder.x)
@@ -118,7 +68,7 @@ def test_recording_changes_nothing_and_counts_calls(name, denoiser, device):
 @pytest.mark.parametrize("name", ["ancestral", "ddim", "dpm++"])
 def test_one_estimate_at_each_point_and_the_last_is_the_sample(name, schedule, denoiser, device):
     recorder, x = Recorder(denoiser), start(schedule)
-    sample = SAMPLERS[name](recorder, schedule, x, seeded_noise(x.shape, device))
+    sample = SAMPLERS[name](recorder, schedule, x, seeded_noise(x))
     assert recorder.levels == list(schedule.points[:0:-1])
     close(recorder.x0[-1], sample)
 
@@ -128,8 +78,8 @@ def test_estimates_lead_from_the_mean_to_the_sample(device):
     # For Gaussian data E|x0_hat - sample|^2 falls from the data's variance to nothing.
     schedule = make().to(device)
     recorder, x = Recorder(DENOISERS["gaussian"]), start(schedule, rows=500)
-    sample = ancestral(recorder, schedule, x, seeded_noise(x.shape, device), extrapolation=0.0)
-    first = recorder.x0[0] - x.new_tensor(MEAN)
+    sample = ancestral(recorder, schedule, x, seeded_noise(x), extrapolation=0.0)
+    first = recorder.x0[0] - MEAN.to(x)
     assert first.square().mean() < 0.02 * sample.var(dim=0).mean()
     left = torch.stack([(x0 - sample).square().mean() for x0 in recorder.x0])
     assert (left[::7].diff() < 0).all() and left[-1] < 1e-20
@@ -148,10 +98,8 @@ def spread_design(std):
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_rate_adds_up_to_the_bound(schedule, denoiser, variance, device):
     x0 = torch.randn(6, 4, 3, device=device)
-    rate, distortion = rate_distortion(
-        schedule, denoiser, x0, seeded_noise(x0.shape, device), variance=variance
-    )
-    terms = bound_terms(schedule, denoiser, x0, seeded_noise(x0.shape, device), variance=variance)
+    rate, distortion = rate_distortion(schedule, denoiser, x0, seeded_noise(x0), variance=variance)
+    terms = bound_terms(schedule, denoiser, x0, seeded_noise(x0), variance=variance)
     assert rate.shape == distortion.shape == (N + 1,)
     close(rate[0], terms.sum(dim=0).mean())
     close(rate[:-1] - rate[1:], terms[:-1].mean(dim=(1, 2, 3)))
@@ -162,7 +110,7 @@ def test_rate_adds_up_to_the_bound(schedule, denoiser, variance, device):
 def test_distortion_of_a_gaussian_is_its_conditional_spread(schedule, device):
     std = 0.7
     x0, eps = (t.to(device) for t in spread_design(std))
-    exact = gaussian([0.0], [[std**2]])
+    exact = Gaussian([0.0], [[std**2]])
     _, distortion = rate_distortion(schedule, exact, x0, lambda n: eps, variance="small")
     snr = torch.tensor([math.exp(p.log_snr) for p in schedule.points[1:]], device=device)
     close(distortion[1:] ** 2, std**2 / (1 + snr * std**2))
@@ -177,7 +125,7 @@ def test_a_fine_chain_codes_a_gaussian_as_shannon_says():
     excess = []
     for num_steps in (250, 500):
         schedule = make("vp", num_steps=num_steps, beta_end=20 / num_steps)
-        exact = gaussian([0.0], [[std**2]])
+        exact = Gaussian([0.0], [[std**2]])
         rate, distortion = rate_distortion(schedule, exact, x0, lambda n: eps, variance="small")
         # From some way along: the first steps of this chain change the SNR by large factors.
         known = slice(num_steps // 10, num_steps + 1)
@@ -206,10 +154,10 @@ def test_a_cut_chain_is_the_beginning_of_the_whole(schedule, n):
 def test_decoding_on_a_cut_chain_is_the_rest_of_a_run(schedule, denoiser, n):
     schedule = respace(schedule, 20)
     recorder = Recorder(denoiser)
-    sample = ddim(recorder, schedule, start(schedule), still)
+    sample = ddim(recorder, schedule, start(schedule), no_noise)
     recorder.x.reverse()
     short = cut(schedule, n)
-    close(ddim(denoiser, short, recorder.x[n - 1], still), sample)
+    close(ddim(denoiser, short, recorder.x[n - 1], no_noise), sample)
     # And a network that reads the step is told that of the chain it was trained on.
     assert [point.n for point in short.points] == [point.n for point in schedule.points[: n + 1]]
 
@@ -233,7 +181,7 @@ def ends(device):
 @pytest.mark.parametrize("n", [1, 20, N])
 def test_shares_of_zero_and_one_are_the_ends(schedule, denoiser, ends, n):
     a, b, eps = ends
-    decode = partial(ddim, denoiser, noise=still)
+    decode = partial(ddim, denoiser, noise=no_noise)
     mix = partial(interpolate, schedule, a, b, eps, n=n, decode=decode)
     point, short = schedule.points[n], cut(schedule, n)
     for share, end in ((0.0, a), (1.0, b)):
@@ -243,7 +191,7 @@ def test_shares_of_zero_and_one_are_the_ends(schedule, denoiser, ends, n):
 @identities
 def test_at_step_zero_the_mixture_is_linear(ends):
     a, b, eps = ends
-    mixed = interpolate(make(), a, b, eps, n=0, share=0.3, decode=still)
+    mixed = interpolate(make(), a, b, eps, n=0, share=0.3, decode=no_noise)
     close(mixed, 0.7 * a + 0.3 * b)
 
 
@@ -261,7 +209,7 @@ def test_what_is_decoded_has_the_noise_of_its_level(schedule, ends, share):
 def test_a_gaussian_is_mixed_linearly(schedule, ends):
     # Its deterministic decoder is affine, and an affine map keeps mixtures.
     a, b, eps = ends
-    decode = partial(ddim, DENOISERS["gaussian"], noise=still)
+    decode = partial(ddim, DENOISERS["gaussian"], noise=no_noise)
     mix = partial(interpolate, schedule, a, b, eps, n=30, decode=decode)
     close(mix(share=0.4), 0.6 * mix(share=0.0) + 0.4 * mix(share=1.0))
     shares = torch.linspace(0, 1, len(a), device=a.device)[:, None]
@@ -274,7 +222,7 @@ def test_halfway_between_two_modes_lies_a_mode(device):
     schedule = make(num_steps=200, beta_end=0.05).to(device)
     a = torch.full((200, 1), 2.0, device=device)
     eps = torch.randn(200, 1, device=device)
-    decode = partial(ancestral, mixture([2.0], 0.4), noise=seeded_noise(a.shape, device))
+    decode = partial(ancestral, modes([[2.0], [-2.0]], 0.4), noise=seeded_noise(a))
     mix = partial(interpolate, schedule, a, -a, eps, share=0.5, decode=decode)
     assert (mix(n=0) == 0).all()
     assert ((mix(n=100).abs() - 2).abs() < 5 * 0.4).all()
@@ -291,7 +239,7 @@ def test_encoding_is_the_inverse_of_decoding(name, denoiser, device):
     schedule = make(name, num_steps=100, beta_end=0.02).to(device)
     x0 = 2 * torch.randn(20, 3, device=device)
     latent = invert(denoiser, schedule, x0, iterations=30)
-    close(ddim(denoiser, schedule, latent, still), x0, 1e-8)
+    close(ddim(denoiser, schedule, latent, no_noise), x0, 1e-8)
 
 
 @oracles
@@ -299,7 +247,9 @@ def test_encoding_is_the_inverse_of_decoding(name, denoiser, device):
 def test_the_default_encodes_to_a_thousandth(name, denoiser, device):
     schedule = make(name, num_steps=100, beta_end=0.1).to(device)
     x0 = 2 * torch.randn(20, 3, device=device)
-    assert (ddim(denoiser, schedule, invert(denoiser, schedule, x0), still) - x0).abs().max() < 1e-4
+    assert (
+        ddim(denoiser, schedule, invert(denoiser, schedule, x0), no_noise) - x0
+    ).abs().max() < 1e-4
 
 
 @convergence
@@ -310,7 +260,9 @@ def test_each_iteration_gains_an_order(denoiser, iterations):
         schedule = make("vp", num_steps=num_steps, beta_end=10 / num_steps)
         x0 = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
         latent = invert(denoiser, schedule, x0, iterations=iterations)
-        errors.append(float((ddim(denoiser, schedule, latent, still) - x0).square().mean().sqrt()))
+        errors.append(
+            float((ddim(denoiser, schedule, latent, no_noise) - x0).square().mean().sqrt())
+        )
     assert math.log2(errors[0] / errors[1]) == pytest.approx(1 + iterations, abs=0.3)
 
 
@@ -324,15 +276,15 @@ def test_each_iteration_calls_the_network_once_a_step(denoiser):
 @convergence
 def test_gaussian_data_is_encoded_as_white_noise():
     # The flow of the ODE is known: x_N - alpha_N m = (alpha_N^2 C + sigma_N^2)^1/2 C^-1/2 (x0 - m).
-    values, vectors = torch.linalg.eigh(torch.tensor(COVARIANCE))
-    x0 = torch.tensor(MEAN) + 2 * torch.randn(20, 3)
+    values, vectors = torch.linalg.eigh(COVARIANCE)
+    x0 = MEAN + 2 * torch.randn(20, 3)
     errors = []
     for num_steps in (400, 800):
         schedule = make("vp", num_steps=num_steps, beta_end=20 / num_steps)
         last = schedule.points[-1]
         scale = torch.sqrt((last.alpha**2 * values + last.sigma**2) / values)
         flow = (vectors * scale) @ vectors.T
-        expected = last.alpha * torch.tensor(MEAN) + (x0 - torch.tensor(MEAN)) @ flow
+        expected = last.alpha * MEAN + (x0 - MEAN) @ flow
         latent = invert(DENOISERS["gaussian"], schedule, x0)
         errors.append(float((latent - expected).abs().max()))
     assert errors[1] < 0.1
@@ -348,15 +300,17 @@ def test_guided_score_is_that_of_the_product_of_powers(schedule, scale, device):
     # At each level p_c^(1+w) p_u^(-w) of two noised Gaussians is a Gaussian, by its precisions.
     wide = [[4.0, 0.5, 0.0], [0.5, 3.0, 0.2], [0.0, 0.2, 5.0]]
     centre = [0.0, 0.3, -0.2]
-    both = guided(gaussian(MEAN, COVARIANCE), gaussian(centre, wide), scale=scale)
+    both = guided(Gaussian(MEAN, COVARIANCE), Gaussian(centre, wide), scale=scale)
     x = torch.randn(6, 3, device=device)
     for point in schedule.points[1::7]:
         eye = torch.eye(3, device=device)
         precision, shift = torch.zeros_like(eye), x.new_zeros(3)
         for weight, m, c in ((1 + scale, MEAN, COVARIANCE), (-scale, centre, wide)):
-            inverse = torch.linalg.inv(point.alpha**2 * x.new_tensor(c) + point.sigma**2 * eye)
+            inverse = torch.linalg.inv(
+                point.alpha**2 * torch.as_tensor(c).to(x) + point.sigma**2 * eye
+            )
             precision = precision + weight * inverse
-            shift = shift + weight * inverse @ (point.alpha * x.new_tensor(m))
+            shift = shift + weight * inverse @ (point.alpha * torch.as_tensor(m).to(x))
         score = -(x - torch.linalg.solve(precision, shift)) @ precision
         prediction = both(x, point)
         close(prediction.eps, -point.sigma * score)
@@ -366,11 +320,11 @@ def test_guided_score_is_that_of_the_product_of_powers(schedule, scale, device):
 @oracles
 def test_guidance_moves_a_gaussian_past_its_condition(schedule):
     # With one covariance the guided chain is that of a Gaussian whose mean is moved on by w.
-    free, known, moved = [0.0, 0.0, 0.0], MEAN, [2.5 * m for m in MEAN]
-    both = guided(gaussian(known, COVARIANCE), gaussian(free, COVARIANCE), scale=1.5)
+    free, known, moved = [0.0, 0.0, 0.0], MEAN, 2.5 * MEAN
+    both = guided(Gaussian(known, COVARIANCE), Gaussian(free, COVARIANCE), scale=1.5)
     x = start(schedule)
-    expected = ddim(gaussian(moved, COVARIANCE), schedule, x, still)
-    close(ddim(both, schedule, x, still), expected, 1e-8)
+    expected = ddim(Gaussian(moved, COVARIANCE), schedule, x, no_noise)
+    close(ddim(both, schedule, x, no_noise), expected, 1e-8)
 
 
 @identities
@@ -405,7 +359,7 @@ def blend(x, level, previous):
 def test_the_network_sees_its_last_estimate():
     schedule = make(num_steps=10)
     x = start(schedule)
-    sample = ddim(SelfConditioned(blend), schedule, x, still)
+    sample = ddim(SelfConditioned(blend), schedule, x, no_noise)
     x0 = torch.zeros_like(x)
     for n in range(10, 0, -1):
         here, end = schedule.points[n], schedule.points[n - 1]
@@ -421,18 +375,18 @@ def test_a_network_that_ignores_its_estimate_is_the_plain_one(name, denoiser, de
     x = start(schedule)
     run = partial(SAMPLERS[name], schedule=schedule, x=x)
     conditioned = SelfConditioned(lambda x, level, previous: denoiser(x, level))
-    plain = run(denoiser, noise=seeded_noise(x.shape, device))
-    assert torch.equal(run(conditioned, noise=seeded_noise(x.shape, device)), plain)
+    plain = run(denoiser, noise=seeded_noise(x))
+    assert torch.equal(run(conditioned, noise=seeded_noise(x)), plain)
 
 
 @contracts
 def test_every_chain_begins_with_zeros():
     schedule = make(num_steps=10)
     x = start(schedule)
-    first, second = (ddim(SelfConditioned(blend), schedule, x, still) for _ in range(2))
+    first, second = (ddim(SelfConditioned(blend), schedule, x, no_noise) for _ in range(2))
     assert torch.equal(first, second)
     kept = SelfConditioned(blend)
-    ddim(kept, schedule, x, still)
-    assert not torch.equal(ddim(kept, schedule, x, still), first)
+    ddim(kept, schedule, x, no_noise)
+    assert not torch.equal(ddim(kept, schedule, x, no_noise), first)
     level = Level(0.0, 0.5**0.5, 0.5**0.5, 5)
     close(SelfConditioned(blend)(x, level).x0, torch.tanh(x))

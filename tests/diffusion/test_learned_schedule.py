@@ -4,28 +4,18 @@ import math
 
 import pytest
 import torch
+from groups import contracts, convergence, cross_checks, identities, invariances, oracles
+from toys import make_chain
 
 from timediff.diffusion.learned_schedule import LearnedSchedule
 from timediff.diffusion.objective import bound_weight
-from timediff.diffusion.schedule import make_schedule
 from timediff.diffusion.step_sampling import WARM_UP
 from timediff.registry import SCHEDULES
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-convergence = pytest.mark.convergence
-cross_checks = pytest.mark.cross_checks
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 #: Variances of independent Gaussian data.
 DATA = torch.tensor([1.0, 0.01, 4.0], dtype=torch.float64)
-
-
-def start(name="linear", num_steps=100):
-    return make_schedule(name, num_steps=num_steps, beta_start=1e-4, beta_end=0.1)
 
 
 def error_variance(log_snr):
@@ -67,7 +57,7 @@ def taught(schedule, device="cpu"):
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("num_steps", [10, 100])
 def test_all_terms_become_equal(name, num_steps, device):
-    schedule = start(name, num_steps)
+    schedule = make_chain(name, num_steps)
     learned = taught(schedule, device)
     _, before = terms(schedule.log_snr[1:])
     _, after = terms(learned.log_snr)
@@ -78,7 +68,7 @@ def test_all_terms_become_equal(name, num_steps, device):
 
 @cross_checks
 def test_no_other_schedule_found_by_gradient_has_less_variance():
-    schedule = start(num_steps=200)
+    schedule = make_chain(num_steps=200)
     first, last = schedule.points[1].log_snr, schedule.points[-1].log_snr
     learned = taught(schedule).log_snr
     logits = (-learned.diff()).log() + 0.1 * torch.randn(199)
@@ -109,7 +99,7 @@ def test_the_least_variance_is_the_closed_form_of_the_limit():
     # The terms' sum of root mean squares tends to an integral over the log-SNR.
     gaps = []
     for num_steps in (50, 100, 200):
-        schedule = start("vp", num_steps)
+        schedule = make_chain("vp", num_steps)
         learned = taught(schedule).log_snr
         grid = torch.linspace(float(learned[0]), float(learned[-1]), 100_001)
         roots = torch.trapezoid(mean_square(grid).sqrt() / 2, -grid)
@@ -121,7 +111,7 @@ def test_the_least_variance_is_the_closed_form_of_the_limit():
 
 @oracles
 def test_learns_from_the_errors_of_single_rows(device):
-    schedule = start()
+    schedule = make_chain()
     learned = LearnedSchedule(schedule).to(device)
     for _ in range(20):
         chain = learned.chain()
@@ -149,7 +139,7 @@ def test_learns_from_the_errors_of_single_rows(device):
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 100])
 def test_always_falls_between_the_same_ends(name, num_steps, device):
-    schedule = start(name, num_steps).to(device)
+    schedule = make_chain(name, num_steps).to(device)
     learned = LearnedSchedule(schedule)
     n = torch.arange(1, num_steps + 1, device=device).expand(WARM_UP, -1)
     for scale in (1.0, 1e-3, 1e6):
@@ -166,7 +156,7 @@ def test_always_falls_between_the_same_ends(name, num_steps, device):
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_float32_points_stay_apart(name, request):
     torch.set_default_dtype(torch.float32)  # the fixture of this file puts back what was there
-    schedule = start(name, 1000)
+    schedule = make_chain(name, 1000)
     learned = LearnedSchedule(schedule)
     n = torch.arange(1, 1001).expand(WARM_UP, -1)
     for _ in range(20):
@@ -180,7 +170,7 @@ def test_float32_points_stay_apart(name, request):
 @identities
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_stays_in_the_units_of_its_process(name):
-    schedule = start(name)
+    schedule = make_chain(name)
     for point in taught(schedule).chain().points[1:]:
         expected = schedule.at(point.log_snr)
         assert (point.alpha, point.sigma) == pytest.approx((expected.alpha, expected.sigma), 1e-9)
@@ -188,7 +178,7 @@ def test_stays_in_the_units_of_its_process(name):
 
 @contracts
 def test_does_not_move_before_it_knows(device):
-    learned = LearnedSchedule(start()).to(device)
+    learned = LearnedSchedule(make_chain()).to(device)
     before = learned.log_snr.clone()
     n = torch.arange(1, 101, device=device)
     learned.update(n.expand(WARM_UP - 1, -1), torch.rand(WARM_UP - 1, 100, device=device))
@@ -201,7 +191,7 @@ def test_does_not_move_before_it_knows(device):
 
 @contracts
 def test_without_any_error_nothing_moves(device):
-    learned = LearnedSchedule(start()).to(device)
+    learned = LearnedSchedule(make_chain()).to(device)
     before = learned.log_snr.clone()
     n = torch.arange(1, 101, device=device).expand(WARM_UP, -1)
     learned.update(n, torch.zeros(n.shape, device=device))
@@ -213,7 +203,7 @@ def test_without_any_error_nothing_moves(device):
 def test_the_size_of_the_error_does_not_matter():
     found = []
     for scale in (1.0, 1e3):
-        learned = LearnedSchedule(start())
+        learned = LearnedSchedule(make_chain())
         n = torch.arange(1, 101).expand(WARM_UP, -1)
         learned.update(n, scale * mean_square(learned.log_snr).sqrt().expand(n.shape))
         learned.move()
@@ -223,7 +213,7 @@ def test_the_size_of_the_error_does_not_matter():
 
 @oracles
 def test_errors_move_along_with_the_points():
-    learned = LearnedSchedule(start(num_steps=1000))
+    learned = LearnedSchedule(make_chain(num_steps=1000))
     n = torch.arange(1, 1001).expand(WARM_UP, -1)
     learned.update(n, mean_square(learned.log_snr).sqrt().expand(n.shape))
     learned.move()
@@ -234,7 +224,7 @@ def test_errors_move_along_with_the_points():
 
 @contracts
 def test_state_travels():
-    schedule = start()
+    schedule = make_chain()
     learned, other = taught(schedule), LearnedSchedule(schedule)
     other.load_state_dict(learned.state_dict())
     assert other.chain().points == learned.chain().points

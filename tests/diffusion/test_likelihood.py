@@ -5,40 +5,22 @@ from itertools import pairwise
 
 import pytest
 import torch
+from groups import contracts, convergence, cross_checks, identities, invariances, oracles
 from torch import nn
 from torch.distributions import MultivariateNormal
+from toys import Gaussian, close, make_chain, modes
 
 from timediff.diffusion.likelihood import log_likelihood
-from timediff.diffusion.parameterisation import Prediction, convert, predict
-from timediff.diffusion.schedule import Schedule, linear, make_schedule
+from timediff.diffusion.parameterisation import convert, predict
+from timediff.diffusion.schedule import Schedule
 from timediff.registry import PARAMETERISATIONS, SCHEDULES
 
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-convergence = pytest.mark.convergence
-cross_checks = pytest.mark.cross_checks
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
-
 pytestmark = pytest.mark.usefixtures("float64")
-
-N = 100
 
 
 @pytest.fixture(params=SCHEDULES)
 def schedule(request, device):
-    return make_schedule(request.param, num_steps=N, beta_start=1e-4, beta_end=0.1).to(device)
-
-
-@pytest.fixture
-def mean(device):
-    return torch.tensor([0.5, -1.0, 0.2], device=device)
-
-
-@pytest.fixture
-def covariance(device):
-    root = torch.tensor([[1.0, 0.0, 0.0], [0.6, 0.5, 0.0], [-0.3, 0.4, 0.7]], device=device)
-    return root @ root.T
+    return make_chain(request.param).to(device)
 
 
 @pytest.fixture
@@ -46,36 +28,8 @@ def x0(mean, covariance):
     return MultivariateNormal(mean, covariance).sample((2, 4))
 
 
-def close(actual, expected, tolerance=1e-10):
-    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
-
-
-def from_x0(x0, x, level):
-    return Prediction(x0, (x - level.alpha * x0) / level.sigma)
-
-
-def gaussian(mean, covariance):
-    """The best denoiser of Gaussian data."""
-    scales, axes = torch.linalg.eigh(covariance)
-
-    def denoiser(x, level):
-        gain = level.alpha * scales / (level.alpha**2 * scales + level.sigma**2)
-        return from_x0(mean + ((x - level.alpha * mean) @ axes * gain) @ axes.T, x, level)
-
-    return denoiser
-
-
-def mixture(means, variance):
-    """The best denoiser of equally likely round Gaussians around ``means``, ``[M, D]``."""
-
-    def denoiser(x, level):
-        total = level.alpha**2 * variance + level.sigma**2
-        away = x[..., None, :] - level.alpha * means  # [..., M, D]
-        share = torch.softmax(-0.5 * (away**2).sum(-1) / total, dim=-1)[..., None]
-        inside = means + level.alpha * variance / total * away
-        return from_x0((share * inside).sum(dim=-2), x, level)
-
-    return denoiser
+def short(device):
+    return make_chain(num_steps=10, beta_start=1e-3, beta_end=0.3).to(device)
 
 
 def mixture_log_density(x, means, variance):
@@ -124,7 +78,7 @@ def moved_gaussian(schedule, mean, covariance, x0):
 
 @oracles
 def test_gaussian_data_has_its_closed_form(schedule, mean, covariance, x0):
-    result = log_likelihood(gaussian(mean, covariance), schedule, x0, num_steps=20)
+    result = log_likelihood(Gaussian(mean, covariance), schedule, x0, num_steps=20)
     # The error of the steps, largest where the log-SNR falls furthest (cosine).
     close(result.log_density, moved_gaussian(schedule, mean, covariance, x0), 5e-3)
     assert result.log_density.shape == (2, 4)
@@ -133,16 +87,16 @@ def test_gaussian_data_has_its_closed_form(schedule, mean, covariance, x0):
 
 @oracles
 def test_more_steps_come_closer_to_the_closed_form(mean, covariance, x0, device):
-    schedule = linear(N, 1e-4, 0.1).to(device)
-    result = log_likelihood(gaussian(mean, covariance), schedule, x0, num_steps=110)
+    schedule = make_chain().to(device)
+    result = log_likelihood(Gaussian(mean, covariance), schedule, x0, num_steps=110)
     close(result.log_density, moved_gaussian(schedule, mean, covariance, x0), 1e-6)
 
 
 @oracles
 @pytest.mark.parametrize("name", ["vp", "sub-vp", "ve"])
 def test_processes_agree_on_the_same_data(name, mean, covariance, x0, device):
-    schedule = make_schedule(name, num_steps=200, beta_start=1e-4, beta_end=0.1).to(device)
-    centred, denoiser = x0 - mean, gaussian(torch.zeros_like(mean), covariance)
+    schedule = make_chain(name, 200).to(device)
+    centred, denoiser = x0 - mean, Gaussian(torch.zeros_like(mean), covariance)
     actual = log_likelihood(denoiser, schedule, centred, num_steps=50).log_density
     # What is left: noise of variance below 6e-4 at step 1, and SNR below 5e-4 at step N, beside
     # variances of the data from 0.1 to 1.5.
@@ -155,7 +109,7 @@ def test_the_units_of_a_process_do_not_matter(schedule, mean, covariance, x0, de
     log_snr = torch.tensor(schedule.floats["log_snr"], device=device)
     preserving = Schedule(log_snr).to(device)
     one, other = (
-        log_likelihood(gaussian(mean, covariance), s, x0, num_steps=3)
+        log_likelihood(Gaussian(mean, covariance), s, x0, num_steps=3)
         for s in (schedule, preserving)
     )
     close(one.log_density, other.log_density, 1e-9)
@@ -164,11 +118,11 @@ def test_the_units_of_a_process_do_not_matter(schedule, mean, covariance, x0, de
 @oracles
 @pytest.mark.parametrize("name", ["cosine", "ve"])
 def test_a_mixture_has_its_closed_form(name, device):
-    schedule = make_schedule(name, num_steps=N, beta_start=1e-4, beta_end=0.1).to(device)
+    schedule = make_chain(name).to(device)
     means = torch.tensor([[1.5, 0.0], [-1.0, 1.0], [-0.5, -1.0]], device=device)
     x0 = torch.randn(20, 2, device=device) * 1.5
     first, last = schedule.points[1], schedule.points[-1]
-    actual = log_likelihood(mixture(means, 0.1), schedule, x0, num_steps=60).log_density
+    actual = log_likelihood(modes(means, 0.1**0.5), schedule, x0, num_steps=60).log_density
     truth = mixture_log_density(x0, means, 0.1 + (first.sigma / first.alpha) ** 2)
     # The error of the steps; and the means are centred, so that the data left at step N shows by its
     # SNR only (4e-4 for ve).
@@ -179,7 +133,7 @@ def test_a_mixture_has_its_closed_form(name, device):
 @invariances
 @pytest.mark.parametrize("kind", PARAMETERISATIONS)
 def test_parameterisations_agree(schedule, kind, mean, covariance, x0):
-    exact = gaussian(mean, covariance)
+    exact = Gaussian(mean, covariance)
 
     def through(x, level):
         value = convert(exact(x, level).eps, x, level, source="noise", target=kind)
@@ -192,11 +146,11 @@ def test_parameterisations_agree(schedule, kind, mean, covariance, x0):
 
 @convergence
 def test_the_error_falls_with_the_fourth_power_of_the_step(mean, covariance, x0, device):
-    schedule = linear(N, 1e-4, 0.1).to(device)
+    schedule = make_chain().to(device)
     truth = moved_gaussian(schedule, mean, covariance, x0)
     errors = []
     for num_steps in (12, 24, 48):
-        result = log_likelihood(gaussian(mean, covariance), schedule, x0, num_steps=num_steps)
+        result = log_likelihood(Gaussian(mean, covariance), schedule, x0, num_steps=num_steps)
         errors.append(float((result.log_density - truth).abs().mean()))
     for coarse, fine in pairwise(errors):
         assert math.log2(coarse / fine) == pytest.approx(4, abs=0.3)
@@ -205,7 +159,7 @@ def test_the_error_falls_with_the_fourth_power_of_the_step(mean, covariance, x0,
 @oracles
 @pytest.mark.parametrize("kind", PARAMETERISATIONS)
 def test_any_network_has_a_density_that_sums_to_one(kind, device):
-    schedule = linear(N, 0.03, 0.1).to(device)
+    schedule = make_chain(beta_start=0.03).to(device)
     network = Network(1).to(device)
     # Even in the logarithm: fine in the middle, and wide enough for the noise at step N.
     u = torch.linspace(-8, 8, 401, device=device)
@@ -218,7 +172,7 @@ def test_any_network_has_a_density_that_sums_to_one(kind, device):
 @cross_checks
 def test_the_trace_is_the_log_determinant_of_the_flow(device):
     """Change of variables through a flow solved in the test, its Jacobian by reverse mode."""
-    schedule = linear(N, 1e-3, 0.1).to(device)
+    schedule = make_chain(beta_start=1e-3).to(device)
     denoiser = as_denoiser(Network(3).to(device), "v")
     x0 = torch.randn(3, device=device)
     first, last = schedule.points[1], schedule.points[-1]
@@ -246,7 +200,7 @@ def test_the_trace_is_the_log_determinant_of_the_flow(device):
 
 @oracles
 def test_random_probes_are_unbiased(device):
-    schedule = linear(N, 1e-3, 0.1).to(device)
+    schedule = make_chain(beta_start=1e-3).to(device)
     denoiser = as_denoiser(Network(3).to(device), "v")
     x0 = torch.randn(4, 3, device=device)
     exact = log_likelihood(denoiser, schedule, x0, num_steps=5).log_density
@@ -265,7 +219,7 @@ def test_random_probes_are_unbiased(device):
 
 @identities
 def test_random_signs_are_exact_for_independent_dimensions(schedule, mean, device):
-    denoiser = gaussian(mean, torch.diag(torch.tensor([0.3, 1.0, 2.5], device=device)))
+    denoiser = Gaussian(mean, torch.diag(torch.tensor([0.3, 1.0, 2.5], device=device)))
     x0 = torch.randn(4, 3, device=device)
     exact = log_likelihood(denoiser, schedule, x0, num_steps=2)
     estimate = log_likelihood(denoiser, schedule, x0, num_steps=2, probes=signs(2, x0))
@@ -275,7 +229,7 @@ def test_random_signs_are_exact_for_independent_dimensions(schedule, mean, devic
 
 @invariances
 def test_rows_do_not_matter_to_each_other(device):
-    schedule = linear(N, 1e-3, 0.1).to(device)
+    schedule = make_chain(beta_start=1e-3).to(device)
     denoiser = as_denoiser(Network(3).to(device), "noise")
     x0 = torch.randn(2, 4, 3, device=device)
     together = log_likelihood(denoiser, schedule, x0, num_steps=5).log_density
@@ -286,7 +240,7 @@ def test_rows_do_not_matter_to_each_other(device):
 
 @invariances
 def test_float32_is_enough(device):
-    schedule = linear(N, 1e-4, 0.1).to(device)
+    schedule = make_chain().to(device)
     network = Network(3).to(device)
     x0 = torch.randn(4, 3, device=device)
     exact = log_likelihood(as_denoiser(network, "v"), schedule, x0, num_steps=10).log_density
@@ -300,7 +254,7 @@ def test_float32_is_enough(device):
 def test_no_gradient_is_kept(device):
     denoiser = as_denoiser(Network(3).to(device), "v")
     x0 = torch.randn(4, 3, device=device)
-    result = log_likelihood(denoiser, linear(10, 1e-3, 0.3).to(device), x0, num_steps=2)
+    result = log_likelihood(denoiser, short(device), x0, num_steps=2)
     assert not result.log_density.requires_grad
 
 
@@ -313,15 +267,13 @@ def test_bad_arguments_are_named(num_steps, shape, message, device):
     x0 = torch.randn(4, 3, device=device)
     probes = None if shape is None else torch.ones(shape, device=device)
     with pytest.raises(ValueError, match=message):
-        log_likelihood(
-            from_x0, linear(10, 1e-3, 0.3).to(device), x0, num_steps=num_steps, probes=probes
-        )
+        log_likelihood(Gaussian(), short(device), x0, num_steps=num_steps, probes=probes)
 
 
 @oracles
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_chains_that_leave_nothing_of_the_data_have_a_likelihood(dtype):
-    schedule = make_schedule("linear", num_steps=4000, beta_start=1e-4, beta_end=0.1)
+    schedule = make_chain(num_steps=4000)
     x0 = torch.randn(5, 3, dtype=dtype)
 
     def unit_normal(x, level):

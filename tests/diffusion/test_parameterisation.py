@@ -4,16 +4,13 @@ import math
 
 import pytest
 import torch
+from groups import contracts, identities, invariances, oracles
+from toys import close, make_chain
 
 from timediff.diffusion.parameterisation import Prediction, convert, predict
 from timediff.diffusion.process import add_noise, reverse_step
-from timediff.diffusion.schedule import Level, make_schedule
+from timediff.diffusion.schedule import Level
 from timediff.registry import PARAMETERISATIONS
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 #: One process of each kind: VP, sub-VP, VE.
 PROCESSES = ("linear", "sub-vp", "ve")
@@ -24,12 +21,7 @@ every_kind = pytest.mark.parametrize("kind", PARAMETERISATIONS)
 
 
 def make(process, device="cpu"):
-    schedule = make_schedule(process, num_steps=N, beta_start=1e-4, beta_end=0.1)
-    return schedule.to(device)
-
-
-def close(actual, expected, tolerance=1e-10):
-    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+    return make_chain(process, N).to(device)
 
 
 def noised(schedule, n, device, size=4):

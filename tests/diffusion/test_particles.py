@@ -11,6 +11,9 @@ import math
 import numpy as np
 import pytest
 import torch
+import toys
+from groups import contracts, identities, invariances, oracles
+from toys import FRACTION, condition, law, make_chain, short_chain
 
 from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.particles import (
@@ -22,92 +25,27 @@ from timediff.diffusion.particles import (
     systematic,
 )
 from timediff.diffusion.samplers.ancestral import ancestral
-from timediff.diffusion.schedule import make_schedule
-from timediff.diffusion.spacing import respace
 from timediff.registry import SCHEDULES
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 VARIANCES = ["small", "large", "learned"]
-#: Learned variance: where between its bounds, per dimension.
-FRACTION = torch.tensor([0.8, 0.3, 0.6], dtype=torch.float64)
-
-MEAN = np.array([1.0, -0.5, 2.0])
-FACTOR = np.array([[0.8, 0.0, 0.0], [0.5, 0.4, 0.0], [-0.3, 0.2, 0.6]])
-COVARIANCE = FACTOR @ FACTOR.T  # correlations .78, -.43, -.14
+MEAN, COVARIANCE = toys.MEAN.numpy(), toys.COVARIANCE.numpy()
 
 
 def chain(name="linear", num_steps=15):
-    return respace(make_schedule(name, num_steps=100, beta_start=1e-4, beta_end=0.1), num_steps)
+    return short_chain(num_steps, name)
 
 
-class Gaussian:
-    """Exact denoiser of N(mean, covariance), one mean per particle; binds to rows of them."""
+class Particles:
+    """The best denoiser of N(mean, covariance) with a mean for each particle; binds to rows of them."""
 
-    def __init__(self, means, covariance):
-        self.means = torch.as_tensor(means)
-        self.covariance = torch.as_tensor(covariance)
-        self.gains = {}
+    def __init__(self, means, covariance=COVARIANCE):
+        self.means, self.covariance = torch.as_tensor(means), covariance
 
     def bind(self, rows, x0=None):
         means = self.means.to(rows.device)[rows]
-
-        def denoise(x, level):
-            if level.log_snr not in self.gains:
-                noised = level.alpha**2 * self.covariance
-                noised = noised + level.sigma**2 * torch.eye(len(self.covariance))
-                gain = level.alpha * torch.linalg.solve(noised, self.covariance)
-                self.gains[level.log_snr] = gain.to(x.device)
-            x0 = means + (x - level.alpha * means) @ self.gains[level.log_snr]
-            eps = (x - level.alpha * x0) / level.sigma
-            return Prediction(x0, eps, FRACTION[: x.shape[-1]].to(x).expand(x.shape))
-
-        return denoise
-
-
-def law(schedule, covariance, *, variance):
-    """The model's law: N(slope @ mean, cov), and the variance of the last step, ``[D]``, by matrices."""
-    dim = len(covariance)
-    eye = np.eye(dim)
-    # alpha and sigma of every point; everything else from the definition of the process.
-    a = np.array([point.alpha for point in schedule.points])
-    v = np.array([point.sigma for point in schedule.points]) ** 2
-    retain = a[1:] / a[:-1]
-    beta = np.append(0, v[1:] - retain**2 * v[:-1])
-    small = np.append(0, v[:-1] / v[1:] * beta[1:])
-    small[1] = small[2] if len(a) > 2 else v[1]
-    slope, cov = np.zeros((dim, dim)), (a[-1] ** 2 + v[-1]) * eye
-    for n in range(len(a) - 1, 0, -1):
-        gain = a[n] * covariance @ np.linalg.inv(a[n] ** 2 * covariance + v[n] * eye)
-        of_x0, of_xn = a[n - 1] * beta[n] / v[n], retain[n - 1] * v[n - 1] / v[n]
-        step = of_x0 * gain + of_xn * eye
-        slope = step @ slope + of_x0 * (eye - a[n] * gain)
-        cov = step @ cov @ step.T
-        share = FRACTION[:dim].numpy()
-        s2 = {"small": small[n], "large": beta[n]}.get(variance)
-        s2 = small[n] ** (1 - share) * beta[n] ** share if s2 is None else np.full(dim, s2)
-        if n > 1:
-            cov = cov + np.diag(s2)
-    return slope, cov, s2
-
-
-def condition(mean, cov, known, y):
-    """Mean and covariance of the other entries given ``x[known] = y``, and the density of y."""
-    rest = ~known
-    gain = cov[np.ix_(rest, known)] @ np.linalg.inv(cov[np.ix_(known, known)])
-    away = y - mean[known]
-    own = cov[np.ix_(known, known)]
-    log_density = -0.5 * (away @ np.linalg.solve(own, away) + np.linalg.slogdet(2 * np.pi * own)[1])
-    return (
-        mean[rest] + gain @ away,
-        cov[np.ix_(rest, rest)] - gain @ cov[np.ix_(known, rest)],
-        log_density,
-    )
+        return toys.Gaussian(means, self.covariance, fraction=FRACTION[: means.shape[-1]])
 
 
 def pooled(runs):
@@ -155,7 +93,7 @@ def draw(bind, schedule, known, values, *, log_weights=None, variance="small"):
 def one_step(schedule, given, *, variance="small", count=150, repeats=30):
     """Repetitions of a single time step of the 3-D Gaussian, and the model's law given the same."""
     known = np.array([k in given for k in range(3)])
-    model = Gaussian(np.tile(MEAN, (count, 1)), COVARIANCE)
+    model = Particles(np.tile(MEAN, (count, 1)))
     y = np.array([given.get(k, np.nan) for k in range(3)])
     values = torch.tensor(y).expand(count, 3)
     runs = []
@@ -192,7 +130,7 @@ def test_several_known_dimensions_follow_the_models_conditional(given, variance)
 def test_weights_of_unit_data_do_not_scatter_at_all(name):
     # Proposal and lookahead are exact there, so that one particle gives the density to the last digits.
     count, schedule, y = 20, chain(name), 1.7
-    model = Gaussian(torch.zeros(count, 2), np.eye(2))
+    model = Particles(torch.zeros(count, 2), np.eye(2))
     values, known = torch.full((count, 2), y), torch.tensor([True, False])
     after = draw(model.bind, schedule, known, values, variance="large")
     _, cov, last = law(schedule, np.eye(2), variance="large")
@@ -213,7 +151,7 @@ def test_chains_of_hardly_any_steps_are_exact_too(num_steps):
 
 @oracles
 def test_fine_chain_follows_the_datas_conditional():
-    schedule = make_schedule("linear", num_steps=300, beta_start=0.1 / 300, beta_end=20 / 300)
+    schedule = make_chain(num_steps=300, beta_start=0.1 / 300, beta_end=20 / 300)
     runs, _ = one_step(schedule, {0: 1.8}, variance="large", count=500, repeats=6)
     known = np.array([True, False, False])
     mean, cov, _ = condition(MEAN, COVARIANCE, known, np.array([1.8]))
@@ -272,7 +210,7 @@ def filtered(given, horizon, *, levels, count=200, repeats=30, variance="large")
             )
             wanted = torch.tensor(y[t]) - now if levels else torch.tensor(y[t]).expand(count, 2)
             after = draw(
-                Gaussian(means, Q).bind,
+                Particles(means, Q).bind,
                 schedule,
                 torch.tensor(known[t]),
                 wanted,
@@ -335,7 +273,7 @@ def test_reported_effective_size_is_what_the_estimates_scatter_by(given):
 @pytest.mark.parametrize("variance", VARIANCES)
 def test_nothing_known_is_ancestral_sampling(variance):
     schedule, count = chain("linear", 20), 30
-    model = Gaussian(np.random.default_rng(0).normal(size=(count, 3)), COVARIANCE)
+    model = Particles(np.random.default_rng(0).normal(size=(count, 3)))
     z = list(torch.randn(20, count, 3))
     weights = torch.linspace(-9, 0, count)
     after = conditional_reverse(
@@ -370,7 +308,7 @@ def test_given_values_come_back_exactly_with_their_particle(device):
     values = torch.randn(count, 3, device=device)
     values[:, 1] = math.nan
     known = torch.tensor([True, False, True], device=device)
-    model = Gaussian(torch.zeros(count, 3), COVARIANCE)
+    model = Particles(torch.zeros(count, 3))
     after = draw(model.bind, schedule, known, values)
     assert after.rows.unique().numel() < count
     assert torch.equal(after.x0[:, known], values[after.rows][:, known])
@@ -386,7 +324,7 @@ def test_order_of_the_particles_does_not_matter():
 
     def run(order):
         return conditional_reverse(
-            Gaussian(means[order], COVARIANCE).bind,
+            Particles(means[order]).bind,
             schedule,
             known,
             values[order],
@@ -405,7 +343,7 @@ def test_order_of_the_particles_does_not_matter():
 @invariances
 def test_a_common_factor_of_the_weights_stays():
     values, known = torch.full((50, 3), 1.5), torch.tensor([False, True, False])
-    model = Gaussian(np.tile(MEAN, (50, 1)), COVARIANCE)
+    model = Particles(np.tile(MEAN, (50, 1)))
     results = []
     for shift in (0.0, 7.0):
         torch.manual_seed(3)
@@ -422,7 +360,7 @@ def test_what_a_resampled_particle_keeps():
     count, schedule = 100, chain()
     # Narrow data at different places: particles are told apart little by little.
     means = torch.linspace(-3, 3, count)[:, None].expand(count, 2)
-    model = Gaussian(means, 0.01 * np.eye(2))
+    model = Particles(means, 0.01 * np.eye(2))
     seen = []
 
     def bind(rows, x0):
@@ -540,21 +478,21 @@ def test_ancestry_by_hand():
 def test_a_given_value_that_is_no_number_is_refused(bad):
     values = torch.zeros(4, 3)
     values[2, 1] = bad
-    model = Gaussian(torch.zeros(4, 3), COVARIANCE)
+    model = Particles(torch.zeros(4, 3))
     with pytest.raises(ValueError, match="finite"):
         draw(model.bind, chain(), torch.tensor([False, True, False]), values)
 
 
 @contracts
 def test_particles_without_weight_are_refused():
-    model, known = Gaussian(torch.zeros(4, 3), COVARIANCE), torch.tensor([True, False, False])
+    model, known = Particles(torch.zeros(4, 3)), torch.tensor([True, False, False])
     with pytest.raises(ValueError, match="weight"):
         draw(model.bind, chain(), known, torch.zeros(4, 3), log_weights=torch.full((4,), -math.inf))
 
 
 @contracts
 def test_unknown_variance_and_missing_fraction_are_refused():
-    model, known = Gaussian(torch.zeros(4, 3), COVARIANCE), torch.tensor([True, False, False])
+    model, known = Particles(torch.zeros(4, 3)), torch.tensor([True, False, False])
     with pytest.raises(ValueError, match="small, large or learned"):
         draw(model.bind, chain(), known, torch.zeros(4, 3), variance="medium")
 

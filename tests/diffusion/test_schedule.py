@@ -5,15 +5,12 @@ from itertools import pairwise
 
 import pytest
 import torch
+from groups import contracts, convergence, identities, oracles
+from toys import close
 
 from timediff.diffusion.schedule import MAX_BETA, Schedule, chain, make_schedule
 from timediff.diffusion.spacing import respace
 from timediff.registry import SCHEDULES, SPACINGS
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-convergence = pytest.mark.convergence
-contracts = pytest.mark.contracts
 
 START, END = 1e-4, 0.1
 #: Processes that do not preserve the variance of unit-variance data.
@@ -25,10 +22,6 @@ every_spacing = pytest.mark.parametrize("spacing", SPACINGS)
 
 def make(name, num_steps=100):
     return make_schedule(name, num_steps=num_steps, beta_start=START, beta_end=END)
-
-
-def close(actual, expected, tolerance=1e-10):
-    torch.testing.assert_close(actual, torch.as_tensor(expected), rtol=tolerance, atol=tolerance)
 
 
 def ramp(n, num_steps):

@@ -2,13 +2,9 @@
 
 import pytest
 import torch
+from groups import contracts, identities, invariances, oracles
 
 from timediff.diffusion.step_sampling import UNIFORM_SHARE, WARM_UP, RunningSquare, StepSampler
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 N = 20
 

@@ -2,36 +2,25 @@
 
 import pytest
 import torch
+from groups import contracts, invariances, oracles
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from toys import make_chain, stir
 
-from timediff.diffusion.schedule import make_schedule
 from timediff.networks.attention import AttentionDenoiser
-
-oracles = pytest.mark.oracles
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 C = 7
 
 
-def make(dim, *, stir=True, device="cpu", **options):
+def make(dim, *, device="cpu", **options):
     options = {"cond_size": C, "layers": 2, "width": 8, **options}
-    denoiser = AttentionDenoiser(dim, **options).to(device)
-    with torch.no_grad():
-        for parameter in denoiser.parameters():
-            parameter.add_(0.2 * stir * torch.randn_like(parameter))
-    return denoiser
-
-
-def chain(device="cpu"):
-    return make_schedule("linear", num_steps=100, beta_start=1e-4, beta_end=0.1).to(device)
+    return AttentionDenoiser(dim, **options).to(device)
 
 
 def run(denoiser, x, n, cond):
-    level = denoiser.embed_level(chain(x.device).level(n))
+    level = denoiser.embed_level(make_chain().to(x.device).level(n))
     return torch.cat(denoiser(x, level, cond), dim=-1)
 
 
@@ -39,7 +28,7 @@ def run(denoiser, x, n, cond):
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_renamed_dimensions_give_the_same_answers_in_their_new_order(outputs):
     dim, order = 6, torch.randperm(6)
-    denoiser = make(dim, inputs=2, outputs=outputs)
+    denoiser = stir(make(dim, inputs=2, outputs=outputs))
     x, cond, n = torch.randn(4, 2, dim), torch.randn(4, C), torch.randint(1, 101, (4,))
     before = run(denoiser, x.flatten(1), n, cond).view(4, outputs, dim)
     with torch.no_grad():
@@ -51,7 +40,7 @@ def test_renamed_dimensions_give_the_same_answers_in_their_new_order(outputs):
 @contracts
 @pytest.mark.parametrize("dim", [2, 5, 40])
 def test_every_output_depends_on_every_input(dim):
-    denoiser = make(dim, inputs=2, outputs=2)
+    denoiser = stir(make(dim, inputs=2, outputs=2))
     n, cond = torch.tensor(30), torch.randn(C)
     jacobian = torch.autograd.functional.jacobian(
         lambda x: run(denoiser, x, n, cond), torch.randn(2 * dim)
@@ -61,7 +50,7 @@ def test_every_output_depends_on_every_input(dim):
 
 @contracts
 def test_the_condition_moves_every_dimension_by_its_own_amount():
-    denoiser = make(5)
+    denoiser = stir(make(5))
     same = torch.randn(1).expand(5)
     with torch.no_grad():
         denoiser.names[:] = denoiser.names[:1]
@@ -78,7 +67,7 @@ def test_the_condition_moves_every_dimension_by_its_own_amount():
 @contracts
 @pytest.mark.parametrize("dim", [1, 6])
 def test_one_step_from_the_start_every_parameter_learns(dim, device):
-    denoiser = make(dim, stir=False, device=device)
+    denoiser = make(dim, device=device)
     x, cond = torch.randn(16, dim, device=device), torch.randn(16, C, device=device)
     n, target = torch.randint(1, 101, (16,), device=device), torch.randn(16, dim, device=device)
     assert not run(denoiser, x, n, cond).any()
@@ -95,7 +84,7 @@ def test_one_step_from_the_start_every_parameter_learns(dim, device):
 def test_the_cost_of_a_row_is_linear_in_the_number_of_dimensions():
     def flops(dim):
         denoiser = make(dim, width=32)
-        x, level = torch.randn(2, dim), denoiser.embed_level(chain().level(torch.tensor(30)))
+        x, level = torch.randn(2, dim), denoiser.embed_level(make_chain().level(torch.tensor(30)))
         network = denoiser.under(torch.randn(2, C))
         # Only the plain form of attention is made of operations that are counted.
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
@@ -119,9 +108,9 @@ def test_it_learns_how_dimensions_hang_together():
     # Error of the best estimate of the noise from all of x, and from each entry of x alone.
     best = 1 - (1 - share) * float(total.inverse().diagonal().mean())
     alone = share
-    denoiser = make(dim, stir=False, width=16, layers=1)
+    denoiser = make(dim, width=16, layers=1)
     optimizer = torch.optim.Adam(denoiser.parameters(), lr=5e-3)
-    level = chain().level(torch.tensor(30))
+    level = make_chain().level(torch.tensor(30))
 
     def error(rows):
         factor, own = torch.randn(rows, 1), torch.randn(rows, dim)

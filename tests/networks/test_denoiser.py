@@ -3,15 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from groups import contracts, cross_checks, invariances
+from toys import make_chain, stir
 
-from timediff.diffusion.schedule import make_schedule
 from timediff.networks.attention import AttentionDenoiser
 from timediff.networks.convolution import ConvDenoiser
 from timediff.networks.mlp import MlpDenoiser
-
-cross_checks = pytest.mark.cross_checks
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -29,20 +26,8 @@ def make(kind, dim, device="cpu"):
     return KINDS[kind](dim).to(device)
 
 
-def stirred(denoiser):
-    """The same network with its zero weights replaced, so that its answer depends on everything."""
-    with torch.no_grad():
-        for parameter in denoiser.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return denoiser
-
-
-def chain(num_steps=100, device="cpu"):
-    return make_schedule("linear", num_steps=num_steps, beta_start=1e-4, beta_end=0.1).to(device)
-
-
 def run(denoiser, x, n, cond):
-    level = denoiser.embed_level(chain(2000, x.device).level(n))
+    level = denoiser.embed_level(make_chain(num_steps=2000).to(x.device).level(n))
     return torch.cat(denoiser(x, level, cond), dim=-1)
 
 
@@ -50,7 +35,7 @@ def run(denoiser, x, n, cond):
 @every_kind
 @every_dim
 def test_rows_do_not_mix(kind, dim, device):
-    denoiser = stirred(make(kind, dim, device))
+    denoiser = stir(make(kind, dim, device))
     x, cond = torch.randn(2, 3, dim, device=device), torch.randn(2, 3, C, device=device)
     n = torch.randint(1, 2001, (2, 3), device=device)
     out = run(denoiser, x, n, cond)
@@ -65,7 +50,7 @@ def test_rows_do_not_mix(kind, dim, device):
 @every_kind
 @every_dim
 def test_a_scalar_level_is_shared_by_all_rows(kind, dim, device):
-    denoiser = stirred(make(kind, dim, device))
+    denoiser = stir(make(kind, dim, device))
     x, cond = torch.randn(6, dim, device=device), torch.randn(6, C, device=device)
     n = torch.tensor(37, device=device)
     torch.testing.assert_close(
@@ -78,11 +63,13 @@ def test_a_scalar_level_is_shared_by_all_rows(kind, dim, device):
 @every_dim
 def test_sampling_sees_what_training_sees(kind, dim, device):
     # Without gradients, and with a level shared by all rows, other operators do the work.
-    denoiser = stirred(make(kind, dim, device))
+    denoiser = stir(make(kind, dim, device))
     x, cond = torch.randn(6, dim, device=device), torch.randn(6, C, device=device)
     network = denoiser.under(cond)
     for n in (1, 37, 2000):
-        level = denoiser.embed_level(chain(2000, device).level(torch.tensor(n, device=device)))
+        level = denoiser.embed_level(
+            make_chain(num_steps=2000).to(device).level(torch.tensor(n, device=device))
+        )
         taught = torch.cat(network(x, level), dim=-1)
         with torch.no_grad():
             shared = denoiser.under(cond)
@@ -95,7 +82,7 @@ def test_sampling_sees_what_training_sees(kind, dim, device):
 @every_kind
 @every_dim
 def test_the_answer_depends_on_target_level_and_condition(kind, dim):
-    denoiser = stirred(make(kind, dim))
+    denoiser = stir(make(kind, dim))
     x, cond = torch.randn(4, dim), torch.randn(4, C)
     n = torch.tensor([1, 10, 50, 100])
     out = run(denoiser, x, n, cond)
@@ -111,7 +98,7 @@ def test_the_answer_depends_on_target_level_and_condition(kind, dim):
 @every_kind
 @every_dim
 def test_every_parameter_is_used(kind, dim):
-    denoiser = stirred(make(kind, dim))
+    denoiser = stir(make(kind, dim))
     out = run(denoiser, torch.randn(32, dim), torch.randint(1, 2001, (32,)), torch.randn(32, C))
     out.square().sum().backward()
     for name, parameter in denoiser.named_parameters():
@@ -121,7 +108,7 @@ def test_every_parameter_is_used(kind, dim):
 @contracts
 @every_kind
 def test_any_number_of_diffusion_steps(kind):
-    schedule = chain(2000)
+    schedule = make_chain(num_steps=2000)
     parts = make(kind, 3).embed_level(schedule.level(torch.arange(1, 2001)))
     embedded = torch.cat(parts, dim=-1)
     assert embedded.isfinite().all()
@@ -131,10 +118,10 @@ def test_any_number_of_diffusion_steps(kind):
 
 @contracts
 def test_conv_denoiser_knows_a_level_between_two_steps_by_both():
-    denoiser = stirred(make("conv", 3))
+    denoiser = stir(make("conv", 3))
     n = torch.tensor([5.0, 20.0, 80.0])
     waves = [denoiser._waves(n + shift - 1) for shift in (0, 0.25, 1)]
-    level = chain().points[5]
+    level = make_chain().points[5]
 
     def embedded(n):
         return torch.cat(denoiser.embed_level(level._replace(n=n)), dim=-1)
@@ -150,7 +137,7 @@ def test_conv_denoiser_knows_a_level_between_two_steps_by_both():
 @invariances
 @pytest.mark.parametrize("dim", [1, 5])
 def test_conv_denoiser_answers_the_same_with_gradients_and_in_chunks(dim, monkeypatch):
-    denoiser = stirred(make("conv", dim))
+    denoiser = stir(make("conv", dim))
     x, cond, n = torch.randn(7, dim), torch.randn(7, C), torch.randint(1, 101, (7,))
     expected = run(denoiser, x, n, cond)
     expected.square().sum().backward()
@@ -192,7 +179,7 @@ def test_a_second_input_and_a_second_output(kind, dim, device):
         denoiser = {"mlp": MlpDenoiser, "attention": AttentionDenoiser}[kind](
             dim, width=12, **options
         )
-    denoiser = stirred(denoiser.to(device))
+    denoiser = stir(denoiser.to(device))
     x, cond = torch.randn(4, 2 * dim, device=device), torch.randn(4, C, device=device)
     n = torch.tensor([1, 10, 50, 100], device=device)
     out = run(denoiser, x, n, cond)
@@ -206,7 +193,7 @@ def test_a_second_input_and_a_second_output(kind, dim, device):
 @invariances
 def test_mlp_denoiser_does_not_depend_on_the_names_of_the_steps():
     # It is told the log-SNR, so chains of any number of steps share one network.
-    denoiser, level = stirred(make("mlp", 3)), chain().level(torch.arange(1, 101))
+    denoiser, level = stir(make("mlp", 3)), make_chain().level(torch.arange(1, 101))
     renamed = level._replace(n=level.n + 5)
     both = (denoiser.embed_level(level), denoiser.embed_level(renamed))
     assert all(torch.equal(*parts) for parts in zip(*both, strict=True))
@@ -269,7 +256,7 @@ def published(weights, x, n, cond, *, layers, dilation_cycle):
 @pytest.mark.parametrize("dim", [1, 2, 3, 6])
 def test_conv_denoiser_is_the_published_network(dim):
     layers, dilation_cycle = 8, 2
-    denoiser = stirred(
+    denoiser = stir(
         ConvDenoiser(dim, cond_size=C, layers=layers, width=8, dilation_cycle=dilation_cycle)
     )
     weights = {key: value.numpy() for key, value in denoiser.state_dict().items()}

@@ -4,13 +4,9 @@ import warnings
 
 import pytest
 import torch
+from groups import contracts, identities, invariances, oracles
 
 from timediff.networks.encoder import Encoder, lagged, map_state
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -2,16 +2,13 @@
 
 import pytest
 import torch
+from groups import contracts, cross_checks
+from toys import make_chain, stir
 
 from timediff.config import FEW_STEPS, ModelConfig, SamplingConfig
-from timediff.diffusion.schedule import make_schedule
 from timediff.timegrad.batch import Batch, Shape
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.reverse import steps_taken, walk
-
-identities = pytest.mark.identities
-contracts = pytest.mark.contracts
-cross_checks = pytest.mark.cross_checks
 
 SHAPE = Shape(3, 2, 4, [1, 3], 2)
 CONFIG = ModelConfig(
@@ -28,10 +25,7 @@ CONFIG = ModelConfig(
 
 def make(**config):
     torch.manual_seed(0)
-    model = TimeGrad(CONFIG._replace(**config), SHAPE).eval().requires_grad_(False)
-    for parameter in model.parameters():
-        parameter.add_(0.2 * torch.randn_like(parameter))
-    return model
+    return stir(TimeGrad(CONFIG._replace(**config), SHAPE)).eval().requires_grad_(False)
 
 
 def sample(model, sampling, *, num_samples=20, **options):
@@ -47,7 +41,7 @@ def sample(model, sampling, *, num_samples=20, **options):
     ("length", "asked", "taken"), [(100, None, FEW_STEPS), (4, None, 4), (100, 7, 7)]
 )
 def test_few_steps_unless_told_otherwise(length, asked, taken):
-    schedule = make_schedule("linear", num_steps=length, beta_start=1e-4, beta_end=0.1)
+    schedule = make_chain(num_steps=length)
     sampling = SamplingConfig(steps=asked)
     assert steps_taken(sampling, schedule) == walk(sampling, schedule).num_steps == taken
 

@@ -2,16 +2,13 @@
 
 import pytest
 import torch
+from groups import contracts, identities, oracles
+from toys import make_chain
 
 from timediff.config import ModelConfig
-from timediff.diffusion.schedule import make_schedule
 from timediff.networks.base import DenoisingNetwork
 from timediff.registry import PARAMETERISATIONS, SCHEDULES
 from timediff.timegrad.denoising import ConditionalDenoiser, LevelCache, make_network
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-contracts = pytest.mark.contracts
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -19,7 +16,7 @@ D = 3
 
 
 def chain(name="linear", num_steps=20):
-    return make_schedule(name, num_steps=num_steps, beta_start=1e-3, beta_end=0.3)
+    return make_chain(name, num_steps, beta_start=1e-3, beta_end=0.3)
 
 
 class Answer(DenoisingNetwork):

@@ -4,22 +4,18 @@ import math
 
 import pytest
 import torch
+from groups import contracts, identities, invariances, oracles
 from tiny import HORIZON, MODEL, entry, estimator
+from toys import Exact, Gaussian, stir
 
 from timediff.config import ModelConfig
 from timediff.diffusion.bound import prior_term
 from timediff.diffusion.latent import Recorder, invert
 from timediff.diffusion.samplers.ddim import ddim
 from timediff.errors import InputError
-from timediff.networks.base import DenoisingNetwork
 from timediff.timegrad.batch import Batch, Shape
 from timediff.timegrad.density import complete, window_density
 from timediff.timegrad.model import TimeGrad
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 D, T = 3, 4
 SMALL = ModelConfig(
@@ -57,23 +53,11 @@ def density(model, batch, seed=0):
     return window_density(model, batch, generator=torch.Generator().manual_seed(seed))
 
 
-class Normal(DenoisingNetwork):
-    """The exact noise prediction for standard normal data, whatever the condition."""
-
-    floats_per_row = 1
-
-    def embed_level(self, level):
-        return (level.sigma[..., None],)
-
-    def under(self, cond):
-        return lambda x, level: (level[0] * x,)
-
-
 @oracles
 @pytest.mark.parametrize("difference", [0, 2])
 def test_standard_normal_in_scaled_units(float64, difference):
     model = make(difference=difference)
-    model.denoiser = Normal()
+    model.denoiser = Exact(lambda cond: Gaussian(torch.zeros(D), torch.eye(D)))
     batch = windows(model)
     found = density(model, batch)
     taught = model.teach(batch)
@@ -107,9 +91,7 @@ def test_the_unit_of_the_data_costs_its_logarithm(float64, variance):
 @oracles
 def test_above_the_limit_the_trace_is_estimated(float64, monkeypatch):
     model = make(parameterisation="v", diffusion_steps=20, beta_end=0.4)
-    with torch.no_grad():
-        for parameter in model.denoiser.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
+    stir(model.denoiser)
     batch = windows(model)
     exact = density(model, batch)
     monkeypatch.setattr("timediff.timegrad.density.EXACT_TRACE_DIM", 2)

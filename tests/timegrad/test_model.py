@@ -1,20 +1,18 @@
 """TimeGrad as a whole: what its loss and its paths depend on, and what they must not depend on."""
 
+from functools import partial
+
 import pytest
 import torch
+import toys
+from groups import contracts, cross_checks, identities, invariances, oracles
+from toys import Exact, point, record, stir
 
 from timediff.config import FEW_STEPS, ModelConfig, SamplingConfig
-from timediff.networks.base import DenoisingNetwork
 from timediff.registry import NORMALISATIONS
 from timediff.timegrad.batch import Batch, Shape
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.sampling import chunks_of
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-cross_checks = pytest.mark.cross_checks
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -43,11 +41,8 @@ def make(*, dim=D, horizon=T, context=C, lags=LAGS, features=2, device="cpu", **
     config = SMALL._replace(**config)
     shape = Shape(dim, horizon, context, lags, features, config.difference)
     torch.manual_seed(1)
-    model = TimeGrad(config, shape).to(device).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-        model.training_scale[:] = torch.tensor([[0.7], [1.6]], device=device)
+    model = stir(TimeGrad(config, shape).to(device)).eval()
+    model.training_scale[:] = torch.tensor([[0.7], [1.6]], device=device)
     return model
 
 
@@ -77,8 +72,7 @@ def rows(batch, index):
     return Batch(*(part[index] for part in batch))
 
 
-def close(one, two, tolerance=1e-8):
-    torch.testing.assert_close(one, two, rtol=tolerance, atol=tolerance)
+close = partial(toys.close, tolerance=1e-8)
 
 
 # ------------------------------------------------------------------------------------------- loss
@@ -157,7 +151,7 @@ def test_scale_comes_from_the_context_alone():
     target[:, model.shape.history_length :] *= 50  # the future
     target[:, : max(LAGS)] *= 50  # before the context
     model.loss(batch._replace(target=target), **given)
-    one, two = recording.targets
+    one, two = recording.inputs
     assert torch.equal(one[:, :C], two[:, :C])
 
 
@@ -398,33 +392,6 @@ def test_forecasts_add_up_the_changes(cycle, last_known, device):
 # ------------------------------------------------------------------- training and sampling agree
 
 
-class Recording(DenoisingNetwork):
-    """Passes everything on and keeps what it was asked."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner, self.floats_per_row = inner, inner.floats_per_row
-        self.conditions, self.targets = [], []
-
-    def embed_level(self, level):
-        return self.inner.embed_level(level)
-
-    def under(self, cond):
-        self.conditions.append(cond.detach())
-        inner = self.inner.under(cond)
-
-        def network(x, level):
-            self.targets.append(x.detach())
-            return inner(x, level)
-
-        return network
-
-
-def record(model):
-    model.denoiser = Recording(model.denoiser)
-    return model.denoiser
-
-
 @identities
 @every_denoiser
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
@@ -471,7 +438,7 @@ def test_denoiser_is_called_as_often_as_announced(sampling_steps, diffusion_step
         sampling=sampling,
         on_step=told.append,
     )
-    assert len(recording.targets) == model.network_calls(sampling) == T * calls
+    assert len(recording.inputs) == model.network_calls(sampling) == T * calls
     assert len(recording.conditions) == T
     # Two windows of 25 paths are six streams of 10.
     assert sum(told) == 6 * 10 * T
@@ -488,29 +455,14 @@ def test_more_than_500_diffusion_steps(denoiser):
     assert model.sample(past, num_samples=1, seeds=[3, 4]).isfinite().all()
 
 
-class Point(DenoisingNetwork):
-    """The exact denoiser of a point mass: every path is that point."""
-
-    floats_per_row = 1
-
-    def __init__(self, point):
-        super().__init__()
-        self.point = point
-
-    def embed_level(self, level):
-        return level.alpha[..., None], level.sigma[..., None]
-
-    def under(self, cond):
-        return lambda x, level: ((x - level[0] * self.point) / level[1],)
-
-
 @oracles
 @every_scaling
 @pytest.mark.parametrize("variance", ["small", "large"])
 @pytest.mark.parametrize("sampling_steps", [None, 4])
 def test_the_exact_denoiser_gives_the_forecast_in_data_units(scaling, variance, sampling_steps):
     model, sampling = make(scaling=scaling, variance=variance), SamplingConfig(steps=sampling_steps)
-    model.denoiser = Point(torch.tensor([0.5, -1.0, 2.0]))
+    place = torch.tensor([0.5, -1.0, 2.0])
+    model.denoiser = Exact(lambda cond: point(place))
     batch = windows(model, future=False)
     paths = model.sample(batch, num_samples=3, seeds=[3, 4], sampling=sampling)
     context = slice(-C, None)
@@ -518,5 +470,5 @@ def test_the_exact_denoiser_gives_the_forecast_in_data_units(scaling, variance, 
     loc, scale = NORMALISATIONS[scaling](
         target[:, context], batch.observed[:, context], model.training_scale
     )
-    expected = (loc + scale * model.denoiser.point)[:, None]  # [B, 1, 1, D]
+    expected = (loc + scale * place)[:, None]  # [B, 1, 1, D]
     close(paths, expected.expand_as(paths))

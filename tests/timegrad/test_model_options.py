@@ -4,6 +4,8 @@ import inspect
 
 import pytest
 import torch
+from groups import contracts, identities, invariances
+from toys import record, stir
 
 from timediff.config import ModelConfig, SamplingConfig
 from timediff.options import fields_of, options_in_source, options_of
@@ -39,11 +41,7 @@ def make(**config):
     """A model with weights that make its answer depend on everything."""
     config = SMALL._replace(**config)
     torch.manual_seed(1)
-    model = TimeGrad(config, Shape(D, T, 5, [1, 3], 2, config.difference)).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return model
+    return stir(TimeGrad(config, Shape(D, T, 5, [1, 3], 2, config.difference))).eval()
 
 
 def windows(model, count=2, *, future=True):
@@ -58,23 +56,6 @@ def draws(model, count=2):
     return {"n": n, "eps": torch.randn(count, 5 + T, D)}
 
 
-def listen(network):
-    """Keeps the inputs of every call."""
-    asked, under = [], network.under
-
-    def watched(cond):
-        inner = under(cond)
-
-        def answer(x, level):
-            asked.append(x)
-            return inner(x, level)
-
-        return answer
-
-    network.under = watched
-    return asked
-
-
 def with_some(sampler, *, steps, guidance=0.0, **options):
     """A configuration with those of the options that the sampler has."""
     own = {name: value for name, value in options.items() if name in SAMPLERS.options(sampler)}
@@ -84,7 +65,7 @@ def with_some(sampler, *, steps, guidance=0.0, **options):
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
 
 
-@pytest.mark.contracts
+@contracts
 def test_the_options_are_those_there_are():
     fields = {**fields_of(ModelConfig), **fields_of(SamplingConfig)}
     kinds = {name: field.kind for name, field in fields.items() if field.kind is not None}
@@ -94,7 +75,7 @@ def test_the_options_are_those_there_are():
         assert fields[name].default in TABLES[kind]
 
 
-@pytest.mark.invariances
+@invariances
 @every_sampler
 def test_same_seed_same_paths_for_any_chunk_size(sampler):
     model, sampling = make(), with_some(sampler, steps=5, eta=0.5, churn=2.0)
@@ -106,19 +87,19 @@ def test_same_seed_same_paths_for_any_chunk_size(sampler):
     assert whole.isfinite().all() and whole.std(dim=1).min() > 0
 
 
-@pytest.mark.contracts
+@contracts
 @every_sampler
 @pytest.mark.parametrize("guidance", [0.0, 0.5])
 @pytest.mark.parametrize("steps", [1, 4, None])
 def test_the_network_is_called_as_often_as_announced(sampler, guidance, steps):
     model = make(condition_dropout=0.1)
     sampling = with_some(sampler, steps=steps, guidance=guidance, corrections=2)
-    asked = listen(model.denoiser)
+    asked = record(model).inputs
     model.sample(windows(model, future=False), num_samples=3, seeds=[1, 2], sampling=sampling)
     assert len(asked) == model.network_calls(sampling)
 
 
-@pytest.mark.contracts
+@contracts
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("denoiser", ["conv", "mlp", "attention"])
 def test_every_schedule_trains_and_forecasts(schedule, denoiser):
@@ -129,7 +110,7 @@ def test_every_schedule_trains_and_forecasts(schedule, denoiser):
     assert model.sample(windows(model, future=False), num_samples=3, seeds=[1, 2]).isfinite().all()
 
 
-@pytest.mark.identities
+@identities
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_a_weighting_multiplies_the_error_of_its_step(weighting):
     plain, weighted = make(), make(weighting=weighting)
@@ -139,7 +120,7 @@ def test_a_weighting_multiplies_the_error_of_its_step(weighting):
     torch.testing.assert_close(weighted.loss(batch, **given)[0], expected)
 
 
-@pytest.mark.identities
+@identities
 def test_the_hybrid_loss_teaches_the_variance_and_leaves_the_mean_alone():
     batch, gradients = windows(make()), {}
     given = draws(make())
@@ -152,7 +133,7 @@ def test_the_hybrid_loss_teaches_the_variance_and_leaves_the_mean_alone():
     assert not without[D:].any() and with_bound[D:].abs().min() > 0
 
 
-@pytest.mark.identities
+@identities
 def test_guidance_goes_from_no_condition_through_the_condition_and_beyond():
     model = make(condition_dropout=0.1, scaling="none")
     one, other = windows(model, 1, future=False), windows(model, 1, future=False)
@@ -170,17 +151,10 @@ def test_guidance_goes_from_no_condition_through_the_condition_and_beyond():
     assert (paths(one, 1.0) != unguided).all()
 
 
-@pytest.mark.contracts
+@contracts
 def test_a_model_without_condition_sees_none_in_some_training_steps():
     model = make(condition_dropout=0.5).train()
-    seen = []
-    inner = model.denoiser.under
-
-    def watched(cond):
-        seen.append(cond)
-        return inner(cond)
-
-    model.denoiser.under = watched
+    seen = record(model).conditions
     model.loss(windows(model, 200), **draws(model, 200))
     blank = (seen[0] == 0).all(dim=-1).double()
     # Five standard errors of a share of one half.
@@ -189,10 +163,10 @@ def test_a_model_without_condition_sees_none_in_some_training_steps():
     assert not (seen[1] == 0).all(dim=-1).any()
 
 
-@pytest.mark.identities
+@identities
 def test_self_conditioning_hands_on_the_estimate_of_the_call_before():
     model = make(self_conditioning=True)
-    asked = listen(model.denoiser)
+    asked = record(model).inputs
     past = windows(model, future=False)
     paths = model.sample(
         past, num_samples=3, seeds=[1, 2], sampling=SamplingConfig("ddim", steps=1)
@@ -208,10 +182,10 @@ def test_self_conditioning_hands_on_the_estimate_of_the_call_before():
     assert paths.isfinite().all()
 
 
-@pytest.mark.contracts
+@contracts
 def test_self_conditioning_is_trained_with_and_without_an_estimate():
     model = make(self_conditioning=True).train()
-    asked = listen(model.denoiser)
+    asked = record(model).inputs
     for seed in range(12):
         torch.manual_seed(seed)
         model.loss(windows(model), **draws(model))
@@ -220,7 +194,7 @@ def test_self_conditioning_is_trained_with_and_without_an_estimate():
     assert len(asked) == 12 + sum(with_estimate) and 0 < sum(with_estimate) < 12
 
 
-@pytest.mark.contracts
+@contracts
 def test_self_conditioned_steps_teach_every_weight(monkeypatch):
     monkeypatch.setattr("timediff.timegrad.model.SELF_CONDITIONED_SHARE", 1.0)
     model = make(self_conditioning=True).train()
@@ -228,7 +202,7 @@ def test_self_conditioned_steps_teach_every_weight(monkeypatch):
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.denoiser.parameters())
 
 
-@pytest.mark.contracts
+@contracts
 @pytest.mark.parametrize("denoiser", ["conv", "mlp", "attention"])
 def test_guidance_serves_any_leading_axes(denoiser):
     model = make(denoiser=denoiser, condition_dropout=0.1)
@@ -240,7 +214,7 @@ def test_guidance_serves_any_leading_axes(denoiser):
         torch.testing.assert_close(whole[b], alone)
 
 
-@pytest.mark.invariances
+@invariances
 def test_a_series_that_is_never_seen_does_not_keep_a_learned_schedule_from_learning():
     model = make(schedule="learned").train()
     batch = windows(model)
@@ -249,7 +223,7 @@ def test_a_series_that_is_never_seen_does_not_keep_a_learned_schedule_from_learn
     assert model.learned.square.count.sum() == 2 * (5 + T)
 
 
-@pytest.mark.contracts
+@contracts
 @every_sampler
 def test_the_options_of_a_sampler_are_those_of_its_signature(sampler):
     """Whether read from the source, before anything is imported, or from the function."""
@@ -262,7 +236,7 @@ def test_the_options_of_a_sampler_are_those_of_its_signature(sampler):
         assert option.help and (option.type is str or option.limits is not None)
 
 
-@pytest.mark.contracts
+@contracts
 def test_the_options_of_the_model_are_those_there_are():
     kinds = {name: field.kind for name, field in fields_of(ModelConfig).items()}
     tied = {

@@ -4,13 +4,10 @@ import math
 
 import pytest
 import torch
+from groups import identities, invariances, oracles
 
 from timediff.registry import NOISES
 from timediff.timegrad.noise import PATHS_PER_STREAM, NoiseStreams, steps_at_a_time
-
-oracles = pytest.mark.oracles
-identities = pytest.mark.identities
-invariances = pytest.mark.invariances
 
 every_kind = pytest.mark.parametrize("kind", NOISES)
 

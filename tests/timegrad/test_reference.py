@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
+from toys import stir
 
 from timediff.presets import PAPER
 from timediff.timegrad.batch import Batch, Shape
@@ -25,10 +26,7 @@ DIM, CONTEXT, FEATURES, LAGS = 6, 5, 4, [1, 3, 7]
 def pair(horizon, cell="gru"):
     """timediff's TimeGrad with weights that matter, and the reference with the same."""
     shape = Shape(DIM, horizon, CONTEXT, LAGS, FEATURES)
-    model = TimeGrad(PAPER.model._replace(cell=cell), shape).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+    model = stir(TimeGrad(PAPER.model._replace(cell=cell), shape), 0.1).eval()
     naive = reference.Reference(
         DIM, lags=LAGS, horizon=horizon, context=CONTEXT, num_features=FEATURES, cell=cell
     ).eval()

@@ -3,14 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from groups import contracts, cross_checks, invariances, oracles
 
 from timediff.registry import NORMALISATIONS
 from timediff.timegrad.normalisation.training import training_default
-
-oracles = pytest.mark.oracles
-cross_checks = pytest.mark.cross_checks
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -5,15 +5,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from test_particles import condition, law
 from tiny import HISTORY, HORIZON, MODEL, entry
 from torch import nn
+from toys import Exact, Gaussian, condition, law, record, stir
 
 from timediff import SamplingConfig, TimeGradPredictor
 from timediff.config import ModelConfig
 from timediff.errors import InputError
 from timediff.frequency import num_time_features
-from timediff.networks.base import DenoisingNetwork
 from timediff.registry import NORMALISATIONS
 from timediff.timegrad.batch import Batch, Shape
 from timediff.timegrad.model import TimeGrad
@@ -24,29 +23,6 @@ from timediff.timegrad.whatif import MIN_EFFECTIVE_SIZE, path_steps, sample_give
 #
 # With stubs for encoder and network each step is Gaussian around a linear function of the path so far, so
 # that the whole path is a linear function of independent noise, and its conditional law is a formula.
-
-
-class Gaussian(DenoisingNetwork):
-    """The exact noise prediction for N(A cond, C) data."""
-
-    floats_per_row = 1
-
-    def __init__(self, matrix, covariance):
-        super().__init__()
-        self.matrix, self.covariance = matrix, covariance
-
-    def embed_level(self, level):
-        return level.alpha, level.sigma
-
-    def under(self, cond):
-        mean = cond @ self.matrix.T
-
-        def network(x, level):
-            alpha, sigma = level
-            noised = alpha**2 * self.covariance + sigma**2 * torch.eye(len(self.covariance))
-            return (sigma * torch.linalg.solve(noised, (x - alpha * mean).T).T,)
-
-        return network
 
 
 class Total(nn.Module):
@@ -92,7 +68,8 @@ def exact_model(horizon, *, difference, pull, covariance, variance):
     model = TimeGrad(config, Shape(2, horizon, 4, [1, 2], 1, difference))
     model.eval()
     model.encoder, model.condition = Total(), nn.Identity()
-    model.denoiser = Gaussian(torch.tensor(pull), torch.tensor(covariance))
+    matrix = torch.tensor(pull).T
+    model.denoiser = Exact(lambda cond: Gaussian(cond @ matrix, covariance))
     model.training_scale[:] = torch.tensor(np.stack([LOC, SCALE]))
     return model
 
@@ -255,11 +232,9 @@ def predictor(
     )
     torch.manual_seed(1)
     model = TimeGrad(config, shape)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(shake * torch.randn_like(parameter))
-        level = 0.0 if config.difference else 2.0
-        model.training_scale[:] = torch.tensor([[level], [0.6]])
+    stir(model, shake)
+    level = 0.0 if config.difference else 2.0
+    model.training_scale[:] = torch.tensor([[level], [0.6]])
     return TimeGradPredictor(
         model,
         freq="h",
@@ -355,21 +330,16 @@ def test_every_kind_of_model(variant, difference, device):
 def test_a_self_conditioned_network_sees_its_last_estimate_after_resampling_too(monkeypatch):
     monkeypatch.setattr("timediff.timegrad.whatif.MIN_EFFECTIVE_SIZE", 0)
     made = predictor(difference=1, self_conditioning=True, diffusion_steps=20, beta_end=0.3)
-    first, bound, model = [], [], made.prediction_net
-    bind, under = model.bind, model.denoiser.under
+    bound, model = [], made.prediction_net
+    bind, recording = model.bind, record(model)
     model.bind = lambda *args: bound.append(args) or bind(*args)
-
-    def watched(cond):
-        network = under(cond)
-        return lambda x, level: first.append(not bool(x[:, 3:].any())) or network(x, level)
-
-    model.denoiser.under = watched
     given = np.full((HORIZON, 3), NAN)
     given[2] = [8.0, -8.0, 8.0]  # few of the paths so far come anywhere near
     made.sampling = SamplingConfig(steps=20)
     predict(made, given)
     assert len(bound) > HORIZON  # resampled within a chain
     # Nothing to show at the first of the 20 levels only, at each of the steps.
+    first = [not x[:, 3:].any() for x in recording.inputs]
     assert first == [n == 0 for _ in range(HORIZON) for n in range(20)]
 
 
