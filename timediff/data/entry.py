@@ -173,7 +173,9 @@ def _array(entry: Mapping[str, Any], name: str) -> np.ndarray:
     try:
         values = np.asarray(entry[name])
     except ValueError as error:  # rows of different lengths
-        raise InputError(f"{name} of {entry_name(entry)} is no array ({error})") from error
+        raise InputError(
+            f"{name} of {entry_name(entry)} is no array ({error}); give it rows of one length"
+        ) from error
     if not values.ndim:
         raise InputError(
             f"{name} of {entry_name(entry)} is a single value; give it one for each step"

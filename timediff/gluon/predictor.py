@@ -117,7 +117,7 @@ class TimeGradPredictor(PyTorchPredictor):
             self._check_not_distilled("be sampled in another way")
         num_samples = 100 if num_samples is None else num_samples
         check_whole("num_samples", num_samples)
-        check_whole("num_particles", num_particles)
+        check_whole("num_particles", num_particles, least=0)
         futures = None
         if known_future is not None:
             self._check_not_distilled("give what-if forecasts")
