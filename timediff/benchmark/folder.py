@@ -27,7 +27,8 @@ if sys.platform != "win32":
 
 KEYS = ("seed", "window", "sample", "time")
 """Columns of ``forecasts.parquet`` before those of the series."""
-PATHS = "paths.npy"
+#: Files of a finished seed; the second is written last.
+PATHS, RESULT = "paths.npy", "result.json"
 #: What is made of the results of entrants, anew each time.
 RESULTS = (
     *("record.json", "table.txt", "forecasts.parquet"),
@@ -176,7 +177,12 @@ def stamps(entry: dict[str, Any], steps: int) -> np.ndarray:
     return pd.period_range(first, periods=steps).to_timestamp().to_numpy()
 
 
-def paths_of(folder: Path) -> np.ndarray:
+def seed_folder(out: Path, name: str, seed: int) -> Path:
+    """Where the results of an entrant with a seed are."""
+    return out / name / f"seed-{seed}"
+
+
+def load_paths(folder: Path) -> np.ndarray:
     """The paths ``[W, S, T, D]`` of a seed's folder, as a memory map."""
     return np.load(folder / PATHS, mmap_mode="r")
 

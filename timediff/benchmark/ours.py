@@ -16,7 +16,7 @@ from gluonts.torch.model.estimator import TrainOutput
 
 from timediff.baselines.external import multivariate
 from timediff.baselines.task import Array, Fitted, Task
-from timediff.benchmark.recalibration import Recalibration, fit_recalibration, from_json, to_json
+from timediff.benchmark.recalibration import fit_recalibration, from_json, recalibrate, to_json
 from timediff.benchmark.record import Likelihood, as_json
 from timediff.benchmark.scoring import hold_out, split
 from timediff.config import Preset
@@ -115,20 +115,27 @@ def _likelihood(predictor: TimeGradPredictor, test: list[Entry], seed: int) -> L
     return Likelihood(scores, terms, log_scale, windows, left_out)
 
 
-def recalibration(
-    folder: Path, task: Task, *, seed: int, validation_windows: int, num_samples: int, device: str
-) -> Recalibration:
-    """The map fitted on the validation windows; from the folder if it is there already."""
+def recalibrated(
+    folder: Path,
+    task: Task,
+    paths: np.ndarray,
+    *,
+    seed: int,
+    windows: int,
+    num_samples: int,
+    device: str,
+) -> np.ndarray:
+    """The paths after the map fitted on so many validation windows, which is kept in the folder."""
     file = folder / "recalibration.json"
     if not file.is_file():
         assert task.training is not None
         predictor = TimeGradPredictor.deserialize(folder / "predictor", device=device)
-        _, held = hold_out(task.training, task.horizon, validation_windows)
+        _, held = hold_out(task.training, task.horizon, windows)
         known, truth = split(held or [], task.horizon)
         forecasts = predictor.predict(known, num_samples, seed=seed)
         fitted = fit_recalibration(np.stack([one.samples for one in forecasts]), truth)
         write_text(file, to_json(fitted) + "\n")
-    return from_json(file.read_text())
+    return recalibrate(from_json(file.read_text()), paths)
 
 
 def _estimator(
