@@ -271,14 +271,20 @@ def test_two_entrants_of_one_name_are_refused(folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_paths_of_another_shape_leave_an_entrant_out(folder, tmp_path):
-    class Short(Last):
+def test_paths_that_cannot_be_scored_leave_an_entrant_out(folder, tmp_path):
+    class Narrow(Last):
         def sample(self, window, num_samples, rng):
-            return super().sample(window, num_samples, rng)[:, :-1]
+            return super().sample(window, num_samples, rng)[..., :1]
+
+    class Endless(Last):
+        def sample(self, window, num_samples, rng):
+            return super().sample(window, num_samples, rng) * np.inf
 
     config = config_of(folder, tmp_path, baselines="none", seed=[3])
-    record = evaluate(config, entrants=[as_entrant(Short(), "short")]).record
-    assert "broadcast" in record.left_out["short"]
+    more = [as_entrant(Narrow(), "narrow"), as_entrant(Endless(), "endless")]
+    left_out = evaluate(config, entrants=more).record.left_out
+    assert f"have the shape (12, {HORIZON}, 1) where" in left_out["narrow"]
+    assert "NaN or infinity" in left_out["endless"]
 
 
 def test_a_rival_of_the_same_name_from_another_folder_is_run_again(folder, tmp_path):

@@ -10,6 +10,7 @@ import math
 import time
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from gluonts.torch.model.estimator import TrainOutput
@@ -53,16 +54,9 @@ def fit_ours(
     device: str,
     told: int,
 ) -> Fitted:
-    """The trained predictor, which is kept in the folder too.
+    """The trained predictor, which is kept in the folder of the seed too, as is what training goes on from.
 
-    Args:
-        task: With its entries.
-        seed: Of training.
-        folder: Of the seed; training goes on from its checkpoint.
-        options: Model, training and sampling.
-        validation_windows: Horizons at the end of the training data held out to choose the best epoch.
-        device: To train and to sample on.
-        told: The seed that warns of data and options; they are the same for all.
+    The seed that is ``told`` warns of data and options, which are the same for all.
     """
     assert task.training is not None
     estimator = _estimator(task, options, seed=seed, device=device, folder=folder)
@@ -87,13 +81,36 @@ def fit_ours(
     return Fitted(multivariate(predictor, task.columns), details, bulk, seconds)
 
 
-def likelihood(folder: Path, test: list[Entry], *, seed: int, device: str) -> Likelihood:
-    """Bound and likelihood of the test windows per dimension; from the folder if they are there already."""
-    file = folder / "nll.json"
-    if not file.is_file():
-        predictor = TimeGradPredictor.deserialize(folder / "predictor", device=device)
-        write_text(file, as_json(_likelihood(predictor, test, seed)) + "\n")
-    return Likelihood(**json.loads(file.read_text()))
+class Trained(NamedTuple):
+    """What `fit_ours` left in the folder of a seed, for what else is asked for of it."""
+
+    folder: Path
+    seed: int
+    device: str
+
+    def predictor(self) -> TimeGradPredictor:
+        """The trained predictor."""
+        return TimeGradPredictor.deserialize(self.folder / "predictor", device=self.device)
+
+    def likelihood(self, test: list[Entry]) -> Likelihood:
+        """Bound and likelihood of the test windows per dimension, kept in the folder."""
+        file = self.folder / "nll.json"
+        if not file.is_file():
+            scores = _likelihood(self.predictor(), test, self.seed)
+            write_text(file, as_json(scores) + "\n")
+        return Likelihood(**json.loads(file.read_text()))
+
+    def recalibrated(self, paths: Array, task: Task, *, windows: int) -> Array:
+        """The paths after the map fitted on so many validation windows, which is kept in the folder."""
+        file = self.folder / "recalibration.json"
+        if not file.is_file():
+            assert task.training is not None
+            _, held = hold_out(task.training, task.horizon, windows)
+            known, truth = split(held or [], task.horizon)
+            forecasts = self.predictor().predict(known, paths.shape[1], seed=self.seed)
+            fitted = fit_recalibration(np.stack([one.samples for one in forecasts]), truth)
+            write_text(file, to_json(fitted) + "\n")
+        return recalibrate(from_json(file.read_text()), paths)
 
 
 def _likelihood(predictor: TimeGradPredictor, test: list[Entry], seed: int) -> Likelihood:
@@ -113,29 +130,6 @@ def _likelihood(predictor: TimeGradPredictor, test: list[Entry], seed: int) -> L
         "nll_error": error,
     }
     return Likelihood(scores, terms, log_scale, windows, left_out)
-
-
-def recalibrated(
-    folder: Path,
-    task: Task,
-    paths: np.ndarray,
-    *,
-    seed: int,
-    windows: int,
-    num_samples: int,
-    device: str,
-) -> np.ndarray:
-    """The paths after the map fitted on so many validation windows, which is kept in the folder."""
-    file = folder / "recalibration.json"
-    if not file.is_file():
-        assert task.training is not None
-        predictor = TimeGradPredictor.deserialize(folder / "predictor", device=device)
-        _, held = hold_out(task.training, task.horizon, windows)
-        known, truth = split(held or [], task.horizon)
-        forecasts = predictor.predict(known, num_samples, seed=seed)
-        fitted = fit_recalibration(np.stack([one.samples for one in forecasts]), truth)
-        write_text(file, to_json(fitted) + "\n")
-    return recalibrate(from_json(file.read_text()), paths)
 
 
 def _estimator(

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from timediff.benchmark.entrants import Entrant
 from timediff.benchmark.executors import Executor, local
 from timediff.benchmark.folder import PATHS, RESULT, load_paths, save_paths, seed_folder
-from timediff.benchmark.ours import likelihood, recalibrated
-from timediff.benchmark.record import OURS, Result, Seconds, SeedResult, as_json
+from timediff.benchmark.ours import Trained
+from timediff.benchmark.record import OURS, Kind, Result, Seconds, SeedResult, as_json
 from timediff.benchmark.scoring import Problem, grade, merged
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
@@ -100,18 +100,17 @@ def run_job(setting: Setting, job: Job) -> Finished | str:
     """What a job came to, from its folder where it is finished; or, in words, why it could not be done."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    with quiet_business_days():
-        try:
-            stored = _stored(job) or _forecast(setting, job)
-        except (OSError, MemoryError):
+    try:
+        with quiet_business_days():
+            return _finished(setting, job, _stored(job) or _forecast(setting, job))
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        # What took long is not to be lost for what others have made.
+        if not isinstance(error, InputError) and not job.entrant.foreign:
             raise
-        except Exception as error:
-            # What took long is not to be lost for what others have made.
-            if not isinstance(error, InputError) and not job.entrant.foreign:
-                raise
-            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-            return kind + " ".join(str(error).split())
-        return _finished(setting, job, stored)
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        return kind + " ".join(str(error).split())
 
 
 def _stored(job: Job) -> dict[str, Any] | None:
@@ -134,48 +133,31 @@ def _forecast(setting: Setting, job: Job) -> dict[str, Any]:
     fitted = entrant.fit(task, seed=seed, folder=folder)
     training = time.perf_counter() - started if fitted.seconds is None else fitted.seconds
     started = time.perf_counter()
-    paths = fitted.paths(task, num_samples=setting.num_samples, seed=seed)
+    save_paths(folder, fitted.paths(task, num_samples=setting.num_samples, seed=seed))
     sampling = time.perf_counter() - started
-    expected = (len(task.histories), setting.num_samples, task.horizon, len(task.columns))
-    if paths.shape != expected:
-        raise InputError(
-            f"its paths have the shape {paths.shape} where [windows, num_samples, prediction_length, "
-            f"series] is {expected}"
-        )
-    save_paths(folder, paths)
     seconds = Seconds(None if entrant.kind == "predictor" else training, sampling)
     return {"source": entrant.source, "seconds": seconds._asdict(), "details": fitted.details}
 
 
 def _finished(setting: Setting, job: Job, stored: dict[str, Any]) -> Finished:
     """The scores of a job's paths, made anew, and what else is asked for of ours."""
-    (entrant, seed, folder), problem = job, setting.problem
-    ours, diagnosed = entrant.kind == "ours", seed == setting.diagnosed
-    paths = load_paths(folder)
-    scores = grade(problem, paths, diagnosed=diagnosed)
+    (entrant, seed, folder), (problem, _, device, asked, windows, diagnosed) = job, setting
+    paths, ours = load_paths(folder), entrant.kind == "ours"
+    scores = grade(problem, paths, diagnosed=seed == diagnosed)
     kept = {name: scores[name] for name in ("metrics", "aggregates")}
     if not (folder / RESULT).is_file():
         write_text(folder / RESULT, as_json(stored | kept) + "\n")
-    nll = after = None
-    if ours and setting.nll:
-        nll = likelihood(folder, problem.data.test, seed=seed, device=setting.device)
-    if ours and setting.recalibrated_on:
-        windows, count, device = setting.recalibrated_on, setting.num_samples, setting.device
-        mapped = recalibrated(
-            folder,
-            problem.task,
-            paths,
-            seed=seed,
-            windows=windows,
-            num_samples=count,
-            device=device,
-        )
-        scores_after = grade(problem, mapped, diagnosed=diagnosed)
+    trained = Trained(folder, seed, device)
+    nll = trained.likelihood(problem.data.test) if ours and asked else None
+    after = None
+    if ours and windows:
+        mapped = trained.recalibrated(paths, problem.task, windows=windows)
         note = (
             "A map of each series and of the sum, fitted on the held-out windows at the end of the "
             f"training data ({windows}); means over the seeds."
         )
-        after = Result(f"{OURS}, recalibrated", note, "recalibrated", [seed], **scores_after)
+        words: tuple[str, str, Kind] = (f"{OURS}, recalibrated", note, "recalibrated")
+        after = Result(*words, [seed], **grade(problem, mapped, diagnosed=seed == diagnosed))
     seconds = Seconds(**stored["seconds"])
     row = SeedResult(seed, seconds, details=stored["details"], nll=nll, **kept)
     result = Result(entrant.title, entrant.note, entrant.kind, [seed], **scores)
