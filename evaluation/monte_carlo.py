@@ -17,7 +17,7 @@ import numpy as np
 from solvers import style, trained
 
 from timediff import load_dataset
-from timediff.benchmark.scoring import make_problem
+from timediff.benchmark.problem import make_problem
 from timediff.data.entry import split_windows
 from timediff.metrics import score
 from timediff.registry import METRICS

@@ -15,9 +15,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from timediff import TimeGradEstimator, TrainConfig, load_dataset, score
+from timediff import TimeGradEstimator, TrainConfig, backtest, load_dataset, score
 from timediff.baselines import BASELINES, Task
-from timediff.benchmark.backtest import backtest
 from timediff.frequency import seasons
 from timediff.metrics import (
     crps_ensemble,

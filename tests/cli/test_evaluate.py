@@ -911,7 +911,7 @@ def test_the_baseline_knows_how_far_a_window_is_from_training(tmp_path, monkeypa
         seen.append(list(task.gaps))
         raise Stop
 
-    monkeypatch.setattr("timediff.benchmark.evaluation.check_task", watched)
+    monkeypatch.setattr("timediff.benchmark.problem.check_task", watched)
     values = entry(dim=2, length=120)["target"]
     folder = gluonts_folder(tmp_path / "data", values, item_ids=["a", "b"], skip=7)
     with pytest.raises(Stop):
@@ -1022,7 +1022,7 @@ def test_a_fresh_run_makes_its_baselines_anew(folder, finished, tmp_path, monkey
 
 
 def task_of(folder):
-    from timediff.benchmark.scoring import make_task
+    from timediff.benchmark.problem import make_task
     from timediff.data.dataset import load_dataset
 
     return make_task(load_dataset(str(folder)))
@@ -1142,7 +1142,7 @@ def test_a_deepar_that_is_not_ours_is_scored_series_by_series(folder, tmp_path, 
     from gluonts.torch import DeepAREstimator
 
     from timediff.baselines.external import fit_predictor, load_predictor
-    from timediff.benchmark.scoring import make_task
+    from timediff.benchmark.problem import make_task
     from timediff.data.dataset import load_dataset
     from timediff.errors import InputError
 

@@ -60,6 +60,18 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> Predictor:
         ) from error
 
 
+def fit_forecaster(
+    forecaster: Predictor | Estimator, task: Task, *, seed: int, univariate: bool = False
+) -> Fitted:
+    """A predictor, or what an estimator trains, as a forecaster of the task."""
+    predictor = forecaster
+    if isinstance(forecaster, Estimator):
+        predictor = train(forecaster, task, seed=seed, one_by_one=univariate)
+    fitted, network = fit_predictor(predictor, task), getattr(predictor, "prediction_net", None)
+    size = {} if network is None else {"parameters": sum(p.numel() for p in network.parameters())}
+    return fitted._replace(details={**fitted.details, **size})
+
+
 def train(estimator: Estimator, task: Task, *, seed: int, one_by_one: bool) -> Predictor:
     """The predictor that an estimator makes of the training data, as one entry or an entry of each series.
 

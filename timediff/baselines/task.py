@@ -113,7 +113,13 @@ class Fitted(NamedTuple):
         paths = np.empty(shape, dtype=np.float32)
         with progress_bar("paths", total=len(paths), shown=progress) as bar:
             for w, window in enumerate(task.windows):
-                paths[w] = self.sample(window, num_samples, np.random.default_rng([seed, w]))
+                drawn = self.sample(window, num_samples, np.random.default_rng([seed, w]))
+                if drawn.shape != shape[1:]:
+                    raise InputError(
+                        f"the paths of window {w} have the shape {drawn.shape} where [num_samples, horizon, "
+                        f"series] is {shape[1:]}"
+                    )
+                paths[w] = drawn
                 bar.update(1)
         return paths
 

@@ -11,39 +11,32 @@ from timediff.metrics import paired
 
 
 class Compared(NamedTuple):
-    """What `compare` gives, by the names of the runs that the first is compared with.
-
-    Args:
-        comparisons: Of the first run's losses with theirs, negative where the first is better.
-        reasons: Of those that cannot be compared, why.
-    """
+    """Comparisons of the first of some runs with others by name, and why there are none with the rest."""
 
     comparisons: dict[str, paired.Comparison]
-    reasons: dict[str, str]
+    sentences: list[str]
 
 
 def compare(runs: Mapping[str, Record] | Sequence[str | Path]) -> Compared:
     """Paired comparisons, by CRPS_sum in each window, of what the first run is of with that of the others.
 
     Args:
-        runs: Records by name, or folders that evaluations wrote (`read_runs`); at least two.
+        runs: Records by name, or folders that evaluations wrote (`read_runs`).
 
     Raises:
-        InputError: A record cannot be read, or there is nothing to compare.
+        InputError: A record cannot be read.
     """
     records = runs if isinstance(runs, Mapping) else read_runs(runs)
-    if len(records) < 2:
-        raise InputError(f"a comparison needs at least two runs, and there are {len(records)}")
     (name, first), *others = records.items()
-    compared = Compared({}, {})
+    compared = Compared({}, [])
     for label, record in others:
-        reason = _unlike({name: first, label: record})
-        if reason:
-            compared.reasons[label] = reason
+        if reason := _unlike({name: first, label: record}):
+            compared.sentences.append(
+                f"{name} and {label} are not compared window by window: {reason}."
+            )
             continue
-        overlap = max(first.overlap, record.overlap)
         compared.comparisons[label] = paired.compare(
-            _losses(first), _losses(record), overlap=overlap
+            _losses(first), _losses(record), overlap=max(first.overlap, record.overlap)
         )
     return compared
 

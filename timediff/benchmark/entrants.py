@@ -8,29 +8,22 @@ they run; `as_entrant` makes an entrant of anything that forecasts.
 import copy
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import numpy as np
 from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 
-from timediff.baselines import BASELINES, Baseline, Fitted, Task, Window, chosen
-from timediff.baselines.external import fit_predictor, load_predictor, train
-from timediff.baselines.task import Array, Fit
-from timediff.benchmark.ours import check_ours, fit_ours
-from timediff.benchmark.record import FLOOR, GIVEN, OURS, Kind
+from timediff.baselines import BASELINES, Baseline, Fitted, Task, chosen
+from timediff.baselines.external import fit_forecaster, fit_predictor, load_predictor
+from timediff.baselines.oracle import ORACLES
+from timediff.benchmark.ours import fit_ours
+from timediff.benchmark.record import GIVEN, OURS, Kind
 from timediff.config import Preset, RunConfig
-from timediff.data.oracle.dataset import is_oracle, true_paths
+from timediff.data.oracle.dataset import is_oracle
 from timediff.errors import InputError
-
-
-class FitEntrant(Protocol):
-    """Brings an entrant to the training data of a task; ``folder`` is its own to write into."""
-
-    def __call__(self, task: Task, *, seed: int, folder: Path) -> Fitted: ...
 
 
 class Entrant(NamedTuple):
@@ -41,7 +34,8 @@ class Entrant(NamedTuple):
         title: Its name in tables.
         note: What it is and with which settings, a sentence or two.
         kind: What it is, in a word.
-        fit: See `FitEntrant`.
+        fit: Brings it to the training data of a task: ``fit(task, seed=..., folder=...)``, where the folder
+            is its own to write into.
         foreign: Whether it may fail in ways of its own: it is left out then, and the others go on.
         source: Of what its paths are, where that can be something else under the same name.
     """
@@ -50,27 +44,13 @@ class Entrant(NamedTuple):
     title: str
     note: str
     kind: Kind
-    fit: FitEntrant
+    fit: Callable[..., Fitted]
     foreign: bool = True
     source: str = ""
 
 
-#: Titles and notes of those that know the process of the data, where there is one.
-ORACLES = {
-    FLOOR: (
-        "oracle",
-        "Paths from the true distribution of the future given the observed past: the floor, which "
-        "nothing that sees the past alone can beat in expectation.",
-    ),
-    "oracle_regime": (
-        "oracle that knows the regime",
-        "The same, given the hidden regime too, which no forecaster can see: not the floor.",
-    ),
-}
-
-
 def entrants_of(
-    config: RunConfig, task: Task, *, device: str, more: Iterable[Entrant] = ()
+    config: RunConfig, task: Task, *, device: str, more: Sequence[Entrant] = ()
 ) -> tuple[list[Entrant], dict[str, str]]:
     """All that a run asks for, the evaluated one first, and why baselines are left out.
 
@@ -78,18 +58,22 @@ def entrants_of(
         InputError: One of them cannot forecast the task, or two have one name.
     """
     if config.predictor is None:
-        first = timegrad(task, config, device=device)
+        first = timegrad(config, device=device)
     else:
         first = saved(config.predictor, task, name=GIVEN, device=device)
-    entrants = [first, *(oracles(task) if config.baselines != "none" else [])]
     names, left_out = chosen(config.baselines)
-    margins = _Margins()
-    entrants += [baseline(name, margins) for name in names]
-    entrants += [
-        saved(folder, task, name=f"predictor-{folder.resolve().name}", device=device)
-        for folder in config.rivals
+    known = config.baselines != "none" and is_oracle(task.known)
+    fits: dict[Any, Any] = {}
+    entrants = [
+        first,
+        *(from_baseline(name, one, kind="oracle") for name, one in ORACLES.items() if known),
+        *(from_baseline(name, BASELINES[name], fits=fits) for name in names),
+        *(
+            saved(folder, task, name=f"predictor-{folder.resolve().name}", device=device)
+            for folder in config.rivals
+        ),
+        *more,
     ]
-    entrants += more
     for part in ("name", "title"):
         taken = [getattr(entrant, part) for entrant in entrants]
         twice = next((one for one in taken if taken.count(one) > 1), None)
@@ -101,27 +85,20 @@ def entrants_of(
     return entrants, left_out
 
 
-def timegrad(task: Task, config: RunConfig, *, device: str) -> Entrant:
-    """Ours, trained.
-
-    Raises:
-        InputError: It cannot be trained on the task with these options.
-    """
-    options = Preset(config.model, config.train, config.sampling)
-    held = config.validation_windows
-    check_ours(task, options, validation_windows=held)
+def timegrad(config: RunConfig, *, device: str) -> Entrant:
+    """Ours, to be trained."""
     fit = partial(
-        fit_ours, options=options, validation_windows=held, device=device, told=config.seed[0]
+        fit_ours,
+        options=Preset(config.model, config.train, config.sampling),
+        validation_windows=config.validation_windows,
+        device=device,
+        told=config.seed[0],
     )
     return Entrant(OURS, OURS, "", "ours", fit, foreign=False)
 
 
 def saved(folder: Path, task: Task, *, name: str, device: str) -> Entrant:
-    """A predictor from the folder that it was serialized to.
-
-    Raises:
-        InputError: There is none, or it cannot forecast the task.
-    """
+    """A serialized predictor; raises `InputError` if it cannot be read or cannot forecast the task."""
     model = fit_predictor(load_predictor(folder, device=device), task).details["class"]
     title = model if name == GIVEN else f"{model} ({folder.resolve().name})"
     note = f"A predictor that was trained before, from the folder {folder}."
@@ -130,84 +107,30 @@ def saved(folder: Path, task: Task, *, name: str, device: str) -> Entrant:
 
 
 def _fit_saved(task: Task, *, seed: int, folder: Path, place: Path, device: str) -> Fitted:
-    return _fit_predictor(
-        task, seed=seed, folder=folder, predictor=load_predictor(place, device=device)
-    )
+    return fit_forecaster(load_predictor(place, device=device), task, seed=seed)
 
 
-def _fit_predictor(task: Task, *, seed: int, folder: Path, predictor: Predictor) -> Fitted:
-    fitted = fit_predictor(predictor, task)
-    network = getattr(predictor, "prediction_net", None)
-    size = {} if network is None else {"parameters": sum(p.numel() for p in network.parameters())}
-    return fitted._replace(details={**fitted.details, **size})
-
-
-def oracles(task: Task) -> list[Entrant]:
-    """Those that know the process of the data; none where it is not known."""
-    if not is_oracle(task.known):
-        return []
-    return [
-        Entrant(
-            *(name, title, note, "oracle"),
-            partial(_fit_oracle, knows_regime=name != FLOOR),
-            foreign=False,
-        )
-        for name, (title, note) in ORACLES.items()
-    ]
-
-
-def _fit_oracle(task: Task, *, seed: int, folder: Path, knows_regime: bool) -> Fitted:
-    def bulk(task: Task, num_samples: int, seed: int) -> Array:
-        return true_paths(
-            task.known,
-            horizon=task.horizon,
-            num_samples=num_samples,
-            seed=seed,
-            knows_regime=knows_regime,
-        )
-
-    def sample(window: Window, num_samples: int, rng: np.random.Generator) -> Array:
-        past = {"start": window.begin, "target": window.history.T, "info": task.known[0]["info"]}
-        return bulk(task._replace(known=[past]), num_samples, int(rng.integers(2**31)))[0]
-
-    return Fitted(sample, {}, bulk)
-
-
-class _Margins:
-    """What baselines were fitted to in this process, so that two on the same margins share a training."""
-
-    def __init__(self) -> None:
-        self.task: Task | None = None
-        self.fitted: dict[tuple[Fit, int], tuple[Fitted, float]] = {}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Margins, ()  # Another process has its own.
-
-    def __call__(self, fit: Fit, task: Task, seed: int) -> tuple[Fitted, float]:
-        """The margins, and the seconds that they took."""
-        if task is not self.task:
-            self.task, self.fitted = task, {}
-        if (fit, seed) not in self.fitted:
-            started = time.perf_counter()
-            margins = fit(task, seed=seed, progress=True)
-            self.fitted[fit, seed] = margins, time.perf_counter() - started
-        return self.fitted[fit, seed]
-
-
-def baseline(name: str, margins: "_Margins | None" = None) -> Entrant:
-    """The baseline of a name."""
-    one = BASELINES[name]
-    fit = partial(_fit_baseline, baseline=one, margins=margins or _Margins())
-    return Entrant(name, one.title, one.note, "baseline", fit, foreign=not one.fast)
+def from_baseline(
+    name: str, one: Baseline, *, kind: Kind = "baseline", fits: dict[Any, Any] | None = None
+) -> Entrant:
+    """An entrant that is a baseline; those with the same ``fits`` share what they are fitted to."""
+    fit = partial(_fit_baseline, baseline=one, fits={} if fits is None else fits)
+    return Entrant(name, one.title, one.note, kind, fit, foreign=not one.fast)
 
 
 def _fit_baseline(
-    task: Task, *, seed: int, folder: Path, baseline: Baseline, margins: _Margins
+    task: Task, *, seed: int, folder: Path, baseline: Baseline, fits: dict[Any, Any]
 ) -> Fitted:
-    base, seconds = margins(baseline.fit, task, seed)
+    # Of the same task, and not an equal one, as another process has.
+    kept, margins, spent = fits.get((baseline.fit, seed), (None, None, 0.0))
     started = time.perf_counter()
-    fitted = baseline.prepare(task, seed=seed, margins=base)
-    return fitted._replace(seconds=seconds + time.perf_counter() - started)
+    if kept is not task:
+        margins = baseline.fit(task, seed=seed, progress=True)
+        spent = time.perf_counter() - started
+        fits[baseline.fit, seed] = task, margins, spent
+        started = time.perf_counter()
+    fitted = baseline.prepare(task, seed=seed, margins=margins)
+    return fitted._replace(seconds=spent + time.perf_counter() - started)
 
 
 def as_entrant(
@@ -229,30 +152,21 @@ def as_entrant(
     """
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise InputError(f"the name of an entrant is {name!r}; use letters, digits, _, - and .")
-    fit: FitEntrant
-    if isinstance(forecaster, Predictor):
-        fit = partial(_fit_predictor, predictor=forecaster)
-    elif isinstance(forecaster, Estimator):
-        fit = partial(_fit_estimator, estimator=forecaster, univariate=univariate)
-    elif callable(getattr(forecaster, "fit", None)):
-        fit = partial(_fit_object, forecaster=forecaster)
-    else:
+    if not isinstance(forecaster, Predictor | Estimator) and not hasattr(forecaster, "fit"):
         raise InputError(
             f"{name} is a {type(forecaster).__name__}; give a GluonTS predictor or estimator, or an object "
             "with fit and sample"
         )
     kind: Kind = "predictor" if isinstance(forecaster, Predictor) else "other"
+    fit = partial(_fit_object, forecaster=forecaster, univariate=univariate)
     return Entrant(name, title or name, note, kind, fit)
 
 
-def _fit_estimator(
-    task: Task, *, seed: int, folder: Path, estimator: Estimator, univariate: bool
+def _fit_object(
+    task: Task, *, seed: int, folder: Path, forecaster: Any, univariate: bool
 ) -> Fitted:
-    predictor = train(estimator, task, seed=seed, one_by_one=univariate)
-    return _fit_predictor(task, seed=seed, folder=folder, predictor=predictor)
-
-
-def _fit_object(task: Task, *, seed: int, folder: Path, forecaster: Any) -> Fitted:
+    if isinstance(forecaster, Predictor | Estimator):
+        return fit_forecaster(forecaster, task, seed=seed, univariate=univariate)
     forecaster = copy.deepcopy(forecaster)
     fitted = forecaster.fit(task, seed=seed)
     if isinstance(fitted, Fitted):

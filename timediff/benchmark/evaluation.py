@@ -6,7 +6,7 @@ made of what it finished.
 
 import platform
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,37 +14,29 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from timediff import __version__
-from timediff.baselines import BASELINES, check_task
+from timediff.baselines import BASELINES
 from timediff.benchmark.entrants import Entrant, entrants_of
 from timediff.benchmark.executors import Executor, local
-from timediff.benchmark.folder import locked, paths_of, prepare, write_forecasts
+from timediff.benchmark.folder import (
+    load_paths,
+    locked,
+    prepare,
+    seed_folder,
+    write_forecasts,
+)
+from timediff.benchmark.problem import Problem, pose, stride_of
 from timediff.benchmark.record import (
     COMPARED,
     NLL,
     NLL_PARTS,
-    OURS,
     DataFacts,
-    Kind,
     Record,
-    Result,
-    Seconds,
     as_json,
     read_record,
 )
-from timediff.benchmark.run import Finished, Setting, run_entrants, seed_folder
-from timediff.benchmark.scoring import (
-    Problem,
-    Scores,
-    make_problem,
-    mean,
-    mean_scores,
-    standard_error,
-    stride_of,
-)
+from timediff.benchmark.run import Finished, Setting, run_entrants
 from timediff.config import RunConfig
-from timediff.data.dataset import Dataset, load_dataset
-from timediff.data.rolling import rewindow
-from timediff.errors import InputError
+from timediff.data.dataset import Dataset
 from timediff.frequency import quiet_business_days
 from timediff.metrics import definitions, monte_carlo_error
 from timediff.metrics.monte_carlo import FEWEST
@@ -78,6 +70,7 @@ class Evaluation(NamedTuple):
 def evaluate(
     config: RunConfig,
     *,
+    problem: Problem | None = None,
     entrants: Sequence[Entrant] = (),
     executor: Executor = local,
     draw: Callable[..., Any] | None = None,
@@ -86,6 +79,7 @@ def evaluate(
 
     Args:
         config: What is asked for.
+        problem: `timediff.benchmark.problem.pose` of the options, if that is known already.
         entrants: More than it names, such as `timediff.benchmark.entrants.as_entrant` makes.
         executor: What runs the jobs.
         draw: Called with the fields of the evaluation while its folder is held, to draw a report of it.
@@ -96,8 +90,8 @@ def evaluate(
     """
     device, out, first = device_of(config.device), config.folder, config.seed[0]
     with quiet_business_days():
-        problem = make_problem(_load(config))
-        everyone, missing = _entrants(config, problem, device, entrants)
+        problem = problem or pose(config)
+        everyone, missing = entrants_of(config, problem.task, device=device, more=entrants)
         setting = Setting(
             problem,
             config.num_samples,
@@ -112,46 +106,16 @@ def evaluate(
             for name, reason in missing.items():
                 print(f"{BASELINES[name].title} is left out: {reason}", file=sys.stderr)
             finished, failed = run_entrants(setting, everyone, config.seed, out, executor=executor)
-            paths = {name: paths_of(seed_folder(out, name, first)) for name in finished}
-            record = _record(config, setting, everyone, finished, missing | failed)
-            if config.report and config.num_samples >= FEWEST:
-                record = _with_monte_carlo_errors(record, problem, paths[names[0]])
+            paths = {name: load_paths(seed_folder(out, name, first)) for name in finished}
+            record = _record(config, setting, finished, missing | failed, paths[names[0]])
             write_text(out / "record.json", as_json(record) + "\n")
             evaluation = Evaluation(out, read_record(out), problem.data, problem.truth, paths)
             if draw is not None:
                 draw(*evaluation)
             # Last, as it takes the most space.
-            ours = {seed: paths_of(seed_folder(out, names[0], seed)) for seed in config.seed}
+            ours = {seed: load_paths(seed_folder(out, names[0], seed)) for seed in config.seed}
             write_forecasts(out, problem.data, ours)
     return evaluation
-
-
-def _load(config: RunConfig) -> Dataset:
-    """The dataset, with the windows that were asked for."""
-    data = load_dataset(config.dataset, data_dir=config.data_dir, align_clock=config.align_clock)
-    if config.windows is None:
-        return data
-    return rewindow(
-        data,
-        windows=config.windows,
-        stride=config.stride or data.prediction_length,
-        history=config.history or "expanding",
-    )
-
-
-def _entrants(
-    config: RunConfig, problem: Problem, device: str, more: Sequence[Entrant]
-) -> tuple[list[Entrant], dict[str, str]]:
-    """All entrants, and why baselines are left out; raises `InputError` for what cannot be done."""
-    if config.nll and np.isnan(problem.truth).any(axis=(1, 2)).all():
-        raise InputError(
-            f"every test window of {problem.data.name} has missing targets, so there is no likelihood to "
-            "report; leave out --nll"
-        )
-    entrants = entrants_of(config, problem.task, device=device, more=more)
-    if config.baselines != "none" or config.predictor or config.rivals or more:
-        check_task(problem.task)
-    return entrants
 
 
 def _options(config: RunConfig) -> dict[str, Any]:
@@ -175,19 +139,18 @@ def _settings(config: RunConfig, data: Dataset) -> dict[str, Any]:
 def _record(
     config: RunConfig,
     setting: Setting,
-    entrants: Sequence[Entrant],
-    finished: Mapping[str, Sequence[Finished]],
+    finished: Mapping[str, Finished],
     left_out: dict[str, str],
+    paths: np.ndarray,
 ) -> Record:
-    """The record of what was finished."""
-    problem, first = setting.problem, entrants[0].name
-    stride = stride_of(problem.task)
+    """The record of what was finished; the paths are of the first entrant with the first seed."""
+    problem, (first, *others) = setting.problem, finished
+    results, stride = {name: one.result for name, one in finished.items()}, stride_of(problem.task)
+    if config.report and config.num_samples >= FEWEST:
+        errors = monte_carlo_error(paths, problem.truth, seasonal_error=problem.seasonal)
+        results[first] = results[first]._replace(metrics_mc_error=dict(errors))
     overlap = overlapping(prediction_length=problem.task.horizon, stride=stride)
-    results = {
-        one.name: _result(one, finished[one.name]) for one in entrants if one.name in finished
-    }
     losses = {name: result.windows[COMPARED] for name, result in results.items()}
-    ours = losses[first]
     return Record(
         dataset=_facts(problem.data, stride),
         preset=config.preset,
@@ -195,12 +158,10 @@ def _record(
         num_samples=config.num_samples,
         entrants=results,
         comparisons={
-            name: compare(ours, theirs, overlap=overlap)
-            for name, theirs in losses.items()
-            if name != first
+            name: compare(losses[first], losses[name], overlap=overlap) for name in others
         },
         left_out=left_out,
-        recalibration=_recalibrated(finished[first], setting.recalibrated_on),
+        recalibration=finished[first].recalibrated,
         observed_share=float(np.isfinite(problem.truth).mean()),
         definitions=definitions(),
         protocol_definitions={name: one.description for name, one in PROTOCOLS.items()},
@@ -215,49 +176,6 @@ def _record(
     )
 
 
-def _result(entrant: Entrant, finished: Sequence[Finished]) -> Result:
-    """Means over the seeds of an entrant."""
-    rows = [one.result for one in finished]
-    likelihoods = [row.nll.scores for row in rows if row.nll is not None]
-    seconds = zip(*(row.seconds for row in rows), strict=True)
-    means = _means(
-        *(entrant.title, entrant.note, entrant.kind, finished, [one.scores for one in finished])
-    )
-    return means._replace(
-        seconds=Seconds(*map(_sum, seconds)),
-        per_seed=rows,
-        nll=mean(likelihoods) if likelihoods else {},
-        nll_se=standard_error(likelihoods) if likelihoods else {},
-    )
-
-
-def _recalibrated(finished: Sequence[Finished], windows: int) -> Result | None:
-    """The same after recalibration, where there is one."""
-    scores = [one.recalibrated for one in finished if one.recalibrated is not None]
-    note = (
-        "A map of each series and of the sum, fitted on the held-out windows at the end of the training "
-        f"data ({windows}); means over the seeds."
-    )
-    title = f"{OURS}, recalibrated"
-    return _means(title, note, "recalibrated", finished, scores) if scores else None
-
-
-def _means(
-    title: str, note: str, kind: Kind, finished: Sequence[Finished], scores: Sequence[Scores]
-) -> Result:
-    means = mean_scores(scores)
-    seeds, errors = (
-        [one.result.seed for one in finished],
-        standard_error([s.metrics for s in scores]),
-    )
-    return Result(title, note, kind, seeds, metrics_se=errors, **means._asdict())
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
-
-
 def _facts(data: Dataset, stride: int) -> DataFacts:
     same = ("name", "freq", "prediction_length", "checksum", "verified", "source", "licence")
     return DataFacts(
@@ -268,11 +186,3 @@ def _facts(data: Dataset, stride: int) -> DataFacts:
         published=data.published,
         **{name: getattr(data, name) for name in same},
     )
-
-
-def _with_monte_carlo_errors(record: Record, problem: Problem, paths: np.ndarray) -> Record:
-    """The record with what chance the number of paths leaves in the scores of the evaluated entrant."""
-    errors = monte_carlo_error(paths, problem.truth, seasonal_error=problem.seasonal)
-    (name, result), *others = record.entrants.items()
-    first = {name: result._replace(metrics_mc_error=dict(errors))}
-    return record._replace(entrants=first | dict(others))

@@ -9,17 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 Job = TypeVar("Job")
-Result = TypeVar("Result")
+Outcome = TypeVar("Outcome")
+_Function = Callable[[Job], Outcome]
 
 
 class Executor(Protocol):
-    """Results of the function for every job, in the order of the jobs."""
+    """Outcomes of a function for every job, in the order of the jobs."""
 
-    def __call__(
-        self, function: Callable[[Job], Result], jobs: Iterable[Job], /
-    ) -> Iterable[Result]: ...
+    def __call__(self, function: _Function, jobs: Iterable[Job], /) -> Iterable[Outcome]: ...
 
 
-def local(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
-    """Results of jobs that run here, one after the other."""
+def local(function: _Function, jobs: Iterable[Job]) -> Iterator[Outcome]:
+    """Outcomes of jobs that run here, one after the other."""
     return map(function, jobs)

@@ -27,7 +27,8 @@ if sys.platform != "win32":
 
 KEYS = ("seed", "window", "sample", "time")
 """Columns of ``forecasts.parquet`` before those of the series."""
-PATHS = "paths.npy"
+#: Files of a finished seed; the second is written last.
+PATHS, RESULT = "paths.npy", "result.json"
 #: What is made of the results of entrants, anew each time.
 RESULTS = (
     *("record.json", "table.txt", "forecasts.parquet"),
@@ -83,7 +84,7 @@ def prepare(out: Path, settings: dict[str, Any], names: Iterable[str], *, resume
                 f"{out} was made with other settings ({', '.join(changed)} changed); "
                 "give the same ones to resume, or another --out"
             )
-        if old := _seed_folders(out):
+        if old := _folders(out, "seed-*"):
             raise InputError(
                 f"{old[0]} was made by an earlier version, from which this one cannot go on; leave out "
                 "--resume to replace it, or choose another --out"
@@ -94,11 +95,11 @@ def prepare(out: Path, settings: dict[str, Any], names: Iterable[str], *, resume
     write_text(file, json.dumps({**settings, "entrants": sorted(here)}, indent=1) + "\n")
 
 
-def _empty(out: Path, names: Iterable[str], *, ours: bool) -> None:
+def _empty(out: Path, names: set[str], *, ours: bool) -> None:
     """Removes the results of an earlier run: those of these entrants, and what a version before left."""
-    folders = [folder for name in sorted(names) for folder in _seed_folders(out / name)]
+    folders = [folder for folder in _folders(out, "*/seed-*") if folder.parent.name in names]
     if ours:
-        folders += _seed_folders(out)
+        folders += _folders(out, "seed-*")
     elif folders:
         raise InputError(
             f"{folders[0]} is in the way and does not look like ours, as no settings.json of a run "
@@ -115,12 +116,10 @@ def _empty(out: Path, names: Iterable[str], *, ours: bool) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def _seed_folders(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.glob("seed-*")
-        if path.name.removeprefix("seed-").isdecimal() and path.is_dir()
-    )
+def _folders(out: Path, pattern: str) -> list[Path]:
+    """Folders of seeds."""
+    paths = (path for path in out.glob(pattern) if path.name.removeprefix("seed-").isdecimal())
+    return sorted(filter(Path.is_dir, paths))
 
 
 def _stored_settings(file: Path) -> dict[str, Any] | None:
@@ -176,7 +175,12 @@ def stamps(entry: dict[str, Any], steps: int) -> np.ndarray:
     return pd.period_range(first, periods=steps).to_timestamp().to_numpy()
 
 
-def paths_of(folder: Path) -> np.ndarray:
+def seed_folder(out: Path, name: str, seed: int) -> Path:
+    """Where the results of an entrant with a seed are."""
+    return out / name / f"seed-{seed}"
+
+
+def load_paths(folder: Path) -> np.ndarray:
     """The paths ``[W, S, T, D]`` of a seed's folder, as a memory map."""
     return np.load(folder / PATHS, mmap_mode="r")
 

@@ -68,7 +68,7 @@ def _entrant(
         "per_seed": [_seed(row) for row in rows],
         "nll": one.get("nll", {}),
         "nll_se": one.get("nll_se", {}),
-        "diagnosis": (old.get("diagnosis") or {}).get(name),
+        "diagnosis": old.get("diagnosis", {}).get(name) or None,
         "metrics_mc_error": one.get("metrics_mc_error", {}),
     }
 
@@ -94,13 +94,6 @@ def _kind(name: str) -> str:
 
 
 def _recalibrated(after: dict[str, Any], seeds: list[int]) -> dict[str, Any]:
-    scores = {"metrics": after["after"], "metrics_se": after.get("after_se", {})}
-    parts = {key: after.get(key, {}) for key in ("aggregates", "protocols")}
-    words = {"title": after.get("title", ""), "note": after.get("note", "")}
-    rest: dict[str, Any] = {
-        "windows": {},
-        "seconds": {},
-        "per_seed": [],
-        "diagnosis": after.get("diagnosis"),
-    }
-    return {"kind": "recalibrated", "seeds": seeds, **words, **scores, **parts, **rest}
+    scores = {"metrics": after["after"], "metrics_se": after.get("after_se")}
+    apart = {part: {"": after.get(part) or {}} for part in ("protocols", "diagnosis")}
+    return _entrant("", apart, after | scores, "recalibrated", seeds, [])

@@ -10,37 +10,21 @@ import math
 import time
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from gluonts.torch.model.estimator import TrainOutput
 
 from timediff.baselines.external import multivariate
 from timediff.baselines.task import Array, Fitted, Task
-from timediff.benchmark.recalibration import Recalibration, fit_recalibration, from_json, to_json
+from timediff.benchmark.recalibration import fit_recalibration, from_json, recalibrate, to_json
 from timediff.benchmark.record import Likelihood, as_json
 from timediff.config import Preset
 from timediff.data.entry import hold_out, split_windows
 from timediff.data.rolling import Entry
-from timediff.errors import InputError
 from timediff.gluon.estimator import TimeGradEstimator
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.tools.files import write_text
-
-
-def check_ours(task: Task, options: Preset, *, validation_windows: int) -> None:
-    """Raises `InputError` for what can be known to make training fail before it does."""
-    _estimator(task, options, seed=0, device="cpu", folder=Path())
-    steps = len(task.train) - validation_windows * task.horizon
-    if steps <= task.horizon:
-        raise InputError(
-            f"the data have {max(steps, 0)} training steps left for a horizon of {task.horizon}, so there "
-            "is no window to train on; give more data or fewer --validation-windows"
-        )
-    if validation_windows and options.model.schedule == "learned":
-        raise InputError(
-            "a learned schedule has no validation loss that compares between epochs; leave out "
-            "--validation-windows, or choose another schedule"
-        )
 
 
 def fit_ours(
@@ -53,16 +37,9 @@ def fit_ours(
     device: str,
     told: int,
 ) -> Fitted:
-    """The trained predictor, which is kept in the folder too.
+    """The trained predictor, which is kept in the folder of the seed too, as is what training goes on from.
 
-    Args:
-        task: With its entries.
-        seed: Of training.
-        folder: Of the seed; training goes on from its checkpoint.
-        options: Model, training and sampling.
-        validation_windows: Horizons at the end of the training data held out to choose the best epoch.
-        device: To train and to sample on.
-        told: The seed that warns of data and options; they are the same for all.
+    The seed that is ``told`` warns of data and options, which are the same for all.
     """
     assert task.training is not None
     estimator = _estimator(task, options, seed=seed, device=device, folder=folder)
@@ -87,13 +64,36 @@ def fit_ours(
     return Fitted(multivariate(predictor, task.columns), details, bulk, seconds)
 
 
-def likelihood(folder: Path, test: list[Entry], *, seed: int, device: str) -> Likelihood:
-    """Bound and likelihood of the test windows per dimension; from the folder if they are there already."""
-    file = folder / "nll.json"
-    if not file.is_file():
-        predictor = TimeGradPredictor.deserialize(folder / "predictor", device=device)
-        write_text(file, as_json(_likelihood(predictor, test, seed)) + "\n")
-    return Likelihood(**json.loads(file.read_text()))
+class Trained(NamedTuple):
+    """What `fit_ours` left in the folder of a seed, for what else is asked for of it."""
+
+    folder: Path
+    seed: int
+    device: str
+
+    def predictor(self) -> TimeGradPredictor:
+        """The trained predictor."""
+        return TimeGradPredictor.deserialize(self.folder / "predictor", device=self.device)
+
+    def likelihood(self, test: list[Entry]) -> Likelihood:
+        """Bound and likelihood of the test windows per dimension, kept in the folder."""
+        file = self.folder / "nll.json"
+        if not file.is_file():
+            scores = _likelihood(self.predictor(), test, self.seed)
+            write_text(file, as_json(scores) + "\n")
+        return Likelihood(**json.loads(file.read_text()))
+
+    def recalibrated(self, paths: Array, task: Task, *, windows: int) -> Array:
+        """The paths after the map fitted on so many validation windows, which is kept in the folder."""
+        file = self.folder / "recalibration.json"
+        if not file.is_file():
+            assert task.training is not None
+            _, held = hold_out(task.training, task.horizon, windows)
+            known, truth = split_windows(held, task.horizon)
+            forecasts = self.predictor().predict(known, paths.shape[1], seed=self.seed)
+            fitted = fit_recalibration(np.stack([one.samples for one in forecasts]), truth)
+            write_text(file, to_json(fitted) + "\n")
+        return recalibrate(from_json(file.read_text()), paths)
 
 
 def _likelihood(predictor: TimeGradPredictor, test: list[Entry], seed: int) -> Likelihood:
@@ -113,22 +113,6 @@ def _likelihood(predictor: TimeGradPredictor, test: list[Entry], seed: int) -> L
         "nll_error": error,
     }
     return Likelihood(scores, terms, log_scale, windows, left_out)
-
-
-def recalibration(
-    folder: Path, task: Task, *, seed: int, validation_windows: int, num_samples: int, device: str
-) -> Recalibration:
-    """The map fitted on the validation windows; from the folder if it is there already."""
-    file = folder / "recalibration.json"
-    if not file.is_file():
-        assert task.training is not None
-        predictor = TimeGradPredictor.deserialize(folder / "predictor", device=device)
-        _, held = hold_out(task.training, task.horizon, validation_windows)
-        known, truth = split_windows(held, task.horizon)
-        forecasts = predictor.predict(known, num_samples, seed=seed)
-        fitted = fit_recalibration(np.stack([one.samples for one in forecasts]), truth)
-        write_text(file, to_json(fitted) + "\n")
-    return from_json(file.read_text())
 
 
 def _estimator(

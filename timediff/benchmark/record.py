@@ -109,12 +109,12 @@ class Result(NamedTuple):
     kind: Kind
     seeds: list[int]
     metrics: Values
-    metrics_se: Values
     aggregates: Aggregates
     protocols: Values
     windows: dict[str, list[float]]
+    metrics_se: Values = {}  # noqa: RUF012 (never changed)
     seconds: Seconds = Seconds()
-    per_seed: list[SeedResult] = []  # noqa: RUF012 (never changed)
+    per_seed: list[SeedResult] = []  # noqa: RUF012
     nll: Values = {}  # noqa: RUF012
     nll_se: Values = {}  # noqa: RUF012
     diagnosis: dict[str, Any] | None = None

@@ -18,7 +18,6 @@ from timediff.report.columns import aligned
 
 if TYPE_CHECKING:
     from timediff.benchmark.record import Record
-    from timediff.metrics.paired import Comparison
 
 PROGRAM = "timediff compare"
 
@@ -72,25 +71,12 @@ def fact_rows(runs: Mapping[str, "Record"]) -> list[list[str]]:
     return [[name, *(column[name] for column in columns)] for name in columns[0]]
 
 
-def differences(runs: Mapping[str, "Record"]) -> tuple[dict[str, "Comparison"], list[str]]:
-    """Paired comparisons of the first run with each other one, and sentences about those not to be had."""
-    from timediff.benchmark.comparison import compare
-
-    if len(runs) < 2:
-        return {}, []
-    first, compared = next(iter(runs)), compare(runs)
-    sentences = [
-        f"{first} and {name} are not compared window by window: {reason}."
-        for name, reason in compared.reasons.items()
-    ]
-    return compared.comparisons, sentences
-
-
 def as_text(runs: Mapping[str, "Record"]) -> str:
     """The table for a terminal."""
+    from timediff.benchmark.comparison import compare
     from timediff.report.sections import COMPARISON_HEAD, comparison_cells
 
-    comparisons, sentences = differences(runs)
+    comparisons, sentences = compare(runs)
     parts = [aligned([["", *runs], *fact_rows(runs)]), aligned(score_rows(runs))]
     if comparisons:
         rows = [[name, *comparison_cells(one)] for name, one in comparisons.items()]
@@ -101,10 +87,11 @@ def as_text(runs: Mapping[str, "Record"]) -> str:
 
 def as_html(runs: Mapping[str, "Record"]) -> str:
     """The same as a self-contained page."""
+    from timediff.benchmark.comparison import compare
     from timediff.report.html import escape, page, table
     from timediff.report.sections import comparison_table
 
-    comparisons, sentences = differences(runs)
+    comparisons, sentences = compare(runs)
     head = ["", *runs]
     body = "<h2>Runs</h2>\n" + table(head, fact_rows(runs), caption="What was run")
     body += "<h2>Scores</h2>\n" + table(

@@ -231,14 +231,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, as_json = parse(argv)
 
     def work() -> None:
-        from timediff.benchmark.evaluation import evaluate
-        from timediff.benchmark.record import as_json as record_json
-        from timediff.report.text import as_text
-        from timediff.report.write import write_results
+        from timediff.benchmark.problem import pose
 
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            record = evaluate(config, draw=write_results).record
+            problem = pose(config)
+            # Seconds that a mistake in the data need not wait for.
+            from timediff.benchmark.evaluation import evaluate
+            from timediff.benchmark.record import as_json as record_json
+            from timediff.report.text import as_text
+            from timediff.report.write import write_results
+
+            record = evaluate(config, problem=problem, draw=write_results).record
         print(record_json(record) if as_json else as_text(record, config.folder))
 
     kept = f"the same command with --resume goes on from {config.folder}"
