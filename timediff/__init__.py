@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from timediff.registry import register
     from timediff.timegrad.model import TimeGrad
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [
     "PRESETS",
     "Dataset",
