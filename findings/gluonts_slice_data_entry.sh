@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # GluonTS 0.17.0: slicing an entry leaves some of its fields with a time axis as long as they were.
 #
-# slice_data_entry, by which split() makes training and test entries, cuts an entry's target and the covariates they know of. Of an entry
-# with 10 steps cut to its first 6, these come back with all 10 columns: observed_values, time_feat and
-# past_feat_dynamic_cat, while feat_dynamic_real, feat_dynamic_cat and past_feat_dynamic_real have 6. What is
-# trained on then pairs a step's target with the mask or category of another. Seen with Python 3.11; the script
-# fails where this changes.
+# slice_data_entry, by which gluonts.dataset.split makes training and test entries, cuts the target and the
+# covariates that it knows of. Of an entry with 10 steps cut to its first 6, these come back with all 10 columns:
+# observed_values, time_feat and past_feat_dynamic_cat, while feat_dynamic_real, feat_dynamic_cat and
+# past_feat_dynamic_real have 6. What is trained on then pairs a step's target with the mask or category of
+# another. Seen with Python 3.11; the script fails where this changes.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
