@@ -11,8 +11,6 @@ GROUPS = {"identities", "oracles", "convergence", "cross_checks", "invariances",
 
 #: Folders whose tests are grouped.
 CORE = ("diffusion", "networks", "timegrad", "metrics")
-#: Files there that are older than that.
-EXEMPT = {"whatif", "reference", "paired", "protocols"}
 FILES = {
     path.stem.removeprefix("test_"): path
     for folder in CORE
@@ -50,7 +48,7 @@ def groups_of_tests(source):
     }
 
 
-@pytest.mark.parametrize("name", sorted(FILES.keys() - EXEMPT))
+@pytest.mark.parametrize("name", sorted(FILES))
 def test_every_test_has_exactly_one_group(name):
     found = groups_of_tests(FILES[name].read_text())
     assert found

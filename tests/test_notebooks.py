@@ -1,14 +1,12 @@
 """The notebooks run from top to bottom, and their executed copies are those of their sources."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import jupytext
 import nbformat
 import pytest
+from processes import run_script
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SOURCES = sorted(path for path in NOTEBOOKS.glob("*.py") if path.name != "execute.py")
@@ -20,15 +18,10 @@ each = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 
 @each
 def test_notebook_runs(path, tmp_path):
-    env = {**os.environ, "TIMEDIFF_NOTEBOOK_STEPS": "3", "TIMEDIFF_NOTEBOOK_OUT": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, str(path)],
-        env={**env, "MPLBACKEND": "agg"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
+    done = run_script(
+        path, tmp_path, TIMEDIFF_NOTEBOOK_STEPS="3", TIMEDIFF_NOTEBOOK_OUT=str(tmp_path)
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.status == 0, done.stderr[-3000:]
     assert list(tmp_path.rglob("*.png"))
 
 

@@ -4,9 +4,6 @@ import copy
 import functools
 import gc
 import json
-import os
-import subprocess
-import sys
 import weakref
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import pytest
 import torch
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.predictor import PyTorchPredictor
+from processes import run_script
 from tiny import HORIZON, MODEL, QUIET, entry, estimator, paths, period, same_weights, weights
 
 from timediff import SamplingConfig, TimeGradPredictor
@@ -417,16 +415,10 @@ def test_a_file_cannot_have_a_module_imported(predictor, tmp_path):
     for title, (name, change) in changes.items():
         predictor.serialize(tmp_path / "folders" / title)
         edit(tmp_path / "folders" / title / name, change)
-    (tmp_path / "evil.py").write_text(EVIL)
-    home = str(Path(__file__).resolve().parents[2])
-    done = subprocess.run(
-        [sys.executable, "-c", LOADING],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": home},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    for name, code in (("evil.py", EVIL), ("loading.py", LOADING)):
+        (tmp_path / name).write_text(code)
+    done = run_script(tmp_path / "loading.py", tmp_path)
+    assert done.status == 0, done.stderr
     assert done.stdout.splitlines() == [f"{title} refused" for title in sorted(changes)]
 
 

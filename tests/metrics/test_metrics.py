@@ -14,18 +14,13 @@ from gluonts.ev.metrics import ND, NRMSE, MeanWeightedSumQuantileLoss
 from gluonts.evaluation import MultivariateEvaluator
 from gluonts.model.evaluation import evaluate_forecasts
 from gluonts.model.forecast import SampleForecast
+from groups import contracts, cross_checks, identities, invariances, oracles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from timediff import metrics
 from timediff.errors import InputError
 from timediff.registry import METRICS
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-cross_checks = pytest.mark.cross_checks
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 W, S, T, D = 3, 100, 6, 4
 #: Unit of MASE and MSIS, on the scales of `forecasts`.

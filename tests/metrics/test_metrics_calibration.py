@@ -4,14 +4,10 @@ import re
 
 import numpy as np
 import pytest
+from groups import contracts, cross_checks, invariances, oracles
 
 from timediff import metrics
 from timediff.errors import InputError
-
-oracles = pytest.mark.oracles
-cross_checks = pytest.mark.cross_checks
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 
 def correlated(shape, *, rho=0.7, seed=0):

@@ -14,15 +14,10 @@ from gluonts.ev.stats import scaled_interval_score
 from gluonts.evaluation import MultivariateEvaluator
 from gluonts.model.evaluation import evaluate_forecasts
 from gluonts.model.forecast import SampleForecast
+from groups import contracts, cross_checks, identities, invariances, oracles
 
 from timediff import metrics
 from timediff.errors import InputError
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-cross_checks = pytest.mark.cross_checks
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 W, S, T, D = 3, 40, 5, 4
 NORMAL = NormalDist()

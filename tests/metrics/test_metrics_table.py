@@ -7,15 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from groups import contracts, identities, invariances, oracles
 
 from timediff import metrics
 from timediff.errors import InputError
 from timediff.registry import METRICS
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 W, S, T, D = 3, 25, 4, 5
 

@@ -7,15 +7,10 @@ from functools import partial
 import numpy as np
 import pytest
 import scoringrules
+from groups import contracts, cross_checks, invariances, oracles
 
 from timediff import metrics
 from timediff.errors import InputError
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-cross_checks = pytest.mark.cross_checks
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 W, S, T, D = 2, 30, 3, 5
 

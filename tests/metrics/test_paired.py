@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from groups import contracts, cross_checks, identities, invariances, oracles
 from scipy import stats
 
 from timediff.errors import InputError
@@ -16,12 +17,6 @@ from timediff.metrics.paired import (
     needed,
     overlapping,
 )
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-cross_checks = pytest.mark.cross_checks
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 
 def losses(windows=40, seed=0, gain=0.1):

@@ -8,16 +8,11 @@ import scoringrules
 import torch
 from gluonts.evaluation import MultivariateEvaluator
 from gluonts.model.forecast import SampleForecast
+from groups import contracts, cross_checks, identities, invariances, oracles
 
 from timediff.errors import InputError
 from timediff.metrics import score
 from timediff.metrics.protocols import LEVELS, PROTOCOLS, REFERENCE, protocol_table
-
-identities = pytest.mark.identities
-oracles = pytest.mark.oracles
-cross_checks = pytest.mark.cross_checks
-invariances = pytest.mark.invariances
-contracts = pytest.mark.contracts
 
 W, S, T, D = 3, 100, 6, 4
 every = pytest.mark.parametrize("name", PROTOCOLS)

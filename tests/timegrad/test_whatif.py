@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from groups import contracts, identities, invariances, oracles
 from tiny import HISTORY, HORIZON, MODEL, entry
 from torch import nn
 from toys import Exact, Gaussian, condition, law, record, stir
@@ -166,6 +167,7 @@ def draw_exactly(case, *, repeats, count=400, variance="large"):
     return np.stack(runs), conditional, free, np.array(sizes)
 
 
+@oracles
 @pytest.mark.parametrize(
     ("case", "variance"),
     [*((case, "large") for case in CASES), ("values beyond the cycle of the changes", "small")],
@@ -181,6 +183,7 @@ def test_unknown_entries_follow_the_gaussian_conditional(float64, case, variance
     assert (np.abs(products.mean(axis=0) - cov) < 5 * error).all()
 
 
+@oracles
 @pytest.mark.parametrize("case", CASES)
 def test_that_law_is_not_the_plain_one(float64, case):
     # The bounds above can fail: without what is given (some of) these entries are elsewhere.
@@ -200,11 +203,13 @@ def _unknown(case):
     return [(t, d) for t in range(5) for d in range(2) if (t, d) not in given]
 
 
+@oracles
 def test_a_known_past_costs_nothing(float64):
     *_, sizes = draw_exactly("first steps", repeats=1, count=50)
     assert sizes.tolist() == [50]
 
 
+@contracts
 def test_more_that_is_given_leaves_fewer(float64):
     few = draw_exactly("a later step, through the encoder's state", repeats=4)[-1]
     more = draw_exactly("bridge of a random walk", repeats=4)[-1]
@@ -263,6 +268,7 @@ def samples(*args, **options):
     return np.stack([forecast.samples for forecast in predict(*args, **options)])
 
 
+@contracts
 @pytest.mark.parametrize("lead_time", [0, 2])
 @pytest.mark.parametrize("difference", [0, 1, 3])
 @pytest.mark.parametrize("scaling", NORMALISATIONS)
@@ -284,6 +290,7 @@ def test_given_values_come_back_exactly(scaling, difference, lead_time):
     assert forecast.start_date == predict(made, None)[0].start_date
 
 
+@contracts
 def test_everything_given():
     given = np.random.default_rng(0).normal(2, 1, size=(HORIZON, 3)).astype(np.float32)
     forecast = predict(predictor(), given)[0]
@@ -291,6 +298,7 @@ def test_everything_given():
     assert forecast.info["effective_size"] == 200
 
 
+@contracts
 def test_steps_after_the_last_given_one_are_all_different():
     given = np.full((HORIZON, 3), NAN)
     given[1, 0] = 2.0
@@ -316,6 +324,7 @@ VARIANTS = {
 }
 
 
+@contracts
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("difference", [0, 1])
 def test_every_kind_of_model(variant, difference, device):
@@ -327,6 +336,7 @@ def test_every_kind_of_model(variant, difference, device):
     assert (forecast.samples[:, ~known].std(axis=0) > 0).all()
 
 
+@identities
 def test_a_self_conditioned_network_sees_its_last_estimate_after_resampling_too(monkeypatch):
     monkeypatch.setattr("timediff.timegrad.whatif.MIN_EFFECTIVE_SIZE", 0)
     made = predictor(difference=1, self_conditioning=True, diffusion_steps=20, beta_end=0.3)
@@ -343,6 +353,7 @@ def test_a_self_conditioned_network_sees_its_last_estimate_after_resampling_too(
     assert first == [n == 0 for _ in range(HORIZON) for n in range(20)]
 
 
+@invariances
 def test_guidance_changes_the_paths():
     options = {"condition_dropout": 0.1, "shake": 0.2}
     plain = samples(predictor(**options), GIVEN)
@@ -350,6 +361,7 @@ def test_guidance_changes_the_paths():
     assert not np.isclose(plain, guided)[:, :, np.isnan(GIVEN)].any()
 
 
+@identities
 @pytest.mark.parametrize("difference", [0, 1])
 def test_nothing_given_is_a_plain_forecast(difference):
     made = predictor(difference=difference)
@@ -363,6 +375,7 @@ def test_nothing_given_is_a_plain_forecast(difference):
     assert np.isfinite(samples(made, nothing, num_particles=1)).all()
 
 
+@invariances
 def test_entries_with_and_without():
     made = predictor()
     mixed = samples(made, [None, GIVEN, np.full((HORIZON, 3), NAN)], DATA)
@@ -376,6 +389,7 @@ def test_entries_with_and_without():
     )
 
 
+@invariances
 def test_same_seed_same_paths():
     made = predictor()
     free = np.isnan(GIVEN)
@@ -390,6 +404,7 @@ def test_same_seed_same_paths():
     assert torch.equal(state, torch.get_rng_state())
 
 
+@contracts
 def test_info_is_added_to_and_nothing_given_is_changed():
     info = {"tariff": "night"}
     data = [DATA[0] | {"info": info, "target": DATA[0]["target"].copy()}]
@@ -403,6 +418,7 @@ def test_info_is_added_to_and_nothing_given_is_changed():
     np.testing.assert_array_equal(data[0]["target"], DATA[0]["target"])
 
 
+@contracts
 def test_one_dimension():
     data = [entry(dim=1) | {"target": entry(dim=1)["target"][0]}]
     given = np.array([NAN, 2.2, NAN, 1.9])
@@ -413,6 +429,7 @@ def test_one_dimension():
     np.testing.assert_array_equal(column.samples, forecast.samples)
 
 
+@contracts
 def test_progress_counts_particles_up_to_the_last_given_step(capfd):
     given = np.full((HORIZON, 3), NAN)
     given[1, 2] = 2.0
@@ -427,6 +444,7 @@ def test_progress_counts_particles_up_to_the_last_given_step(capfd):
 # -------------------------------------------------------------------------------------- refusals
 
 
+@contracts
 @pytest.mark.parametrize(
     ("difference", "value"), [(1, 12.0), (1, 1e3), (1, 3e38), (0, 1e6), (0, 3e38)]
 )
@@ -447,6 +465,7 @@ def ones(*shape):
     return np.ones(shape)
 
 
+@contracts
 @pytest.mark.parametrize(
     ("given", "data", "said"),
     [
@@ -468,6 +487,7 @@ def test_what_does_not_fit_is_refused_at_once(given, data, said):
         predictor().predict(data, 20, known_future=given)
 
 
+@contracts
 @pytest.mark.parametrize(
     ("arrays", "drawn", "said"), [(1, 1, "has more"), (3, 2, "has 2"), (0, 0, "has more")]
 )
@@ -482,6 +502,7 @@ def test_a_stream_of_another_length_is_refused_when_it_shows(arrays, drawn, said
         next(forecasts)
 
 
+@contracts
 @pytest.mark.parametrize("sampler", ["ddim", "heun", "dpm++", "langevin"])
 def test_samplers_without_densities_are_refused_at_once(sampler):
     made = predictor(sampling=SamplingConfig(sampler=sampler))
@@ -489,12 +510,14 @@ def test_samplers_without_densities_are_refused_at_once(sampler):
         made.predict(DATA[:1], 20, known_future=GIVEN)
 
 
+@contracts
 @pytest.mark.parametrize(("paths", "particles", "least"), [(100, 99, 100), (5, 19, 20), (5, 0, 20)])
 def test_too_few_particles_are_refused_at_once(paths, particles, least):
     with pytest.raises(InputError, match=f"num_particles is {particles}.* at least {least}"):
         predictor().predict(DATA[:1], paths, known_future=GIVEN, num_particles=particles)
 
 
+@contracts
 def test_short_history_is_no_obstacle():
     short = [DATA[0] | {"target": DATA[0]["target"][:, : HISTORY - 4]}]
     found = samples(predictor(difference=1), GIVEN, short)

@@ -4,10 +4,10 @@ import threading
 
 import pytest
 import torch
+from groups import contracts
 
 from timediff.tools.threads import Abandoned, side_by_side, workers_for
 
-contracts = pytest.mark.contracts
 with_workers = pytest.mark.parametrize("workers", [0, 1, 2, 3])
 
 
