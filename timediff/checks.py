@@ -17,6 +17,16 @@ from timediff.options import fields_of
 from timediff.registry import SAMPLERS, TABLES
 from timediff.tools.device import check_device
 
+__all__ = [
+    "check_distillation",
+    "check_fields",
+    "check_options",
+    "check_precision",
+    "check_run",
+    "check_sampler_options",
+    "check_sampling",
+]
+
 
 def check_fields(config: Any, **names: str) -> None:
     """Raises `InputError` for the first field of a configuration outside its limits or choices.

@@ -10,6 +10,26 @@ from timediff.errors import InputError
 from timediff.options import Between, Choice
 from timediff.registry import SAMPLERS
 
+__all__ = [
+    "FEW_STEPS",
+    "RECALIBRATION_PATHS",
+    "RECALIBRATION_WINDOWS",
+    "STUDENT_STEPS",
+    "DistillConfig",
+    "ModelConfig",
+    "NotNegative",
+    "Positive",
+    "Preset",
+    "RunConfig",
+    "SamplingConfig",
+    "Share",
+    "TrainConfig",
+    "Whole",
+    "flat_sampling",
+    "sampler_defaults",
+    "with_options",
+]
+
 Whole = Annotated[int, Between(1)]
 NotNegative = Annotated[float, Between(0)]
 Positive = Annotated[float, Between(0, without="low")]

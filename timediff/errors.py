@@ -3,6 +3,8 @@
 from numbers import Integral
 from typing import Any
 
+__all__ = ["InputError", "check_whole"]
+
 
 class InputError(ValueError):
     """A mistake of the user: one sentence that says what, where, and the way out.

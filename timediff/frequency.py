@@ -14,6 +14,18 @@ import pandas as pd
 
 from timediff.errors import InputError
 
+__all__ = [
+    "default_difference",
+    "default_lags",
+    "error_season",
+    "num_time_features",
+    "quiet_business_days",
+    "seasons",
+    "split_freq",
+    "time_features",
+    "to_period_freq",
+]
+
 # Offset aliases of pandas (old and new) -> the name of the period of the same length.
 _PERIODS = {
     "H": "h", "h": "h", "T": "min", "min": "min", "S": "s", "s": "s",

@@ -17,6 +17,18 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
 
 from timediff.errors import InputError
 
+__all__ = [
+    "Between",
+    "Choice",
+    "F",
+    "Option",
+    "arguments_of",
+    "fields_of",
+    "options_in_source",
+    "options_of",
+    "within_limits",
+]
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -2,6 +2,8 @@
 
 from timediff.config import ModelConfig, Preset, SamplingConfig, TrainConfig
 
+__all__ = ["PAPER", "PRESETS"]
+
 PAPER = Preset(
     ModelConfig(
         hidden_size=40,

@@ -17,6 +17,25 @@ from typing import Any, NamedTuple
 from timediff.errors import InputError
 from timediff.options import Option, options_in_source, options_of
 
+__all__ = [
+    "COMMANDS",
+    "LOSSES",
+    "METRICS",
+    "NETWORKS",
+    "NOISES",
+    "NORMALISATIONS",
+    "PARAMETERISATIONS",
+    "SAMPLERS",
+    "SCHEDULES",
+    "SPACINGS",
+    "TABLES",
+    "WEIGHTINGS",
+    "Part",
+    "Table",
+    "import_plugin",
+    "register",
+]
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 

@@ -25,6 +25,18 @@ from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.process import Denoiser, add_noise, diffuse, posterior, reverse_step
 from timediff.diffusion.schedule import Schedule
 
+__all__ = [
+    "Noise",
+    "bound_sample",
+    "bound_terms",
+    "hybrid_term",
+    "normal_kl",
+    "normal_nll",
+    "plain_bound",
+    "prior_term",
+    "step_term",
+]
+
 #: ``noise(n)``: the standard normal noise ``[..., D]`` of step n.
 Noise = Callable[[int], Tensor]
 

@@ -21,6 +21,8 @@ from timediff.diffusion.parameterisation import Prediction, factors
 from timediff.diffusion.process import Denoiser, add_noise
 from timediff.diffusion.schedule import Level, Schedule
 
+__all__ = ["ddim_step", "distillation_loss", "two_step_target"]
+
 
 def ddim_step(prediction: Prediction, end: Level) -> Tensor:
     r"""Data at a level by a prediction, :math:`\alpha_e \hat x_0 + \sigma_e \hat\epsilon`, ``[..., D]``.

@@ -16,6 +16,8 @@ from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.process import Denoiser
 from timediff.diffusion.schedule import Level
 
+__all__ = ["SelfConditioned", "guided"]
+
 
 @final
 class SelfConditioned:

@@ -20,6 +20,8 @@ from timediff.diffusion.parameterisation import PARAMETERISATIONS, Prediction
 from timediff.diffusion.process import Denoiser
 from timediff.diffusion.schedule import Level, Schedule
 
+__all__ = ["Recorder", "cut", "interpolate", "invert", "rate_distortion"]
+
 
 @final
 class Recorder:

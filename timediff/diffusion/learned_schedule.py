@@ -25,6 +25,8 @@ from torch import Tensor, nn
 from timediff.diffusion.schedule import Schedule, linear
 from timediff.diffusion.step_sampling import RunningSquare
 
+__all__ = ["FLOOR", "LearnedSchedule", "start"]
+
 #: Added to every term, as a share of their mean, so that no two points meet; it leaves equal terms equal.
 FLOOR = 1e-3
 

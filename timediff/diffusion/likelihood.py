@@ -20,6 +20,8 @@ from torch import Tensor
 from timediff.diffusion.process import Denoiser
 from timediff.diffusion.schedule import Level, Schedule
 
+__all__ = ["EXACT_TRACE_DIM", "LEAST_LOG_SNR", "Likelihood", "log_likelihood"]
+
 #: Log-SNR at which the ODE ends on chains that go below it.
 LEAST_LOG_SNR = -40.0
 #: Up to this D callers take the exact trace, above it random probes.

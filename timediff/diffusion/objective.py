@@ -14,6 +14,21 @@ from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.schedule import Schedule
 from timediff.registry import LOSSES, WEIGHTINGS
 
+__all__ = [
+    "MIN_SNR_CAP",
+    "bound_weight",
+    "ho_weight",
+    "huber",
+    "l1",
+    "l2",
+    "min_snr_weight",
+    "noise_loss",
+    "noise_weight",
+    "score_weight",
+    "v_weight",
+    "x0_weight",
+]
+
 
 def l1(estimate: Tensor, noise: Tensor) -> Tensor:
     """Absolute error, ``[..., D]``."""

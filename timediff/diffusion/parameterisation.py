@@ -18,6 +18,20 @@ from torch import Tensor
 from timediff.diffusion.schedule import Level
 from timediff.registry import PARAMETERISATIONS
 
+__all__ = [
+    "CLEAN",
+    "NOISE",
+    "SCORE",
+    "VELOCITY",
+    "Output",
+    "Parameterisation",
+    "Prediction",
+    "convert",
+    "factors",
+    "mix",
+    "predict",
+]
+
 
 class Prediction:
     """Estimates of clean data and noise in a denoiser's input.

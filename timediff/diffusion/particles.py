@@ -55,6 +55,18 @@ from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.process import Denoiser
 from timediff.diffusion.schedule import Schedule
 
+__all__ = [
+    "RESAMPLE_BELOW",
+    "SAME_DRAW_ABOVE",
+    "SCALE_MATTERS_BELOW",
+    "Ancestry",
+    "Conditioned",
+    "conditional_reverse",
+    "effective_size",
+    "lookahead",
+    "systematic",
+]
+
 #: Share of the particles below which the effective number of them must fall before they are resampled.
 RESAMPLE_BELOW = 0.5
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.schedule import Level, Schedule
 
+__all__ = ["Denoiser", "add_noise", "diffuse", "posterior", "reverse_step"]
+
 Denoiser = Callable[[Tensor, Level], Prediction]
 
 

@@ -24,6 +24,23 @@ from torch import Tensor, nn
 
 from timediff.registry import SCHEDULES
 
+__all__ = [
+    "MAX_BETA",
+    "Level",
+    "Schedule",
+    "chain",
+    "constant",
+    "cosine",
+    "jsd",
+    "linear",
+    "make_schedule",
+    "quadratic",
+    "sigmoid",
+    "sub_vp",
+    "ve",
+    "vp",
+]
+
 # A step that destroys all information has no inverse; Nichol & Dhariwal (2021) cap at the same value.
 MAX_BETA = 0.999
 

@@ -9,6 +9,8 @@ from torch import Tensor
 from timediff.diffusion.schedule import Schedule
 from timediff.registry import SPACINGS
 
+__all__ = ["quadratic_steps", "respace", "uniform", "uniform_log_snr"]
+
 
 def uniform(schedule: Schedule, num_steps: int) -> Tensor:
     """Evenly spaced steps, float64 ``[num_steps + 1]``."""

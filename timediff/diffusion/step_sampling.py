@@ -14,6 +14,8 @@ Source: Nichol & Dhariwal (2021), arXiv:2102.09672, section 3.3, eq. 18.
 import torch
 from torch import Tensor, nn
 
+__all__ = ["UNIFORM_SHARE", "WARM_UP", "RunningSquare", "StepSampler"]
+
 #: How often each step must have been seen before any is preferred (Nichol & Dhariwal 2021, section 3.3).
 WARM_UP = 10
 #: Share of the draws that stays uniform: no weight exceeds its inverse, no step is forgotten.

@@ -31,7 +31,7 @@ from timediff.training.budget import epochs_of
 from timediff.training.fit import fit, start_from
 from timediff.training.module import TimeGradModule
 
-__all__ = ["TimeGradEstimator"]
+__all__ = ["MOST_SIGNAL_LEFT", "TimeGradEstimator"]
 
 #: Share of the data's variance at the end of the chain from which forecasts go visibly wrong.
 MOST_SIGNAL_LEFT = 0.1

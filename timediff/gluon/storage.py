@@ -24,6 +24,20 @@ from timediff.tools.files import whole
 if TYPE_CHECKING:
     from timediff.gluon.predictor import TimeGradPredictor
 
+__all__ = [
+    "CLASS",
+    "CLASSES",
+    "FORMAT",
+    "OPTIONS",
+    "SavedPart",
+    "chain_of",
+    "check_parts",
+    "load",
+    "parts_of",
+    "save",
+    "unreadable",
+]
+
 #: Format 3 names the versions of parts; format 2, of 0.1.0, is read too.
 FORMAT = 3
 

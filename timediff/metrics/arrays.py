@@ -14,6 +14,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from timediff.errors import InputError
 
+__all__ = [
+    "BLOCK",
+    "Array",
+    "Floats",
+    "Sums",
+    "add",
+    "by_entry",
+    "by_step",
+    "check_level",
+    "check_members",
+    "check_windows",
+    "checked",
+    "checked_windows",
+    "entry_blocks",
+    "flat",
+    "floats",
+    "observed_steps",
+    "ratio",
+]
+
 Array = NDArray[np.float64]
 Floats = NDArray[np.floating]
 #: Sums over entries, steps or windows; those of reliability are arrays, one number for each level.

@@ -26,6 +26,21 @@ from timediff.metrics.arrays import (
 )
 from timediff.metrics.quantiles import central_interval, checked_levels, ends_of, weibull
 
+__all__ = [
+    "average_rank",
+    "band_depth_rank",
+    "below_of",
+    "covered",
+    "covered_jointly",
+    "covered_of",
+    "extremes",
+    "inside_band",
+    "pit",
+    "rank_histogram",
+    "reliability",
+    "sharpness",
+]
+
 
 def covered(paths: ArrayLike, truth: ArrayLike, *, level: float) -> Array:
     """Whether the truth lies in `central_interval`, ends included: 1 or 0, NaN where it is missing.

@@ -8,6 +8,15 @@ from numpy.typing import ArrayLike
 from timediff.errors import InputError
 from timediff.metrics.arrays import Array, by_entry, check_members, floats
 
+__all__ = [
+    "brier_of",
+    "brier_score",
+    "crps_ensemble",
+    "crps_of",
+    "tail_crps_of",
+    "threshold_weighted_crps",
+]
+
 
 def crps_ensemble(paths: ArrayLike, truth: ArrayLike, *, fair: bool = False) -> Array:
     r"""Continuous ranked probability score of the paths' empirical distribution.

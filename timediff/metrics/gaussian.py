@@ -17,6 +17,18 @@ from timediff.metrics.arrays import (
     floats,
 )
 
+__all__ = [
+    "LEAST_SHRINKAGE",
+    "REPEATED",
+    "Gaussian",
+    "correlation_error",
+    "correlation_error_of",
+    "covariance_shrinkage",
+    "dawid_sebastiani",
+    "dawid_sebastiani_of",
+    "residual_moments",
+]
+
 #: The squared pivot of a correlation matrix below which a column is as good as a sum of others.
 REPEATED = 1e-10
 #: Least weight of independence: two paths show no noise at all, yet their covariance must be inverted.

@@ -9,6 +9,8 @@ from timediff.metrics.table import score
 from timediff.registry import METRICS
 from timediff.tools.progress import progress_bar
 
+__all__ = ["FEWEST", "monte_carlo_error"]
+
 #: Least number of paths whose error can be estimated.
 FEWEST = 4
 

@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 from timediff.errors import InputError
 from timediff.metrics.arrays import Array, by_step, check_members, checked, floats
 
+__all__ = ["energy_of", "energy_score", "sum_over_dimensions", "variogram_of", "variogram_score"]
+
 
 def energy_score(paths: ArrayLike, truth: ArrayLike, *, fair: bool = False) -> Array:
     r"""Energy score of each time step over its observed dimensions, here :math:`x_i, y \in R^D`.

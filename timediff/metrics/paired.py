@@ -24,6 +24,19 @@ from timediff.errors import InputError, check_whole
 from timediff.metrics.arrays import ratio
 from timediff.tools.files import plain
 
+__all__ = [
+    "LEVEL",
+    "MIN_WINDOWS",
+    "Array",
+    "Comparison",
+    "bootstrap_intervals",
+    "compare",
+    "diebold_mariano",
+    "in_words",
+    "needed",
+    "overlapping",
+]
+
 Array = NDArray[np.float64]
 
 #: Windows from which on there are a test and intervals, where windows do not overlap (`needed`).

@@ -23,6 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 from timediff.metrics import crps_ensemble, quantile_loss, sum_over_dimensions
 from timediff.metrics.arrays import check_windows
 
+__all__ = ["LEVELS", "PROTOCOLS", "REFERENCE", "Array", "Protocol", "protocol_table"]
+
 Array = NDArray[np.float64]
 #: Losses ``[W, T, 1]`` of paths ``[W, S, T, 1]`` and truth ``[W, T, 1]``, and what makes one number of them.
 _Loss = Callable[[Array, Array], Array]

@@ -13,6 +13,24 @@ from numpy.typing import ArrayLike
 from timediff.errors import InputError
 from timediff.metrics.arrays import Array, by_entry, check_level, floats, ratio
 
+__all__ = [
+    "LEVELS",
+    "central_interval",
+    "checked_levels",
+    "ends_of",
+    "interval_score",
+    "interval_score_of",
+    "mean_quantile_loss",
+    "mean_wquantile_loss",
+    "median",
+    "nearest",
+    "newsvendor_cost",
+    "newsvendor_of",
+    "quantile_loss",
+    "quantile_loss_of",
+    "weibull",
+]
+
 LEVELS = np.arange(1, 20) / 20
 
 

@@ -16,6 +16,19 @@ from timediff.metrics.quantiles import LEVELS
 from timediff.metrics.sums import ratio_of
 from timediff.registry import METRICS
 
+__all__ = [
+    "SCORES",
+    "Evaluation",
+    "Score",
+    "correlation_error",
+    "definitions",
+    "is_loss",
+    "quotient",
+    "reliability_error",
+    "root_mean_square_error",
+    "title_of",
+]
+
 
 class Evaluation(NamedTuple):
     """Sums, paths and truth that a score is made of.

@@ -21,6 +21,21 @@ from timediff.metrics.quantiles import (
     quantile_loss_of,
 )
 
+__all__ = [
+    "COVERAGES",
+    "MAX_PAIRS",
+    "RESERVE",
+    "TAIL",
+    "Scale",
+    "band_sums",
+    "entry_sums",
+    "losses",
+    "ratio_of",
+    "referred",
+    "scale_of",
+    "step_sums",
+]
+
 #: Per cent of the central intervals.
 COVERAGES = (50, 90, 95, 99)
 #: Numbers that definitions state: pairs at a step for the variogram score, tails, costs of a reserve.

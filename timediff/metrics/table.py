@@ -27,6 +27,8 @@ from timediff.metrics.sums import (
 )
 from timediff.registry import METRICS
 
+__all__ = ["score", "score_aggregate", "seasonal_error", "window_losses"]
+
 
 def score(
     paths: ArrayLike, truth: ArrayLike, *, seasonal_error: ArrayLike | None = None

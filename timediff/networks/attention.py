@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from timediff.diffusion.schedule import Level
 from timediff.networks.base import DenoisingNetwork, Embedded, LevelWaves, Network
 
+__all__ = ["HEAD", "POINTS", "RANK", "AttentionDenoiser"]
+
 #: Inducing points of a block, M.
 POINTS = 16
 #: Numbers of a head of attention; a token whose size is no multiple of it has a single head.

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from timediff.diffusion.schedule import Level
 
+__all__ = ["DenoisingNetwork", "Embedded", "LevelWaves", "Network"]
+
 #: Features of a noise level in the parts that a network asks for, ``[..., E]`` each.
 Embedded = tuple[Tensor, ...]
 

@@ -10,6 +10,8 @@ from timediff.diffusion.schedule import Level
 from timediff.errors import InputError
 from timediff.networks.base import DenoisingNetwork, Embedded, Network
 
+__all__ = ["CACHED", "ConvDenoiser"]
+
 #: Entries of R * P that go through `ConvDenoiser` at a time on a CPU, so that they stay in its cache.
 CACHED = 2**16
 

@@ -18,6 +18,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+__all__ = [
+    "Decoder",
+    "Encoder",
+    "State",
+    "gru_cell",
+    "lagged",
+    "lstm_cell",
+    "map_state",
+    "run_cells",
+]
+
 State = Tensor | tuple[Tensor, Tensor]
 
 

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from timediff.diffusion.schedule import Level
 from timediff.networks.base import DenoisingNetwork, Embedded, LevelWaves, Network
 
+__all__ = ["MlpDenoiser"]
+
 
 class MlpDenoiser(DenoisingNetwork):
     r"""Residual perceptron over the dimensions with adaptive layer norm: matrix products only.

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+__all__ = ["Batch", "Shape", "differenced", "integrate", "last_observed"]
+
 
 class Shape(NamedTuple):
     """Sizes that follow from the data, which nobody needs to give.

@@ -16,6 +16,8 @@ from timediff.diffusion.schedule import Level, Schedule
 from timediff.networks.base import DenoisingNetwork, Embedded
 from timediff.registry import NETWORKS
 
+__all__ = ["ConditionalDenoiser", "LevelCache", "guided_by", "make_network"]
+
 
 def make_network(config: ModelConfig, target_dim: int) -> DenoisingNetwork:
     """The network with fresh weights. It is given those of these settings that its signature names."""

@@ -19,6 +19,8 @@ from timediff.diffusion.schedule import Schedule
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.model import TimeGrad
 
+__all__ = ["ODE_STEPS", "PROBES", "Density", "Future", "complete", "future", "window_density"]
+
 #: Steps of the ODE's grid and, above `EXACT_TRACE_DIM`, random probes of its trace.
 ODE_STEPS, PROBES = 50, 16
 

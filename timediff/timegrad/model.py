@@ -30,7 +30,7 @@ from timediff.timegrad.denoising import ConditionalDenoiser, LevelCache, guided_
 from timediff.timegrad.reverse import Compiler, compile_chain, network_calls
 from timediff.timegrad.sampling import bytes_per_path, draw_paths
 
-__all__ = ["EncodedPast", "TeacherForced", "TimeGrad"]
+__all__ = ["SELF_CONDITIONED_SHARE", "EncodedPast", "TeacherForced", "TimeGrad"]
 
 #: Share of training steps in which a self-conditioned network sees an estimate (Chen et al. 2022).
 SELF_CONDITIONED_SHARE = 0.5

@@ -5,6 +5,17 @@ from torch import Tensor
 
 from timediff.registry import NOISES
 
+__all__ = [
+    "NUMBERS_AT_A_TIME",
+    "PATHS_PER_STREAM",
+    "STEPS_AT_A_TIME",
+    "NoiseStreams",
+    "antithetic",
+    "independent",
+    "steps_at_a_time",
+    "stratified",
+]
+
 #: Paths that share one stream of random numbers. Streams are what chunks are made of, so the paths of
 #: a seed do not depend on how many are drawn at a time.
 PATHS_PER_STREAM = 10

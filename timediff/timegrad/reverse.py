@@ -21,6 +21,17 @@ from timediff.registry import SAMPLERS
 from timediff.timegrad.denoising import LevelCache
 from timediff.tools.precision import network_precision
 
+__all__ = [
+    "Bind",
+    "Compiler",
+    "ReverseChains",
+    "compile_chain",
+    "network_calls",
+    "sampler_options",
+    "steps_taken",
+    "walk",
+]
+
 #: Makes the denoiser of one chain under conditions ``[R, cond_size]``.
 Bind = Callable[[Tensor, LevelCache], Denoiser]
 #: Gives a compiled chain of a model: `compile_chain`, or a memory of what it gave.

@@ -23,7 +23,7 @@ from timediff.tools.threads import side_by_side, workers_for
 if TYPE_CHECKING:
     from timediff.timegrad.model import EncodedPast, TimeGrad
 
-__all__ = ["bytes_per_path", "chunks_of", "draw_paths", "rollout"]
+__all__ = ["WORTH_A_WORKER", "bytes_per_path", "chunks_of", "draw_paths", "rollout"]
 
 #: Bytes of paths that pay for another thread: in smaller chunks, threads mostly wait for Python's lock.
 WORTH_A_WORKER = 4.5e6

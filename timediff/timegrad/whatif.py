@@ -33,6 +33,15 @@ from timediff.timegrad.batch import Batch
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.reverse import walk
 
+__all__ = [
+    "MIN_EFFECTIVE_SIZE",
+    "check_whatif",
+    "miscounted",
+    "path_steps",
+    "read_given",
+    "sample_given",
+]
+
 #: Effective size of the particles below which there is no forecast: the error of its mean would be above a
 #: fifth of its standard deviation, and its quantiles hardly known.
 MIN_EFFECTIVE_SIZE = 20

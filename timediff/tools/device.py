@@ -4,6 +4,8 @@ import re
 
 from timediff.errors import InputError
 
+__all__ = ["check_device", "device_of"]
+
 
 def check_device(name: str) -> None:
     """Raises `InputError` unless this may be the name of a device."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ["plain", "whole", "write_text"]
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:

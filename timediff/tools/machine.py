@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+__all__ = ["commit", "hardware"]
+
 
 def commit() -> str | None:
     """The commit this code was checked out at, with ``+`` for changes since; None for an installed wheel."""

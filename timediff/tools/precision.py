@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
+__all__ = ["matmul_precision", "network_precision"]
+
 
 @contextmanager
 def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:

@@ -4,6 +4,8 @@ import sys
 
 from tqdm import tqdm
 
+__all__ = ["progress_bar"]
+
 
 def progress_bar(
     description: str, *, total: int | None, initial: int = 0, shown: bool = True

@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import torch
 
+__all__ = ["Abandoned", "T", "Task", "side_by_side", "workers_for"]
+
 T = TypeVar("T")
 #: A piece of work ``task(check)``. It calls ``check()`` now and then, which raises `Abandoned` once nobody
 #: waits for the result.

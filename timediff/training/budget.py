@@ -21,7 +21,20 @@ from timediff.timegrad.batch import Batch
 from timediff.training.module import TimeGradModule
 from timediff.training.trainer import Windows, make_trainer, run
 
-__all__ = ["Pace", "Stopwatch", "epochs_of", "measured_pace", "planned_steps", "steps_within"]
+__all__ = [
+    "FEWEST_STEPS",
+    "RESERVE",
+    "TIMED",
+    "TRIAL_SHARE",
+    "WARM_UP",
+    "Pace",
+    "Stopwatch",
+    "epochs_of",
+    "logger",
+    "measured_pace",
+    "planned_steps",
+    "steps_within",
+]
 
 logger = logging.getLogger(__name__)
 

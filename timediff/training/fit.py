@@ -18,7 +18,7 @@ from timediff.training.callbacks import Patience, TrainingBar
 from timediff.training.module import TimeGradModule
 from timediff.training.trainer import Windows, make_trainer, run
 
-__all__ = ["check_checkpoint", "fit", "start_from"]
+__all__ = ["check_checkpoint", "fit", "logger", "start_from"]
 
 logger = logging.getLogger(__name__)
 

@@ -28,6 +28,7 @@ from timediff.errors import InputError
 __all__ = [
     "MAX_DIM",
     "WEEK",
+    "Array",
     "Process",
     "State",
     "beginning",

@@ -11,6 +11,8 @@ from timediff.diffusion.process import Denoiser
 from timediff.diffusion.schedule import Schedule
 from timediff.options import Between, within_limits
 
+__all__ = ["FIXED_VARIANCES", "Noise", "ancestral", "slope_weight"]
+
 Noise = Callable[[], Tensor]
 
 

@@ -11,6 +11,8 @@ from timediff.diffusion.samplers.ancestral import Noise
 from timediff.diffusion.schedule import Schedule
 from timediff.options import Between, within_limits
 
+__all__ = ["ddim"]
+
 
 @within_limits
 def ddim(

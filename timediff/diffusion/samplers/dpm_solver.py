@@ -10,6 +10,8 @@ from timediff.diffusion.samplers.exponential import multistep
 from timediff.diffusion.schedule import Schedule
 from timediff.options import Between, within_limits
 
+__all__ = ["dpm_solver", "sde_dpm_solver"]
+
 
 @within_limits
 def dpm_solver(

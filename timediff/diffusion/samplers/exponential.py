@@ -16,6 +16,8 @@ from torch import Tensor
 from timediff.diffusion.process import Denoiser
 from timediff.diffusion.schedule import Level, Schedule
 
+__all__ = ["exponential_step", "exponential_weights", "multistep"]
+
 
 def multistep(
     denoiser: Denoiser,

@@ -10,6 +10,8 @@ from timediff.diffusion.samplers.ancestral import Noise
 from timediff.diffusion.schedule import Level, Schedule
 from timediff.options import Between, within_limits
 
+__all__ = ["heun"]
+
 
 @within_limits
 def heun(

@@ -9,6 +9,8 @@ from timediff.diffusion.samplers.ancestral import Noise
 from timediff.diffusion.schedule import Level, Schedule
 from timediff.options import Between, within_limits
 
+__all__ = ["langevin", "langevin_step"]
+
 
 @within_limits
 def langevin(

@@ -10,6 +10,8 @@ from timediff.diffusion.samplers.langevin import langevin_step
 from timediff.diffusion.schedule import Schedule
 from timediff.options import Between, within_limits
 
+__all__ = ["predictor_corrector"]
+
 
 @within_limits
 def predictor_corrector(

@@ -9,6 +9,8 @@ from torch import Tensor
 from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.schedule import Level, Schedule
 
+__all__ = ["Rehearsal", "rehearse"]
+
 
 class Rehearsal(NamedTuple):
     """Counts of what a sampler asks for on a chain.

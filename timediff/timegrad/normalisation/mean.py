@@ -5,6 +5,8 @@ from torch import Tensor
 
 from timediff.timegrad.normalisation.base import ROUNDING
 
+__all__ = ["mean_scale"]
+
 
 def mean_scale(x: Tensor, observed: Tensor, default: Tensor) -> tuple[Tensor, Tensor]:
     r"""No shift; scale :math:`\frac{1}{|O|} \sum_{t \in O} |x_t|` (Salinas et al. 2020, eq. 4)."""

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+__all__ = ["no_scale"]
+
 
 def no_scale(x: Tensor, observed: Tensor, default: Tensor) -> tuple[Tensor, Tensor]:
     """The data as it is."""

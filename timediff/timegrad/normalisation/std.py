@@ -5,6 +5,8 @@ from torch import Tensor
 
 from timediff.timegrad.normalisation.base import ROUNDING
 
+__all__ = ["std_scale"]
+
 
 def std_scale(x: Tensor, observed: Tensor, default: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation over the observed steps of the window."""
