@@ -19,6 +19,8 @@ from timediff.report.columns import aligned
 if TYPE_CHECKING:
     from timediff.benchmark.record import Record
 
+__all__ = ["PROGRAM", "as_html", "as_text", "fact_rows", "main", "make_parser", "score_rows"]
+
 PROGRAM = "timediff compare"
 
 
