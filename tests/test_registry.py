@@ -1,14 +1,12 @@
 """Parts of a user's own: they train, forecast, are chosen by name, and come back with a saved predictor."""
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from processes import run_python
 from tiny import MODEL, QUIET, entry, estimator, paths, wide_folder
 from torch import nn
 
@@ -304,37 +302,13 @@ def plugin(tmp_path):
 
 def timediff(folder, *arguments):
     """A real process in a folder."""
-    home = str(Path(__file__).resolve().parents[1])
-    return subprocess.run(
-        [sys.executable, "-m", "timediff", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": home},
-        capture_output=True,
-        text=True,
-    )
+    return run_python("timediff", folder, *arguments)
 
 
 def test_parts_of_a_plugin_are_chosen_on_the_command_line(plugin):
     wide_folder(plugin / "data")
-    options = [
-        "--model.schedule",
-        "square",
-        "--sampling.sampler",
-        "half-way",
-        "--sampling.share",
-        "0.7",
-    ]
-    small = [
-        "--steps",
-        "2",
-        "--num-samples",
-        "5",
-        "--baselines",
-        "none",
-        "--no-report",
-        "--out",
-        "run",
-    ]
+    options = "--model.schedule square --sampling.sampler half-way --sampling.share 0.7".split()
+    small = "--steps 2 --num-samples 5 --baselines none --no-report --out run".split()
     done = timediff(
         plugin, "evaluate", "--plugin", "my_parts", "--dataset", "data", *small, *options
     )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.predictor import PyTorchPredictor
-from processes import run_script
+from processes import run_python
 from tiny import HORIZON, MODEL, QUIET, entry, estimator, paths, period, same_weights, weights
 
 from timediff import SamplingConfig, TimeGradPredictor
@@ -417,8 +417,8 @@ def test_a_file_cannot_have_a_module_imported(predictor, tmp_path):
         edit(tmp_path / "folders" / title / name, change)
     for name, code in (("evil.py", EVIL), ("loading.py", LOADING)):
         (tmp_path / name).write_text(code)
-    done = run_script(tmp_path / "loading.py", tmp_path)
-    assert done.status == 0, done.stderr
+    done = run_python(tmp_path / "loading.py", tmp_path)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"{title} refused" for title in sorted(changes)]
 
 
