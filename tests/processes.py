@@ -12,7 +12,14 @@ FORKS = multiprocessing.get_context("forkserver")
 # Libraries of others only: timediff itself is imported anew each time.
 FORKS.set_forkserver_preload(
     [
-        *("torch", "lightning.pytorch", "gluonts.torch", "gluonts.evaluation", "gluonts.ev"),
+        *(
+            "torch",
+            "torch._dynamo",
+            "lightning.pytorch",
+            "gluonts.torch",
+            "gluonts.evaluation",
+            "gluonts.ev",
+        ),
         *("gluonts.dataset.pandas", "scipy.stats", "pyarrow", "matplotlib.pyplot"),
     ]
 )

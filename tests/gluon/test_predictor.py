@@ -273,11 +273,10 @@ def test_only_json_and_safetensors_are_written(folder):
     json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
 
 
-def test_saving_again_replaces_what_was_there(predictor, folder, tmp_path):
-    other = estimator(tmp_path).train(DATA)
-    other.serialize(folder)
+def test_saving_again_replaces_what_was_there(plain, folder):
+    plain.serialize(folder)
     back = TimeGradPredictor.deserialize(folder)
-    assert same_weights(weights(back.prediction_net), weights(other.prediction_net))
+    assert same_weights(weights(back.prediction_net), weights(plain.prediction_net))
 
 
 def edit(path, change):
@@ -423,9 +422,8 @@ def test_a_file_cannot_have_a_module_imported(predictor, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
-def test_a_device_that_is_not_there_is_named(tmp_path):
-    predictor = estimator(tmp_path).train([entry()])
-    predictor.serialize(tmp_path / "kept")
+def test_a_device_that_is_not_there_is_named(plain, tmp_path):
+    plain.serialize(tmp_path / "kept")
     with pytest.raises(InputError, match="device cuda is not there"):
         TimeGradPredictor.deserialize(tmp_path / "kept", device="cuda")
 
