@@ -1,5 +1,7 @@
 """Every test starts from the same seeds; ``--device cuda`` runs the core's tests on a GPU."""
 
+import copy
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -57,3 +59,20 @@ def shared_data():
     if not SHARED_DATA.is_dir():
         pytest.skip("the folder shared/data beside the repository is not there")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def training(tmp_path_factory):
+    """The training of the tiny estimator on one entry, and its folder: for reading only."""
+    from tiny import entry, estimator  # Lightning takes seconds, and most tests do without
+
+    folder = tmp_path_factory.mktemp("training")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return estimator(folder).train_model([entry()]), folder
+
+
+@pytest.fixture
+def plain(training):
+    """The predictor of that training: a copy, with which a test may do what it likes."""
+    return copy.deepcopy(training[0].predictor)

@@ -1,53 +1,53 @@
-"""Scripts in processes of their own that begin with the slow imports made: forked from one that made them."""
+"""Python in processes of its own that begin with the slow imports made: forked from one that made them."""
 
 import multiprocessing
 import os
 import runpy
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from subprocess import CompletedProcess
+from tempfile import TemporaryDirectory
 
 FORKS = multiprocessing.get_context("forkserver")
-# Libraries of others only: timediff itself is imported anew by each script.
+# Libraries of others only: timediff itself is imported anew each time.
 FORKS.set_forkserver_preload(
     [
-        *("torch", "lightning.pytorch", "gluonts.torch", "gluonts.evaluation", "gluonts.ev"),
+        *(
+            "torch",
+            "torch._dynamo",
+            "lightning.pytorch",
+            "gluonts.torch",
+            "gluonts.evaluation",
+            "gluonts.ev",
+        ),
         *("gluonts.dataset.pandas", "scipy.stats", "pyarrow", "matplotlib.pyplot"),
     ]
 )
 
 
-class Done(NamedTuple):
-    """What is left of a script.
-
-    Attributes:
-        status: Its exit status.
-        stdout: What it printed.
-        stderr: Its messages.
-    """
-
-    status: int
-    stdout: str
-    stderr: str
+def run_python(what: Path | str, folder: Path, *arguments: str, **environment: str):
+    """What is left of a script, or of a module by its name, that ran in a folder."""
+    with TemporaryDirectory() as place:
+        streams = [Path(place) / name for name in ("stdout", "stderr")]
+        process = FORKS.Process(target=_run, args=(what, folder, arguments, environment, streams))
+        process.start()
+        process.join()
+        texts = [stream.read_text() for stream in streams]
+    return CompletedProcess([what, *arguments], process.exitcode, *texts)
 
 
-def run_script(script: Path, folder: Path, **environment: str) -> Done:
-    """What is left of a script that ran in a folder, beside whose files its output then lies."""
-    process = FORKS.Process(target=_run, args=(script, folder, environment))
-    process.start()
-    process.join()
-    stdout, stderr = ((folder / name).read_text() for name in ("stdout.txt", "stderr.txt"))
-    return Done(process.exitcode, stdout, stderr)
-
-
-def _run(script: Path, folder: Path, environment: dict[str, str]) -> None:
+def _run(what, folder, arguments, environment, streams):
+    for number, stream in enumerate(streams, start=1):
+        with stream.open("w") as file:
+            os.dup2(file.fileno(), number)
     import torch
 
     torch.set_num_threads(1)
     os.environ.update(environment)
     os.chdir(folder)
-    for name, stream in (("stdout.txt", 1), ("stderr.txt", 2)):
-        with open(name, "w") as file:
-            os.dup2(file.fileno(), stream)
-    sys.path.insert(0, str(script.parent))
-    runpy.run_path(str(script), run_name="__main__")
+    sys.path.insert(0, str(folder))
+    sys.argv = [str(what), *arguments]
+    if isinstance(what, Path):
+        runpy.run_path(str(what), run_name="__main__")
+    else:
+        runpy.run_module(what, run_name="__main__", alter_sys=True)

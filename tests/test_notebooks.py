@@ -6,7 +6,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
-from processes import run_script
+from processes import run_python
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SOURCES = sorted(path for path in NOTEBOOKS.glob("*.py") if path.name != "execute.py")
@@ -18,10 +18,10 @@ each = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 
 @each
 def test_notebook_runs(path, tmp_path):
-    done = run_script(
+    done = run_python(
         path, tmp_path, TIMEDIFF_NOTEBOOK_STEPS="3", TIMEDIFF_NOTEBOOK_OUT=str(tmp_path)
     )
-    assert done.status == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-3000:]
     assert list(tmp_path.rglob("*.png"))
 
 

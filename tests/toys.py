@@ -1,4 +1,4 @@
-"""Toys: data whose best denoiser is known, networks that say what it says, and noise to run them with.
+"""Toys: data whose best denoiser is known, networks that say what it says, and what they are run with.
 
 A toy denoiser is called as any other, ``denoiser(x, level)``, with levels of floats or of tensors unless it
 says otherwise, and answers in the precision and on the device of ``x``.
@@ -24,7 +24,7 @@ FRACTION = torch.tensor([0.8, 0.3, 0.6], dtype=torch.float64)
 
 
 def close(actual, expected, tolerance=1e-10):
-    """Nothing, if two tensors are equal to a tolerance, relative and absolute."""
+    """Equality of two tensors to a tolerance, relative and absolute."""
     torch.testing.assert_close(actual, torch.as_tensor(expected), rtol=tolerance, atol=tolerance)
 
 
@@ -221,7 +221,7 @@ def stir(module, size=0.2):
 
 
 def seeded_noise(x, seed=1):
-    """A noise function: the same numbers at each call of this one, in the shape, precision and place of x."""
+    """A noise function with the same draws for the same seed, in the shape, precision and place of x."""
     generator = torch.Generator().manual_seed(seed)
     return lambda *_: torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
 
@@ -272,3 +272,16 @@ def condition(mean, cov, known, y):
         cov[np.ix_(rest, rest)] - gain @ cov[np.ix_(known, rest)],
         log_density,
     )
+
+
+# --------------------------------------------------------------------------------------- forecasts
+
+
+def skewed_forecasts(shape, seed=0, *, missing=0.0):
+    """Skewed paths ``[W, S, T, D]`` and truth on a scale for each dimension, a share of the truth missing."""
+    windows, members, steps, dims = shape
+    rng, scale = np.random.default_rng(seed), 10.0 ** np.arange(dims)
+    paths = scale * (3 + rng.gamma(1.0, size=(windows, members, steps, dims)))
+    truth = scale * (3 + rng.gamma(2.0, size=(windows, steps, dims)))
+    truth[rng.random(truth.shape) < missing] = np.nan
+    return paths, truth

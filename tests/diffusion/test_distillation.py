@@ -216,11 +216,9 @@ def test_evenly_spaced_chains_are_nested():
 # Predictors.
 
 
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("warnings.warn", lambda *_, **__: None)
-        return estimator(tmp_path_factory.mktemp("teacher")).train([entry()])
+@pytest.fixture
+def teacher(plain):
+    return plain
 
 
 def trained(folder, **model):
@@ -491,8 +489,8 @@ def test_help_and_mistakes_do_not_wait_for_torch():
 
 
 @contracts
-def test_a_student_says_what_only_its_teacher_can_do(tmp_path):
-    student = distill(trained(tmp_path), [entry()], 1, config=CONFIG, progress=False)
+def test_a_student_says_what_only_its_teacher_can_do(teacher, tmp_path):
+    student = distill(teacher, [entry()], 1, config=CONFIG, progress=False)
     student.serialize(tmp_path / "student")
     for one in (student, TimeGradPredictor.deserialize(tmp_path / "student")):
         assert np.isfinite(paths(one, [entry()])).all()

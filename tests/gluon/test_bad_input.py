@@ -1,14 +1,11 @@
 """A mistake is answered in one sentence, before any training, with exit status 2."""
 
 import json
-import os
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run_python
 from tiny import HORIZON, TINY, entry, wide_folder
 
 from timediff.cli.evaluate import main
@@ -269,13 +266,7 @@ def test_settings_of_a_run_that_cannot_be_read(refused, tmp_path):
 
 def test_a_real_process_says_one_line_and_ends_with_2(tmp_path):
     wide_folder(tmp_path / "bad", prediction_length=0)
-    done = subprocess.run(
-        [sys.executable, "-m", "timediff.evaluate", "--dataset", "bad"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-        capture_output=True,
-        text=True,
-    )
+    done = run_python("timediff.evaluate", tmp_path, "--dataset", "bad")
     assert done.returncode == 2 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert "prediction_length" in line

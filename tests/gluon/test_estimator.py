@@ -149,12 +149,11 @@ def test_evaluation_by_gluonts_from_a_data_frame(tmp_path):
     assert np.isfinite(totals["m_sum_mean_wQuantileLoss"])
 
 
-def test_series_joined_by_the_grouper_of_gluonts(tmp_path):
+def test_series_joined_by_the_grouper_of_gluonts(tmp_path, plain):
     rows = [{"start": "2020-01-06", "target": row} for row in entry()["target"]]
     grouped = MultivariateGrouper(max_target_dim=3)(ListDataset(rows, freq="h"))
     predictor = estimator(tmp_path).train(grouped)
-    own = estimator(tmp_path).train([entry()])
-    assert same_weights(weights(predictor.prediction_net), weights(own.prediction_net))
+    assert same_weights(weights(predictor.prediction_net), weights(plain.prediction_net))
 
 
 def test_the_forecast_after_a_lead_time_is_the_end_of_a_longer_forecast(tmp_path):
@@ -240,8 +239,7 @@ def test_missing_values_are_not_zeros(tmp_path):
     assert not same_weights(*results)
 
 
-def test_covariates_are_not_ignored_in_silence(tmp_path):
-    plain = estimator(tmp_path).train([entry()])
+def test_covariates_are_not_ignored_in_silence(tmp_path, plain):
     with pytest.warns(UserWarning, match=r"covariates are not used \(feat_dynamic_real\)"):
         more = estimator(tmp_path).train([entry(feat_dynamic_real=np.zeros((2, 60)))])
     assert same_weights(weights(plain.prediction_net), weights(more.prediction_net))
@@ -408,16 +406,15 @@ def test_an_interrupt_by_the_user_is_still_one_afterwards(tmp_path):
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_train_from_starts_with_the_weights_of_a_predictor(tmp_path):
+def test_train_from_starts_with_the_weights_of_a_predictor(tmp_path, plain):
     class Start(Callback):
         def on_train_start(self, trainer, module):
             self.model, self.average = weights(module.model), weights(module.average)
 
-    first = estimator(tmp_path).train([entry()])
     start = Start()
     other = estimator(tmp_path, train=TRAIN._replace(seed=9), trainer_kwargs={"callbacks": [start]})
-    second = other.train_from(first, [entry(seed=3)])
-    trained = weights(first.prediction_net)
+    second = other.train_from(plain, [entry(seed=3)])
+    trained = weights(plain.prediction_net)
     assert same_weights(start.model, trained) and same_weights(start.average, trained)
     assert not same_weights(weights(second.prediction_net), trained)
 
@@ -564,8 +561,8 @@ def test_one_shot_data_is_read_once(tmp_path):
     assert same_weights(weights(predictor.prediction_net), weights(own.prediction_net))
 
 
-def test_trainer_and_module_are_of_one_package(tmp_path):
-    output = estimator(tmp_path).train_model([entry()])
+def test_trainer_and_module_are_of_one_package(training):
+    output, _ = training
     assert isinstance(output.trainer, pl.Trainer)
     assert isinstance(output.trained_net, pl.LightningModule)
 
@@ -620,9 +617,8 @@ def test_without_a_folder_nothing_is_left_in_the_working_directory(tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_of_a_shorter_training_or_of_none_is_refused(tmp_path):
-    estimator(tmp_path).train([entry()])
-    last = tmp_path / "checkpoints" / "last.ckpt"
+def test_a_checkpoint_of_a_shorter_training_or_of_none_is_refused(tmp_path, training):
+    last = training[1] / "checkpoints" / "last.ckpt"
     longer = estimator(tmp_path, train=TRAIN._replace(steps=12))
     with pytest.raises(InputError, match="same number of steps"):
         longer.train([entry()], ckpt_path=last)

@@ -17,6 +17,7 @@ from gluonts.model.forecast import SampleForecast
 from groups import contracts, cross_checks, identities, invariances, oracles
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys import skewed_forecasts
 
 from timediff import metrics
 from timediff.errors import InputError
@@ -28,13 +29,7 @@ SEASONAL = 2.0 * 10.0 ** np.arange(D)
 
 
 def forecasts(seed=0, *, missing=0.0, members=S):
-    """Skewed paths and truth on different scales per dimension, some truth missing."""
-    rng = np.random.default_rng(seed)
-    scale = 10.0 ** np.arange(D)
-    paths = scale * (3 + rng.gamma(1.0, size=(W, members, T, D)))
-    truth = scale * (3 + rng.gamma(2.0, size=(W, T, D)))
-    truth[rng.random(truth.shape) < missing] = np.nan
-    return paths, truth
+    return skewed_forecasts((W, members, T, D), seed, missing=missing)
 
 
 # --- closed forms and small cases by hand -----------------------------------------------------

@@ -15,6 +15,7 @@ from gluonts.evaluation import MultivariateEvaluator
 from gluonts.model.evaluation import evaluate_forecasts
 from gluonts.model.forecast import SampleForecast
 from groups import contracts, cross_checks, identities, invariances, oracles
+from toys import skewed_forecasts
 
 from timediff import metrics
 from timediff.errors import InputError
@@ -24,12 +25,7 @@ NORMAL = NormalDist()
 
 
 def forecasts(seed=0, *, missing=0.0, members=S):
-    rng = np.random.default_rng(seed)
-    scale = 10.0 ** np.arange(D)
-    paths = scale * (3 + rng.gamma(1.0, size=(W, members, T, D)))
-    truth = scale * (3 + rng.gamma(2.0, size=(W, T, D)))
-    truth[rng.random(truth.shape) < missing] = np.nan
-    return paths, truth
+    return skewed_forecasts((W, members, T, D), seed, missing=missing)
 
 
 def normal_quantiles(members):

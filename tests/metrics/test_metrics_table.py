@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from groups import contracts, identities, invariances, oracles
+from toys import skewed_forecasts
 
 from timediff import metrics
 from timediff.errors import InputError
@@ -17,13 +18,7 @@ W, S, T, D = 3, 25, 4, 5
 
 
 def forecasts(seed=0, *, missing=0.0, shape=(W, S, T, D)):
-    rng = np.random.default_rng(seed)
-    windows, members, steps, dims = shape
-    scale = 10.0 ** np.arange(dims)
-    paths = scale * (3 + rng.gamma(1.0, size=(windows, members, steps, dims)))
-    truth = scale * (3 + rng.gamma(2.0, size=(windows, steps, dims)))
-    truth[rng.random(truth.shape) < missing] = np.nan
-    return paths, truth
+    return skewed_forecasts(shape, seed, missing=missing)
 
 
 def table_from_single_scores(paths, truth, unit):

@@ -53,6 +53,12 @@ def density(model, batch, seed=0):
     return window_density(model, batch, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.fixture
+def coarse(monkeypatch):
+    """Few steps of the ODE, where its accuracy is not the question."""
+    monkeypatch.setattr("timediff.timegrad.density.ODE_STEPS", 4)
+
+
 @oracles
 @pytest.mark.parametrize("difference", [0, 2])
 def test_standard_normal_in_scaled_units(float64, difference):
@@ -76,7 +82,7 @@ def test_standard_normal_in_scaled_units(float64, difference):
 
 @invariances
 @pytest.mark.parametrize("variance", ["small", "large", "learned"])
-def test_the_unit_of_the_data_costs_its_logarithm(float64, variance):
+def test_the_unit_of_the_data_costs_its_logarithm(float64, coarse, variance):
     model = make(variance=variance, parameterisation="v", diffusion_steps=20, beta_end=0.4)
     batch = windows(model)
     one = density(model, batch)
@@ -88,7 +94,7 @@ def test_the_unit_of_the_data_costs_its_logarithm(float64, variance):
 
 
 @oracles
-def test_above_the_limit_the_trace_is_estimated(float64, monkeypatch):
+def test_above_the_limit_the_trace_is_estimated(float64, coarse, monkeypatch):
     model = make(parameterisation="v", diffusion_steps=20, beta_end=0.4)
     stir(model.denoiser)
     batch = windows(model)
@@ -119,7 +125,7 @@ def predictor(tmp_path_factory):
 
 
 @contracts
-def test_predictor_counts_what_it_leaves_out(predictor):
+def test_predictor_counts_what_it_leaves_out(predictor, coarse):
     gap = entry(seed=1)
     gap["target"][1, -1] = float("nan")
     both, left_out = predictor.density([entry(), gap], progress=False)
@@ -132,7 +138,7 @@ def test_predictor_counts_what_it_leaves_out(predictor):
 
 
 @contracts
-def test_a_likelier_future_has_a_higher_likelihood(predictor):
+def test_a_likelier_future_has_a_higher_likelihood(predictor, coarse):
     odd = entry()
     odd["target"][:, -HORIZON:] += 30
     usual, _ = predictor.density([entry()], progress=False)
@@ -158,7 +164,7 @@ def test_views_work_on_the_future_of_an_entry(predictor):
 
 
 @identities
-def test_the_bound_of_a_future_is_that_of_its_density(predictor):
+def test_the_bound_of_a_future_is_that_of_its_density(predictor, coarse):
     density, _ = predictor.density([entry()], seed=3, progress=False)
     _, schedule, x0, scale = predictor.future([entry()])
     torch.testing.assert_close(
@@ -177,7 +183,7 @@ def test_a_future_with_gaps_is_refused(predictor):
 
 
 @contracts
-def test_series_that_are_too_short_are_no_windows(predictor):
+def test_series_that_are_too_short_are_no_windows(predictor, coarse):
     for call in (predictor.density, predictor.future):
         with pytest.raises(InputError):
             call([entry(length=HORIZON)])

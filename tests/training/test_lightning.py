@@ -227,10 +227,10 @@ def test_a_checkpoint_holds_tensors_and_numbers_and_no_hyperparameters(tmp_path)
     assert checkpoint["history"] == output.trained_net.history
 
 
-def test_the_average_survives_a_restore_of_the_state_dict_as_gluonts_does_it(tmp_path):
-    module = fit(tmp_path).trained_net
-    other = fresh(seed=7)
-    checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+def test_the_average_survives_a_restore_of_the_state_dict_as_gluonts_does_it(training):
+    (output, folder), other = training, fresh(seed=7)
+    module = output.trained_net
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     other.load_state_dict(checkpoint["state_dict"])
     assert same_weights(weights(other.average), weights(module.average))
     assert not same_weights(weights(other.average), weights(other.model))
@@ -321,21 +321,19 @@ def test_a_learned_schedule_takes_no_validation(tmp_path):
         fit(tmp_path, validation=True, model=MODEL._replace(schedule="learned"))
 
 
-def test_a_checkpoint_of_other_options_is_refused_in_one_sentence(tmp_path):
-    fit(tmp_path)
+def test_a_checkpoint_of_other_options_is_refused_in_one_sentence(tmp_path, training):
     made = estimator(tmp_path, train=TRAIN._replace(step_sampling="importance"))
     with pytest.raises(InputError, match="other options"):
-        made.train_model([entry()], ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
+        made.train_model([entry()], ckpt_path=training[1] / "checkpoints" / "last.ckpt")
 
 
 @pytest.mark.parametrize(
     "option", [{"parameterisation": "noise"}, {"beta_end": 0.3}, {"schedule": "ve"}]
 )
-def test_weights_that_mean_something_else_are_refused(tmp_path, option):
-    predictor = estimator(tmp_path).train([entry()])
-    other = estimator(tmp_path / "other", model=MODEL._replace(**option))
+def test_weights_that_mean_something_else_are_refused(tmp_path, plain, option):
+    other = estimator(tmp_path, model=MODEL._replace(**option))
     with pytest.raises(InputError, match=next(iter(option))):
-        other.train_from(predictor, [entry()])
+        other.train_from(plain, [entry()])
 
 
 # ------------------------------------------------------ fast training
