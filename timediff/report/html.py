@@ -87,20 +87,20 @@ def svg(figure: "Figure", *, name: str, alt: str) -> str:
     options: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "DejaVu Sans"}
     with matplotlib.rc_context(options):
         figure.savefig(text, format="svg", metadata=nothing)
-    found = text.getvalue()
-    found = found[found.index("<svg") :]
+    markup = text.getvalue()
+    markup = markup[markup.index("<svg") :]
     for variable, colour in _variables(LIGHT).items():
-        found = re.sub(re.escape(colour), f"var(--{variable})", found, flags=re.IGNORECASE)
+        markup = re.sub(re.escape(colour), f"var(--{variable})", markup, flags=re.IGNORECASE)
     # One page holds many figures, whose parts have the same names.
-    found = re.sub(r'\bid="', f'id="{name}-', found)
-    found = re.sub(r"url\(#", f"url(#{name}-", found)
-    found = found.replace('xlink:href="#', f'href="#{name}-').replace("xlink:href=", "href=")
-    found = found.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
-    found = re.sub(r' xmlns(:xlink)?="[^"]*"', "", found)
-    found = re.sub(r"<metadata>.*?</metadata>", "", found, flags=re.DOTALL)
-    found = re.sub(r' (width|height)="[^"]*pt"', "", found, count=2)
-    found = re.sub(r"\n\s*", "\n", found)
-    return found.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1)
+    markup = re.sub(r'\bid="', f'id="{name}-', markup)
+    markup = re.sub(r"url\(#", f"url(#{name}-", markup)
+    markup = markup.replace('xlink:href="#', f'href="#{name}-').replace("xlink:href=", "href=")
+    markup = markup.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+    markup = re.sub(r' xmlns(:xlink)?="[^"]*"', "", markup)
+    markup = re.sub(r"<metadata>.*?</metadata>", "", markup, flags=re.DOTALL)
+    markup = re.sub(r' (width|height)="[^"]*pt"', "", markup, count=2)
+    markup = re.sub(r"\n\s*", "\n", markup)
+    return markup.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1)
 
 
 def page(title: str, body: str) -> str:

@@ -179,13 +179,13 @@ def comparisons(record: Record) -> str:
     return comparison_table(ordered, ours=record.evaluated.title)
 
 
-def comparison_table(found: Mapping[str, Comparison], *, ours: str) -> str:
+def comparison_table(comparisons: Mapping[str, Comparison], *, ours: str) -> str:
     """Comparisons with others by their titles; the differences per window where these are too few."""
-    rows = [[title, *comparison_cells(one)] for title, one in found.items()]
+    rows = [[title, *comparison_cells(one)] for title, one in comparisons.items()]
     text = table(
         ["against", *COMPARISON_HEAD], rows, caption=f"CRPS_sum window by window: {ours} against"
     )
-    few = {title: one for title, one in found.items() if one.too_few}
+    few = {title: one for title, one in comparisons.items() if one.too_few}
     if not few:
         return text
     windows = max(one.windows for one in few.values())
@@ -246,13 +246,13 @@ def protocols(record: Record) -> str:
     )
 
 
-def coverage(found: Mapping[str, dict[str, Any]]) -> str:
+def coverage(diagnoses: Mapping[str, dict[str, Any]]) -> str:
     """Nominal and actual coverage of every entrant, from their diagnoses by title."""
-    several = next(iter(found.values()))["size"]["series"] > 1
+    several = next(iter(diagnoses.values()))["size"]["series"] > 1
     parts = ("each", "sum", "joint") if several else ("each", "joint")
     words = {"each": "each", "sum": "sum", "joint": "path"}
     rows = []
-    for title, one in found.items():
+    for title, one in diagnoses.items():
         for part in parts:
             cells = []
             for i, _ in enumerate(one["coverage"]["levels"]):
@@ -262,7 +262,7 @@ def coverage(found: Mapping[str, dict[str, Any]]) -> str:
                     text += f" ({100 * band[0][i]:.1f} .. {100 * band[1][i]:.1f})"
                 cells.append(text)
             rows.append([f"{title}, {words[part]}", *cells])
-    levels = next(iter(found.values()))["coverage"]["levels"]
+    levels = next(iter(diagnoses.values()))["coverage"]["levels"]
     return table(["", *(f"{100 * level:g} %" for level in levels)], rows, caption=COVERAGE)
 
 
