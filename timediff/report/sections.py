@@ -8,7 +8,8 @@ from timediff.data.catalogue import Published
 from timediff.metrics import is_loss, title_of
 from timediff.metrics.paired import Comparison, needed
 from timediff.report.captions import COVERAGE
-from timediff.report.html import escape, number, table, with_error
+from timediff.report.html import escape, table
+from timediff.report.numbers import number, p_value, percent, with_error
 
 __all__ = [
     "COMPARISON_HEAD",
@@ -218,15 +219,9 @@ def comparison_cells(one: Comparison) -> list[str]:
         number(one.ratio, 3),
         f"{number(low, 3)} .. {number(high, 3)}",
         "–" if one.statistic is None else f"{one.statistic:+.2f}",
-        _p_value(one.p_value),
+        p_value(one.p_value),
         wins,
     ]
-
-
-def _p_value(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def protocols(record: Record) -> str:
@@ -256,7 +251,7 @@ def coverage(diagnoses: Mapping[str, dict[str, Any]]) -> str:
         for part in parts:
             cells = []
             for i, _ in enumerate(one["coverage"]["levels"]):
-                text = _percent(one["coverage"][part][i])
+                text = percent(one["coverage"][part][i])
                 band = one["coverage"]["chance"].get(part)
                 if band is not None:
                     text += f" ({100 * band[0][i]:.1f} .. {100 * band[1][i]:.1f})"
@@ -328,7 +323,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
