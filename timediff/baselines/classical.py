@@ -28,8 +28,8 @@ _SPREAD = 2 * 1.2815515655446004
 
 def fit_ets(task: Task, *, seed: int, progress: bool) -> Fitted:
     """AutoETS, with a season of its own up to `ETS_SEASON` steps."""
-    own = task.cycle if task.cycle <= ETS_SEASON else 1
-    return _fit(task, "AutoETS", own_season=own, progress=progress)
+    season = task.cycle if task.cycle <= ETS_SEASON else 1
+    return _fit(task, "AutoETS", own_season=season, progress=progress)
 
 
 def fit_arima(task: Task, *, seed: int, progress: bool) -> Fitted:

@@ -119,29 +119,29 @@ def fit_predictor(predictor: Predictor, task: Task) -> Fitted:
             f"the predictor leaves out {predictor.lead_time} steps before its forecast (lead_time), and the "
             "windows follow what is known at once; give one without, or use timediff.benchmark.backtest"
         )
-    said = []
+    reasons = []
     for way in (multivariate, univariate):
         sample = way(predictor, task.columns)
         try:
             shape = sample(task.windows[0], 2, np.random.default_rng(0)).shape
         except Exception as error:  # a predictor may refuse an entry in any way
-            said.append(" ".join(str(error).split()) or type(error).__name__)
+            reasons.append(" ".join(str(error).split()) or type(error).__name__)
             continue
         if shape[1:] == (task.horizon, len(task.columns)):
             return Fitted(sample, {"class": _name(predictor), "way": way.__name__})
-        said.append(f"its forecasts have the shape {shape}")
+        reasons.append(f"its forecasts have the shape {shape}")
     raise InputError(
-        f"the predictor forecasts neither all {len(task.columns)} series at once ({said[0]}) nor one at a "
-        f"time ({said[1]}); give one that was trained on this data"
+        f"the predictor forecasts neither all {len(task.columns)} series at once ({reasons[0]}) nor one at a "
+        f"time ({reasons[1]}); give one that was trained on this data"
     )
 
 
 def _name(predictor: Predictor) -> str:
     """Its class, or that of its network where GluonTS has one predictor for all: DeepAR, PatchTST."""
     network = type(getattr(predictor, "prediction_net", None)).__name__
-    own = type(predictor).__name__
+    name_of_class = type(predictor).__name__
     model = network.removesuffix("LightningModule")
-    return model if own == "PyTorchPredictor" and model != network else own
+    return model if name_of_class == "PyTorchPredictor" and model != network else name_of_class
 
 
 def multivariate(predictor: Predictor, columns: list[str]) -> _Sampler:
@@ -220,4 +220,4 @@ def _predict(
             forecasts = list(predictor.predict(shown, num_samples=num_samples))
         except TypeError:  # one that knows no number of paths
             forecasts = list(predictor.predict(shown))
-        return [paths_of(one, num_samples, rng) for one in forecasts]
+        return [paths_of(forecast, num_samples, rng) for forecast in forecasts]

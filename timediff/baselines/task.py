@@ -100,7 +100,9 @@ class Task(NamedTuple):
     @property
     def windows(self) -> list[Window]:
         """The forecasts to make, in order."""
-        return [Window(*one) for one in zip(self.histories, self.starts, self.gaps, strict=True)]
+        return [
+            Window(*window) for window in zip(self.histories, self.starts, self.gaps, strict=True)
+        ]
 
     @property
     def cycle(self) -> int:
@@ -132,13 +134,13 @@ class Fitted(NamedTuple):
         paths = np.empty(shape, dtype=np.float32)
         with progress_bar("paths", total=len(paths), shown=progress) as bar:
             for w, window in enumerate(task.windows):
-                drawn = self.sample(window, num_samples, np.random.default_rng([seed, w]))
-                if drawn.shape != shape[1:]:
+                sampled = self.sample(window, num_samples, np.random.default_rng([seed, w]))
+                if sampled.shape != shape[1:]:
                     raise InputError(
-                        f"the paths of window {w} have the shape {drawn.shape} where [num_samples, horizon, "
-                        f"series] is {shape[1:]}"
+                        f"the paths of window {w} have the shape {sampled.shape} where [num_samples, "
+                        f"horizon, series] is {shape[1:]}"
                     )
-                paths[w] = drawn
+                paths[w] = sampled
                 bar.update(1)
         return paths
 
@@ -217,7 +219,7 @@ def held_out(task: Task) -> tuple[Task, Array]:
 
 def best(scores: dict[Choice, float]) -> Choice:
     """The candidate of the lowest score, the first of equals; one whose score is not defined is last."""
-    return min(scores, key=lambda one: scores[one] if np.isfinite(scores[one]) else np.inf)
+    return min(scores, key=lambda choice: scores[choice] if np.isfinite(scores[choice]) else np.inf)
 
 
 def crps_of_sum(paths: Array, truth: Array) -> float:

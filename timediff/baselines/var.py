@@ -99,7 +99,7 @@ def fit_var(task: Task, *, seed: int, progress: bool) -> Fitted:
     forms = _forms(inner if inner.histories else task)
     form = forms[-1]
     if inner.histories:
-        form = best({one: _error(_rows(inner, one).model, inner, truth) for one in forms})
+        form = best({name: _error(_rows(inner, name).model, inner, truth) for name in forms})
     if min(len(task.train), task.train.shape[1] * len(_lags(task))) > SIDE or not inner.histories:
         penalty = np.inf
     else:
@@ -229,9 +229,9 @@ def ridge(x: Array, y: Array, penalties: Sequence[float]) -> Iterator[tuple[Arra
 
 def _regressions(rows: _Rows, penalties: Sequence[float]) -> Iterator[tuple[float, Var]]:
     """The model of each penalty, the finite ones first."""
-    finite = [one for one in penalties if np.isfinite(one)]
+    finite = [penalty for penalty in penalties if np.isfinite(penalty)]
     if finite:
-        fits = ridge(rows.past, rows.target, [one * len(rows.past) for one in finite])
+        fits = ridge(rows.past, rows.target, [penalty * len(rows.past) for penalty in finite])
         for penalty, (weights, residuals) in zip(finite, fits, strict=True):
             residuals = _completed(residuals, rows.known)
             yield penalty, rows.model._replace(cross=weights, residuals=residuals)

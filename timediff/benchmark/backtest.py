@@ -103,7 +103,7 @@ def backtest(
         known = [cut(whole, origin - lead, history) for origin in origins]
         starts = pd.PeriodIndex([whole["start"] + origin for origin in origins])
         paths = np.empty((windows, num_samples, *truth.shape[1:]), dtype=np.float32)
-        jobs = [(one, [one]) for one in known] if refit else [(first, known)]
+        jobs = [(entry, [entry]) for entry in known] if refit else [(first, known)]
         names = columns if univariate else None
         forecasts = _forecasts(forecaster, jobs, names=names, num_samples=num_samples, seed=seed)
         with progress_bar("backtest", total=windows, shown=progress) as bar:
@@ -176,13 +176,13 @@ def _paths(parts: tuple[Forecast, ...], start: pd.Period, shape: tuple[int, ...]
     """Paths ``[S, T, D]`` of one window."""
     samples = []
     for part in parts:
-        own = paths_of(part, shape[0])
+        paths_of_part = paths_of(part, shape[0])
         if part.start_date != start:
             raise InputError(
                 f"the predictor's forecast starts at {part.start_date}, the window at {start}; "
                 "give one that forecasts the steps after its data"
             )
-        samples.append(own.reshape(*own.shape[:2], -1))
+        samples.append(paths_of_part.reshape(*paths_of_part.shape[:2], -1))
     paths = np.concatenate(samples, axis=-1)
     if paths.shape != shape:
         raise InputError(

@@ -68,7 +68,11 @@ def entrants_of(
     fits: dict[Any, Any] = {}
     entrants = [
         first,
-        *(from_baseline(name, one, kind="oracle") for name, one in ORACLES.items() if known),
+        *(
+            from_baseline(name, baseline, kind="oracle")
+            for name, baseline in ORACLES.items()
+            if known
+        ),
         *(from_baseline(name, BASELINES[name], fits=fits) for name in names),
         *(
             saved(folder, task, name=f"predictor-{folder.resolve().name}", device=device)
@@ -78,7 +82,7 @@ def entrants_of(
     ]
     for part in ("name", "title"):
         taken = [getattr(entrant, part) for entrant in entrants]
-        twice = next((one for one in taken if taken.count(one) > 1), None)
+        twice = next((name for name in taken if taken.count(name) > 1), None)
         if twice is not None:
             raise InputError(
                 f"two entrants have the {part} {twice}, so a table would mix them; rename one of the "
@@ -113,11 +117,11 @@ def _fit_saved(task: Task, *, seed: int, folder: Path, place: Path, device: str)
 
 
 def from_baseline(
-    name: str, one: Baseline, *, kind: Kind = "baseline", fits: dict[Any, Any] | None = None
+    name: str, baseline: Baseline, *, kind: Kind = "baseline", fits: dict[Any, Any] | None = None
 ) -> Entrant:
     """An entrant that is a baseline; those with the same ``fits`` share what they are fitted to."""
-    fit = partial(_fit_baseline, baseline=one, fits={} if fits is None else fits)
-    return Entrant(name, one.title, one.note, kind, fit, foreign=not one.fast)
+    fit = partial(_fit_baseline, baseline=baseline, fits={} if fits is None else fits)
+    return Entrant(name, baseline.title, baseline.note, kind, fit, foreign=not baseline.fast)
 
 
 def _fit_baseline(

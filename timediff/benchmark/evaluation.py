@@ -147,7 +147,10 @@ def _record(
 ) -> Record:
     """The record of what was finished; the paths are of the first entrant with the first seed."""
     problem, (first, *others) = setting.problem, finished
-    results, stride = {name: one.result for name, one in finished.items()}, stride_of(problem.task)
+    results, stride = (
+        {name: merged.result for name, merged in finished.items()},
+        stride_of(problem.task),
+    )
     if config.report and config.num_samples >= FEWEST:
         errors = monte_carlo_error(paths, problem.truth, seasonal_error=problem.seasonal)
         results[first] = results[first]._replace(metrics_mc_error=dict(errors))
@@ -166,7 +169,7 @@ def _record(
         recalibration=finished[first].recalibrated,
         observed_share=float(np.isfinite(problem.truth).mean()),
         definitions=definitions(),
-        protocol_definitions={name: one.description for name, one in PROTOCOLS.items()},
+        protocol_definitions={name: protocol.description for name, protocol in PROTOCOLS.items()},
         nll_definitions=NLL | NLL_PARTS if setting.nll else {},
         versions={
             "python": platform.python_version(),

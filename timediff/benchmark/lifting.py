@@ -26,14 +26,14 @@ def lifted(old: dict[str, Any]) -> dict[str, Any]:
     Raises:
         LookupError: It has no dataset, number of paths, seeds or scores.
     """
-    given, seeds = old.get("config", {}).get("predictor") is not None, old["seeds"]
+    was_given, seeds = old.get("config", {}).get("predictor") is not None, old["seeds"]
     shared = {key: old[key] for key in ("network_calls", "parameters") if key in old}
     rows = [shared | row for row in old.get("per_seed", ())]
-    first = _entrant(_OURS, old, old, "predictor" if given else "ours", seeds, rows)
-    entrants = {"predictor" if given else _OURS: first}
-    for name, one in old.get("baselines", {}).items():
-        row = {"seed": seeds[0], **one}
-        entrants[name] = _entrant(name, old, one, _kind(name), [row["seed"]], [row])
+    first = _entrant(_OURS, old, old, "predictor" if was_given else "ours", seeds, rows)
+    entrants = {"predictor" if was_given else _OURS: first}
+    for name, fields in old.get("baselines", {}).items():
+        row = {"seed": seeds[0], **fields}
+        entrants[name] = _entrant(name, old, fields, _kind(name), [row["seed"]], [row])
     after = old.get("recalibration")
     return {
         **{name: old.get(name, empty) for name, empty in _EMPTY.items()},
@@ -50,28 +50,28 @@ def lifted(old: dict[str, Any]) -> dict[str, Any]:
 def _entrant(
     name: str,
     old: dict[str, Any],
-    one: dict[str, Any],
+    fields: dict[str, Any],
     kind: str,
     seeds: list[int],
     rows: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """The entrant of a name: the scores that were its own, and its parts of what stood apart."""
     return {
-        "title": one.get("title", name),
-        "note": one.get("note") or "",
+        "title": fields.get("title", name),
+        "note": fields.get("note") or "",
         "kind": kind,
         "seeds": seeds,
-        "metrics": one["metrics"],
-        "metrics_se": one.get("metrics_se") or dict.fromkeys(one["metrics"]),
-        "aggregates": one.get("aggregates", {}),
+        "metrics": fields["metrics"],
+        "metrics_se": fields.get("metrics_se") or dict.fromkeys(fields["metrics"]),
+        "aggregates": fields.get("aggregates", {}),
         "protocols": old.get("protocols", {}).get(name, {}),
         "windows": old.get("windows", {}).get(name, {}),
-        "seconds": one.get("seconds", {}),
+        "seconds": fields.get("seconds", {}),
         "per_seed": [_seed(row) for row in rows],
-        "nll": one.get("nll", {}),
-        "nll_se": one.get("nll_se", {}),
+        "nll": fields.get("nll", {}),
+        "nll_se": fields.get("nll_se", {}),
         "diagnosis": old.get("diagnosis", {}).get(name) or None,
-        "metrics_mc_error": one.get("metrics_mc_error", {}),
+        "metrics_mc_error": fields.get("metrics_mc_error", {}),
     }
 
 

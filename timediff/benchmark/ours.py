@@ -93,7 +93,9 @@ class Trained(NamedTuple):
             _, held = hold_out(task.training, task.horizon, windows)
             known, truth = split_windows(held, task.horizon)
             forecasts = self.predictor().predict(known, paths.shape[1], seed=self.seed)
-            fitted = fit_recalibration(np.stack([one.samples for one in forecasts]), truth)
+            fitted = fit_recalibration(
+                np.stack([forecast.samples for forecast in forecasts]), truth
+            )
             write_text(file, to_json(fitted) + "\n")
         return recalibrate(from_json(file.read_text()), paths)
 

@@ -235,7 +235,7 @@ class Record(NamedTuple):
         """How many of the next windows share steps with a window; older records say it of comparisons."""
         data = self.dataset
         if data.stride is None:
-            return max((one.overlap for one in self.comparisons.values()), default=0)
+            return max((comparison.overlap for comparison in self.comparisons.values()), default=0)
         return overlapping(prediction_length=data.prediction_length, stride=data.stride)
 
 
@@ -276,11 +276,13 @@ def read_record(place: str | Path) -> Record:
 def from_json(content: dict[str, Any]) -> Record:
     """The record that `as_json` wrote."""
     after, facts = content["recalibration"], content["dataset"]
-    published = [Published(**one) for one in facts.get("published", ())]
+    published = [Published(**entry) for entry in facts.get("published", ())]
     changed = {
         "dataset": DataFacts(**facts | {"published": published}),
-        "entrants": {name: _result(one) for name, one in content["entrants"].items()},
-        "comparisons": {name: Comparison(**one) for name, one in content["comparisons"].items()},
+        "entrants": {name: _result(fields) for name, fields in content["entrants"].items()},
+        "comparisons": {
+            name: Comparison(**fields) for name, fields in content["comparisons"].items()
+        },
         "recalibration": None if after is None else _result(after),
     }
     return Record(**content | changed)
@@ -289,12 +291,12 @@ def from_json(content: dict[str, Any]) -> Record:
 def _result(content: dict[str, Any]) -> Result:
     seeds = [
         SeedResult(
-            **one
+            **row
             | {
-                "seconds": Seconds(**one["seconds"]),
-                "nll": None if one["nll"] is None else Likelihood(**one["nll"]),
+                "seconds": Seconds(**row["seconds"]),
+                "nll": None if row["nll"] is None else Likelihood(**row["nll"]),
             }
         )
-        for one in content["per_seed"]
+        for row in content["per_seed"]
     ]
     return Result(**content | {"seconds": Seconds(**content["seconds"]), "per_seed": seeds})

@@ -78,7 +78,11 @@ def run_entrants(
     Raises:
         InputError: The first entrant, which the run is of, has failed.
     """
-    jobs = [Job(one, seed, seed_folder(out, one.name, seed)) for one in entrants for seed in seeds]
+    jobs = [
+        Job(entrant, seed, seed_folder(out, entrant.name, seed))
+        for entrant in entrants
+        for seed in seeds
+    ]
     finished: dict[str, list[Finished]] = {}
     left_out: dict[str, str] = {}
     outcomes: Iterable[Finished | str] = executor(partial(run_job, setting), jobs)
@@ -96,7 +100,7 @@ def run_entrants(
         merges[name] = Finished(
             merged([row.result for row in rows]), merged(after) if after else None
         )
-    return {name: one for name, one in merges.items() if name not in left_out}, left_out
+    return {name: merged for name, merged in merges.items() if name not in left_out}, left_out
 
 
 def run_job(setting: Setting, job: Job) -> Finished | str:

@@ -33,7 +33,7 @@ def grade(problem: Problem, paths: np.ndarray, *, diagnosed: bool = False) -> di
 
 def merged(results: Sequence[Result]) -> Result:
     """The result of an entrant over its seeds, of one of each seed: means, and all that is known of each."""
-    parts = {part: [getattr(one, part) for one in results] for part in Result._fields}
+    parts = {part: [getattr(result, part) for result in results] for part in Result._fields}
     means = {
         part: mean(parts[part]) for part in ("metrics", "aggregates", "protocols", "windows", "nll")
     }
@@ -51,10 +51,10 @@ def mean(values: Sequence[Any]) -> Any:
     """Means over seeds of all numbers in dictionaries or lists, NaN where a seed has none; words stay."""
     first = values[0]
     if isinstance(first, dict):
-        return {name: mean([one[name] for one in values]) for name in first}
+        return {name: mean([value[name] for value in values]) for name in first}
     if isinstance(first, list):
         return [mean(numbers) for numbers in zip(*values, strict=True)]
-    return first if isinstance(first, str) else float(np.mean([_number(one) for one in values]))
+    return first if isinstance(first, str) else float(np.mean([_number(value) for value in values]))
 
 
 def standard_error(rows: Sequence[Values]) -> Values:

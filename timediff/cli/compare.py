@@ -46,10 +46,13 @@ def score_rows(runs: Mapping[str, "Record"]) -> list[list[str]]:
     return [
         [
             title_of(name),
-            *(with_error(one.metrics.get(name), one.metrics_se.get(name)) for one in results),
+            *(
+                with_error(result.metrics.get(name), result.metrics_se.get(name))
+                for result in results
+            ),
         ]
         for name in METRICS
-        if any(name in one.metrics for one in results)
+        if any(name in result.metrics for result in results)
     ]
 
 
@@ -81,7 +84,7 @@ def as_text(runs: Mapping[str, "Record"]) -> str:
     comparisons, sentences = compare(runs)
     parts = [aligned([["", *runs], *fact_rows(runs)]), aligned(score_rows(runs))]
     if comparisons:
-        rows = [[name, *comparison_cells(one)] for name, one in comparisons.items()]
+        rows = [[name, *comparison_cells(comparison)] for name, comparison in comparisons.items()]
         title = f"CRPS_sum window by window: {next(iter(runs))}"
         parts.append([title, *aligned([["against", *COMPARISON_HEAD], *rows])])
     return "\n\n".join([*map("\n".join, parts), *sentences])

@@ -38,10 +38,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = 
         )
         lines.append(f'<th scope="row">{escape(first)}</th>{cells}')
     inner = "".join(f"<tr>{line}</tr>\n" for line in lines[1:])
-    said = f"<caption>{escape(caption)}</caption>" if caption else ""
+    heading = f"<caption>{escape(caption)}</caption>" if caption else ""
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption or head[0] or "table")}">'
-        f"<table>{said}<thead><tr>{lines[0]}</tr></thead>\n<tbody>\n{inner}</tbody></table></div>\n"
+        f"<table>{heading}<thead><tr>{lines[0]}</tr></thead>\n<tbody>\n{inner}</tbody></table></div>\n"
     )
 
 

@@ -66,10 +66,10 @@ def forecast_pictures(
         for place, window in enumerate(diagnosis[kind][:SHOWN]):
             title = f"{kind.capitalize()} window {place + 1}"
             picture = make("extremes", f"{kind}-{place + 1}", window, None, title)
-            said = (
+            words = (
                 f" Window {window + 1} of {len(truth)}; CRPS of the sum / |y| {scores[window]:.3f}."
             )
-            pictures.append(picture._replace(caption=picture.caption + said))
+            pictures.append(picture._replace(caption=picture.caption + words))
     return pictures
 
 
@@ -93,17 +93,17 @@ def _fan(
         # A series that is never seen is left out; where another has a gap, so has the history's sum.
         seen = np.isfinite(np.concatenate([known, happened])).any(axis=0)
         before = known[:, seen].sum(axis=-1)
-        drawn, total = (part[..., 0] for part in sum_over_dimensions(ahead, happened))
+        shown, total = (part[..., 0] for part in sum_over_dimensions(ahead, happened))
         if other is not None:
             other = sum_over_dimensions(other, happened)[0][..., 0]
         what = f"sum of the {seen.sum()} series"
     else:
         d = series or 0
-        before, drawn, total = known[:, d], ahead[..., d], happened[:, d]
+        before, shown, total = known[:, d], ahead[..., d], happened[:, d]
         other = None if other is None else other[..., d]
         what = f"series {data.columns[d]}"
     observed = np.concatenate([before, total]).astype(float)
-    inside = int(np.nansum(covered(drawn[..., None], total[..., None], level=0.9)))
+    inside = int(np.nansum(covered(shown[..., None], total[..., None], level=0.9)))
     seen_steps = int(np.isfinite(total).sum())
     return Picture(
         section,
@@ -115,7 +115,7 @@ def _fan(
         partial(
             _draw_fan,
             observed,
-            drawn,
+            shown,
             stamps(entry, len(observed)),
             f"{title}: {what}",
             other,
@@ -142,7 +142,11 @@ def _draw_fan(
 def error_pictures(diagnoses: dict[str, dict[str, Any]]) -> list[Picture]:
     """Where the error is: by step, hour, window and series; entrants far worse than ours are left out."""
     ours = next(iter(diagnoses.values()))
-    near = {name: one for name, one in diagnoses.items() if _mean(one) <= FAR * _mean(ours)}
+    near = {
+        name: diagnosis
+        for name, diagnosis in diagnoses.items()
+        if _mean(diagnosis) <= FAR * _mean(ours)
+    }
     far = [name for name in diagnoses if name not in near]
     left_out = f" Left out, with more than {FAR} times our error: {', '.join(far)}." if far else ""
     diagnoses = near or diagnoses
@@ -179,14 +183,14 @@ def pit_pictures(
 ) -> list[Picture]:
     """PIT histograms of one entrant, of all series and of the sum."""
     pictures = []
-    for part, said in _parts(diagnosis).items():
+    for part, words in _parts(diagnosis).items():
         caption = captions.histogram(
             diagnosis["pit"][part],
-            f"Where the truth falls among the paths (PIT), {said}{whose}.",
+            f"Where the truth falls among the paths (PIT), {words}{whose}.",
             captions.PIT_SHAPES,
         )
         draw = partial(
-            _themed, figures.histogram_figure, diagnosis["pit"][part], title=f"PIT of {said}{whose}",
+            _themed, figures.histogram_figure, diagnosis["pit"][part], title=f"PIT of {words}{whose}",
             xlabel="share of paths below the truth",
         )  # fmt: skip
         pictures.append(Picture(section, f"{name}-{part}", caption, caption, draw))
@@ -206,9 +210,9 @@ def calibration_pictures(diagnoses: dict[str, dict[str, Any]]) -> list[Picture]:
     """PIT and ranks of ours, reliability of all."""
     name, ours = next(iter(diagnoses.items()))
     pictures = pit_pictures(ours, section="calibration", name="pit")
-    for part, said in _parts(ours).items():
+    for part, words in _parts(ours).items():
         caption = captions.reliability(ours["reliability"], part, name)
-        title = f"Reliability of {said}"
+        title = f"Reliability of {words}"
         draw = partial(_themed, figures.reliability_figure, diagnoses, part=part, title=title)
         pictures.append(Picture("calibration", f"reliability-{part}", caption, caption, draw))
     for part, histogram in ours["ranks"].items():
@@ -257,13 +261,13 @@ def cost_pictures(entrants: Sequence[Result]) -> list[Picture]:
             rows.append((entrant.title, seconds, value))
     if not rows:
         return []
-    said = "; ".join(f"{name} {value:.4f} in {seconds:.3g} s" for name, seconds, value in rows)
+    words = "; ".join(f"{name} {value:.4f} in {seconds:.3g} s" for name, seconds, value in rows)
     caption = (
         "CRPS_sum against seconds of one training and the forecasts of all windows, on the machine "
         "named below. Better is lower and to the left."
     )
     draw = partial(_themed, figures.cost_figure, rows, score="CRPS_sum")
-    return [Picture("cost", "cost", f"CRPS_sum and seconds: {said}.", caption, draw)]
+    return [Picture("cost", "cost", f"CRPS_sum and seconds: {words}.", caption, draw)]
 
 
 def _themed(draw: Callable[..., "Figure"], *args: Any, **kwargs: Any) -> "Figure":

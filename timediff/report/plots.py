@@ -170,12 +170,14 @@ def bound_figure(terms: Array, *, log_scale: Array, title: str = "") -> "Figure"
     figure = Figure(figsize=(12, 4.5), dpi=100, layout=ConstrainedLayoutEngine(wspace=0.06))
     each, added = figure.subplots(1, 2)
     steps = np.arange(1, terms.shape[1])
-    for seed, (own, scale) in enumerate(zip(terms, log_scale, strict=True)):
+    for seed, (of_seed, scale) in enumerate(zip(terms, log_scale, strict=True)):
         style = {"color": BLUE, "lw": 1.3, "alpha": 0.8 if len(terms) > 1 else 1}
-        each.plot(steps[1:], own[1:-1], **style)
-        added.plot(steps, own[::-1].cumsum()[::-1][1:], **style)
+        each.plot(steps[1:], of_seed[1:-1], **style)
+        added.plot(steps, of_seed[::-1].cumsum()[::-1][1:], **style)
         label = "with L$_0$ and the log-scale of the data: the whole bound" if seed == 0 else None
-        added.plot([0], [own.sum() + scale], color=VERMILLION, marker="o", ls="none", label=label)
+        added.plot(
+            [0], [of_seed.sum() + scale], color=VERMILLION, marker="o", ls="none", label=label
+        )
     each.set_yscale("log")
     first, last = (f"{terms[:, i].mean():.3g}" for i in (0, -1))
     style_axes(each, f"Terms L$_{{n-1}}$ of the bound (L$_0$ = {first}, L$_N$ = {last})")

@@ -40,8 +40,8 @@ def facts(record: Record) -> str:
     """What was forecast, in a sentence or two."""
     data, seeds, share = record.dataset, record.evaluated.seeds, record.observed_share
     observed = "" if share is None else f"{share:.1%} of the truth was observed. "
-    own = "the known values of this name" if data.verified else "not compared with known values"
-    source = f"Data: {escape(data.source)} ({escape(data.licence)}), {own}."
+    status = "the known values of this name" if data.verified else "not compared with known values"
+    source = f"Data: {escape(data.source)} ({escape(data.licence)}), {status}."
     if data.source == "not stated":
         source = ""
     first = (
@@ -182,15 +182,15 @@ def comparisons(record: Record) -> str:
 
 def comparison_table(comparisons: Mapping[str, Comparison], *, ours: str) -> str:
     """Comparisons with others by their titles; the differences per window where these are too few."""
-    rows = [[title, *comparison_cells(one)] for title, one in comparisons.items()]
+    rows = [[title, *comparison_cells(comparison)] for title, comparison in comparisons.items()]
     text = table(
         ["against", *COMPARISON_HEAD], rows, caption=f"CRPS_sum window by window: {ours} against"
     )
-    few = {title: one for title, one in comparisons.items() if one.too_few}
+    few = {title: comparison for title, comparison in comparisons.items() if comparison.too_few}
     if not few:
         return text
-    windows = max(one.windows for one in few.values())
-    least = max(needed(one.overlap) for one in few.values())
+    windows = max(comparison.windows for comparison in few.values())
+    least = max(needed(comparison.overlap) for comparison in few.values())
     text = (
         f"<p><strong>Too few windows</strong> ({windows} &lt; {least}) to tell a difference from chance: no "
         "p-values, only the differences per window.</p>\n" + text
@@ -198,8 +198,8 @@ def comparison_table(comparisons: Mapping[str, Comparison], *, ours: str) -> str
     inner = table(
         ["window", *few],
         [
-            [str(w + 1), *(number(one.differences[w]) for one in few.values())]
-            for w in range(min(len(one.differences) for one in few.values()))
+            [str(w + 1), *(number(comparison.differences[w]) for comparison in few.values())]
+            for w in range(min(len(comparison.differences) for comparison in few.values()))
         ],
         caption=f"Loss of {ours} less theirs in each window, in data units: negative where {ours} is better",
     )
@@ -209,17 +209,17 @@ def comparison_table(comparisons: Mapping[str, Comparison], *, ours: str) -> str
 COMPARISON_HEAD = ("ratio of losses", "95 % interval", "Diebold-Mariano", "p-value", "better in")
 
 
-def comparison_cells(one: Comparison) -> list[str]:
+def comparison_cells(comparison: Comparison) -> list[str]:
     """A comparison as cells under `COMPARISON_HEAD`."""
-    wins = f"{one.wins} of {one.windows} windows"
-    if one.too_few or one.ratio_interval is None:
-        return [number(one.ratio, 3), "too few windows", "–", "–", wins]
-    low, high = one.ratio_interval
+    wins = f"{comparison.wins} of {comparison.windows} windows"
+    if comparison.too_few or comparison.ratio_interval is None:
+        return [number(comparison.ratio, 3), "too few windows", "–", "–", wins]
+    low, high = comparison.ratio_interval
     return [
-        number(one.ratio, 3),
+        number(comparison.ratio, 3),
         f"{number(low, 3)} .. {number(high, 3)}",
-        "–" if one.statistic is None else f"{one.statistic:+.2f}",
-        p_value(one.p_value),
+        "–" if comparison.statistic is None else f"{comparison.statistic:+.2f}",
+        p_value(comparison.p_value),
         wins,
     ]
 
@@ -230,7 +230,9 @@ def protocols(record: Record) -> str:
     if not entrants:
         return ""
     names, described = list(entrants[0].protocols), record.protocol_definitions
-    rows = [[name, *(number(one.protocols.get(name)) for one in entrants)] for name in names]
+    rows = [
+        [name, *(number(entrant.protocols.get(name)) for entrant in entrants)] for name in names
+    ]
     head = ["protocol", *(entrant.title for entrant in entrants)]
     items = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in described.items())
     return (
@@ -247,12 +249,12 @@ def coverage(diagnoses: Mapping[str, dict[str, Any]]) -> str:
     parts = ("each", "sum", "joint") if several else ("each", "joint")
     words = {"each": "each", "sum": "sum", "joint": "path"}
     rows = []
-    for title, one in diagnoses.items():
+    for title, diagnosis in diagnoses.items():
         for part in parts:
             cells = []
-            for i, _ in enumerate(one["coverage"]["levels"]):
-                text = percent(one["coverage"][part][i])
-                band = one["coverage"]["chance"].get(part)
+            for i, _ in enumerate(diagnosis["coverage"]["levels"]):
+                text = percent(diagnosis["coverage"][part][i])
+                band = diagnosis["coverage"]["chance"].get(part)
                 if band is not None:
                     text += f" ({100 * band[0][i]:.1f} .. {100 * band[1][i]:.1f})"
                 cells.append(text)
@@ -270,8 +272,8 @@ def recalibration(record: Record) -> str:
         [
             title_of(name),
             *(
-                with_error(one.metrics.get(name), one.metrics_se.get(name))
-                for one in (before, after)
+                with_error(result.metrics.get(name), result.metrics_se.get(name))
+                for result in (before, after)
             ),
         ]
         for name, value in after.metrics.items()

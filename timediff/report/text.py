@@ -69,19 +69,19 @@ def _compared(record: Record) -> list[str]:
     """What the paired comparisons of windows say."""
     if not record.comparisons:
         return []
-    if any(one.too_few for one in record.comparisons.values()):
+    if any(comparison.too_few for comparison in record.comparisons.values()):
         count = record.dataset.windows
         return [
             f"too few windows ({count}) for a test; their differences in CRPS_sum are in record.json"
         ]
     lines = ["CRPS_sum, paired by window (ratio of ours; 95 % interval; Diebold-Mariano p-value):"]
-    for name, one in record.comparisons.items():
-        low, high = one.ratio_interval or (None, None)
+    for name, comparison in record.comparisons.items():
+        low, high = comparison.ratio_interval or (None, None)
         interval = "" if low is None or high is None else f"  {low:.3f} .. {high:.3f}"
-        chance = "" if one.p_value is None else f"  {in_words(one.p_value)}"
+        chance = "" if comparison.p_value is None else f"  {in_words(comparison.p_value)}"
         lines.append(
-            f"  against {record.entrants[name].title}: {fixed(one.ratio)}{interval}{chance}, "
-            f"better in {one.wins} of {one.windows}"
+            f"  against {record.entrants[name].title}: {fixed(comparison.ratio)}{interval}{chance}, "
+            f"better in {comparison.wins} of {comparison.windows}"
         )
     return lines
 

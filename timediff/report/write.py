@@ -52,8 +52,8 @@ def write_results(
     likelihoods = [row.nll for row in record.evaluated.per_seed if row.nll is not None]
     if likelihoods:
         figure = bound_figure(
-            np.asarray([one.terms for one in likelihoods], dtype=float),
-            log_scale=np.asarray([one.log_scale for one in likelihoods]),
+            np.asarray([likelihood.terms for likelihood in likelihoods], dtype=float),
+            log_scale=np.asarray([likelihood.log_scale for likelihood in likelihoods]),
             title=f"{data.name}: variational bound",
         )
         save_figure(figure, out / "nll.png")
@@ -122,7 +122,9 @@ def write_report(
 def _diagnoses(record: Record) -> dict[str, dict[str, Any]]:
     """By title, in the order of the tables."""
     entrants = [record.evaluated, *record.others.values()]
-    return {one.title: one.diagnosis for one in entrants if one.diagnosis is not None}
+    return {
+        entrant.title: entrant.diagnosis for entrant in entrants if entrant.diagnosis is not None
+    }
 
 
 def _pictures(

@@ -64,8 +64,8 @@ class LevelCache:
         """Makes ready for these levels in floats, all at once."""
         columns = (self.like.new_tensor(column) for column in zip(*points, strict=True))
         parts = [part.unbind() for part in self.network.embed_level(Level(*columns))]
-        for point, *own in zip(points, *parts, strict=True):
-            self.single[point.log_snr] = tuple(own)
+        for point, *embedded in zip(points, *parts, strict=True):
+            self.single[point.log_snr] = tuple(embedded)
 
     def unconditional(self, config: ModelConfig) -> "ConditionalDenoiser":
         """The network under the empty condition, one row for all."""
