@@ -10,17 +10,17 @@ thread a run. Finished runs are kept in --work and not repeated. Writes
 """
 
 import argparse
-import json
-import os
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from studies import mean_of
+from study import RESULTS, cached, finish, forecast, mean_of, processes, train
 
-HERE = Path(__file__).resolve().parent
+from timediff import SamplingConfig, TimeGradPredictor, TrainConfig, load_dataset, score
+from timediff.config import DistillConfig
+from timediff.gluon.distill import halvings
+
 DATASETS = ("citylearn2022", "rts_gmlc")
 SEEDS = (1, 2, 3)
 STEPS = 500
@@ -34,42 +34,27 @@ def run(
 ) -> dict[str, Any]:
     """Scores and seconds of a teacher and its students; from its file if it is there already."""
     file = work / f"{dataset}-{steps}-{train_steps or 'default'}-{seed}.json"
-    if file.is_file():
-        return json.loads(file.read_text())
-    import numpy as np
-    import torch
+    return cached(file, partial(_scored, data_dir, dataset, seed, steps, train_steps))
 
-    from timediff import SamplingConfig, TimeGradEstimator, TrainConfig, load_dataset, score
-    from timediff.config import DistillConfig
-    from timediff.data.entry import split_windows
-    from timediff.gluon.distill import halvings
-    from timediff.tools.files import write_text
 
-    torch.set_num_threads(1)
+def _scored(
+    data_dir: Path | None, dataset: str, seed: int, steps: int, train_steps: int | None
+) -> dict[str, Any]:
     data = load_dataset(dataset, data_dir=data_dir)
-    known, truth = split_windows(data.test, data.prediction_length)
-    estimator = TimeGradEstimator(
-        prediction_length=data.prediction_length,
-        train=TrainConfig(steps=steps, seed=seed),
-        progress=False,
-        trainer_kwargs={"accelerator": "cpu"},
-    )
-    started = time.perf_counter()
-    teacher = estimator.train(data.train)
-    seconds = {"training": time.perf_counter() - started}
+    horizon = data.prediction_length
+    trained = train(data.train, horizon, train=TrainConfig(steps=steps, seed=seed))
+    teacher, seconds = trained.predictor, {"training": trained.seconds}
     rows: dict[str, dict[str, Any]] = {}
 
-    def scored(name: str, predictor: Any) -> None:
-        began = time.perf_counter()
-        forecasts = list(predictor.predict(known, NUM_SAMPLES, seed=seed, progress=False))
-        spent = time.perf_counter() - began
-        found = score(np.stack([forecast.samples for forecast in forecasts]), truth)
+    def scored(name: str, predictor: TimeGradPredictor) -> None:
+        drawn = forecast(predictor, data.test, horizon, num_samples=NUM_SAMPLES, seed=seed)
+        scores = score(drawn.paths, drawn.truth)
         network = predictor.prediction_net
         rows[name] = {
             "calls": network.network_calls(predictor.sampling) // network.shape.horizon,
             "sampling": predictor.sampling.flat(),
-            "seconds": spent,
-            **{name: found[name] for name in SHOWN},
+            "seconds": drawn.seconds,
+            **{name: scores[name] for name in SHOWN},
         }
 
     default = teacher.sampling
@@ -97,9 +82,7 @@ def run(
                 scored(f"student {calls}, eta 1", student)
                 student.sampling = sampling
         began = time.perf_counter()
-    result = {"seed": seed, "distillation": config._asdict(), "seconds": seconds, "rows": rows}
-    write_text(file, json.dumps(result))
-    return result
+    return {"seed": seed, "distillation": config._asdict(), "seconds": seconds, "rows": rows}
 
 
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -136,12 +119,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS, help="training steps of a teacher")
     parser.add_argument("--train-steps", type=int, help="of every halving; default the library's")
     parser.add_argument("--work", type=Path, default=Path("runs/distilled"), help="finished runs")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "distilled.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "distilled.json")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+    with processes(args.jobs) as pool:
         jobs = {
             (d, s): pool.submit(run, args.work, args.data_dir, d, s, args.steps, args.train_steps)
             for s in args.seeds
@@ -150,9 +132,6 @@ def main() -> None:
         for (d, s), job in jobs.items():
             scores = {name: row[SHOWN[0]] for name, row in job.result()["rows"].items()}
             print(f"{d} {s}: " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()), flush=True)
-    from timediff.tools.files import write_text
-    from timediff.tools.machine import commit, hardware
-
     results = {}
     for d in args.datasets:
         found = [jobs[d, s].result() for s in args.seeds]
@@ -167,10 +146,8 @@ def main() -> None:
         "seeds": args.seeds,
         "num_samples": NUM_SAMPLES,
         "results": results,
-        "commit": commit(),
-        "hardware": {**hardware("cpu"), "threads": 1},
     }
-    write_text(args.out, json.dumps(record, indent=1) + "\n")
+    finish(record, args.out)
     print(as_text(record))
 
 

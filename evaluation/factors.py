@@ -10,11 +10,9 @@ score the test windows. Finished runs are kept in --work and not repeated. Write
 ``evaluation/results/factors.json`` and prints the table.
 """
 
-from pathlib import Path
 from typing import Any
 
 from studies import (
-    RESULTS,
     VALIDATION_WINDOWS,
     Place,
     Table,
@@ -22,11 +20,11 @@ from studies import (
     Variants,
     as_text,
     everywhere,
-    finish,
     make_parser,
     relative,
     runner,
 )
+from study import RESULTS, finish
 
 DEFAULT = "default"
 #: Each factor's levels beside the default's own (v, weighted as noise; learned; linear).
@@ -59,7 +57,7 @@ def main() -> None:
     def variants(named: dict[str, dict[str, Any]]) -> Variants:
         return everywhere({k: Variant(model, {"steps": args.steps}) for k, model in named.items()})
 
-    place = Place(args.work or Path("runs/factors"), args.data_dir, args.num_samples)
+    place = Place(args.work, args.data_dir, args.num_samples)
     with runner(place, args.jobs) as table:
         validation = table(variants({DEFAULT: {}, **VARIANTS}), test=False)
         names, options = combination(validation)

@@ -10,17 +10,17 @@ last 24, which played no part in the choice: the mean ratio, and the upper end o
 bootstrap over the windows. Writes ``evaluation/results/few_steps.json`` and prints the table.
 """
 
-import argparse
-import json
-import os
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from study import RESULTS, cached, finish, forecast, kept, parser_of, processes, train
 
-HERE = Path(__file__).resolve().parent
+from timediff import TimeGradPredictor, TrainConfig, load_dataset, score
+from timediff.config import flat_sampling
+from timediff.data.entry import cut_entry, hold_out
+
 DATASETS = {"citylearn2022": 500, "rts_gmlc": 1000, "exchange_rate": 500}
 ORIGINS, SEEDS, PATHS = 24, (1, 2, 3, 4, 5), 100
 SCORES = {
@@ -45,8 +45,6 @@ def name_of(options: dict[str, Any]) -> str:
 
 def window_scores(paths: np.ndarray, truth: np.ndarray) -> dict[str, dict[str, list[float]]]:
     """Numerator and denominator of each score in every window, and its share covered at 90 %."""
-    from timediff.metrics import score
-
     sizes = {
         "mean_wquantile_loss_sum": np.abs(truth.sum(axis=-1)).sum(axis=-1),
         "energy_score": np.sqrt((truth**2).sum(axis=-1)).sum(axis=-1),
@@ -67,57 +65,41 @@ def window_scores(paths: np.ndarray, truth: np.ndarray) -> dict[str, dict[str, l
     return found
 
 
-def forecast(
+def forecasts(
     dataset: str, options: dict[str, Any], first: bool, data_dir: Path, work: Path
 ) -> list[dict[str, Any]]:
     """`window_scores` of every sampling seed; from their file if they are there already."""
     part = "choice" if first else "confirmation"
     file = work / f"{dataset}-{part}-{name_of(options).replace(' ', '')}.json"
-    if file.is_file():
-        return json.loads(file.read_text())
-    import torch
+    return cached(file, partial(_forecasts, dataset, options, first, data_dir, work))
 
-    from timediff import TimeGradPredictor, load_dataset
-    from timediff.config import flat_sampling
-    from timediff.data.entry import cut_entry, split_windows
 
-    torch.set_num_threads(1)
+def _forecasts(
+    dataset: str, options: dict[str, Any], first: bool, data_dir: Path, work: Path
+) -> list[dict[str, Any]]:
     data = load_dataset(dataset, data_dir=data_dir)
     whole, horizon = data.test[-1], data.prediction_length
-    length = whole["target"].shape[1]
-    last = length - (ORIGINS * horizon if first else 0)
-    ends = [last - k * horizon for k in reversed(range(ORIGINS))]
-    windows = [cut_entry(whole, end=end) for end in ends]
-    known, truth = split_windows(windows, horizon)
+    last = whole["target"].shape[1] - (ORIGINS * horizon if first else 0)
+    windows = [cut_entry(whole, end=last - k * horizon) for k in reversed(range(ORIGINS))]
     predictor = TimeGradPredictor.deserialize(work / dataset, device="cpu")
     predictor.sampling = flat_sampling(options)
-    found = []
+    scores = []
     for seed in SEEDS:
-        forecasts = predictor.predict(known, PATHS, seed=seed, progress=False)
-        found.append(window_scores(np.stack([f.samples for f in forecasts]), truth))
-    file.write_text(json.dumps(found))
-    return found
+        drawn = forecast(predictor, windows, horizon, num_samples=PATHS, seed=seed)
+        scores.append(window_scores(drawn.paths, drawn.truth))
+    return scores
 
 
-def train(dataset: str, data_dir: Path, work: Path) -> None:
-    import torch
+def train_once(dataset: str, data_dir: Path, work: Path) -> None:
+    """Trains on what precedes all origins, unless a predictor is there already."""
 
-    from timediff import TimeGradEstimator, TrainConfig, load_dataset
-    from timediff.data.entry import hold_out
+    def make() -> TimeGradPredictor:
+        data = load_dataset(dataset, data_dir=data_dir)
+        horizon = data.prediction_length
+        entry, _ = hold_out(data.test[-1], horizon, 2 * ORIGINS)
+        return train([entry], horizon, train=TrainConfig(steps=DATASETS[dataset], seed=1)).predictor
 
-    if (work / dataset).is_dir():
-        return
-    torch.set_num_threads(1)
-    data = load_dataset(dataset, data_dir=data_dir)
-    horizon = data.prediction_length
-    entry, _ = hold_out(data.test[-1], horizon, 2 * ORIGINS)
-    estimator = TimeGradEstimator(
-        prediction_length=horizon,
-        train=TrainConfig(steps=DATASETS[dataset], seed=1),
-        progress=False,
-        trainer_kwargs={"accelerator": "cpu"},
-    )
-    estimator.train([entry]).serialize(work / dataset)
+    kept(work / dataset, make)
 
 
 def ratio(ours: list[dict[str, Any]], base: list[dict[str, Any]], name: str) -> dict[str, float]:
@@ -177,21 +159,18 @@ def as_text(record: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder of the data sets")
-    parser.add_argument("--work", type=Path, default=Path("runs/few_steps"), help="finished runs")
+    parser = parser_of(__doc__, "runs/few_steps")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    os.environ["OMP_NUM_THREADS"] = "1"
     where = (args.data_dir, args.work)
-    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        for training in [pool.submit(train, name, *where) for name in DATASETS]:
+    with processes(args.jobs) as pool:
+        for training in [pool.submit(train_once, name, *where) for name in DATASETS]:
             training.result()
 
         def table(options: list[dict[str, Any]], *, first: bool) -> dict[str, dict[str, Any]]:
             jobs = {
-                (d, name_of(one)): pool.submit(forecast, d, one, first, *where)
+                (d, name_of(one)): pool.submit(forecasts, d, one, first, *where)
                 for one in [BASE, *options]
                 for d in DATASETS
             }
@@ -208,8 +187,6 @@ def main() -> None:
         choice = table(CANDIDATES, first=True)
         best = chosen(choice)
         confirmation = table([best], first=False)
-    from timediff.tools.machine import commit, hardware
-
     record = {
         "command": "python evaluation/few_steps.py --data-dir FOLDER",
         "origins": ORIGINS,
@@ -218,10 +195,8 @@ def main() -> None:
         "choice": choice,
         "chosen": best,
         "confirmation": confirmation,
-        "commit": commit(),
-        "hardware": {**hardware("cpu"), "threads": 1},
     }
-    (HERE / "results" / "few_steps.json").write_text(json.dumps(record, indent=1) + "\n")
+    finish(record, RESULTS / "few_steps.json")
     print(as_text(record))
 
 

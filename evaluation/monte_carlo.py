@@ -8,24 +8,19 @@ over these 20 is its Monte-Carlo error, its mean is what so many paths lead one 
 ``evaluation/results/monte_carlo.json`` and ``monte_carlo.png``.
 """
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from solvers import style, trained
+from study import RESULTS, finish, forecast, parser_of
 
 from timediff import load_dataset
 from timediff.benchmark.problem import make_problem
-from timediff.data.entry import split_windows
 from timediff.metrics import score
 from timediff.registry import METRICS
 from timediff.timegrad.noise import NOISES
-from timediff.tools.files import plain, write_text
-from timediff.tools.machine import commit, hardware
 
-HERE = Path(__file__).resolve().parent
 DATASETS = ("citylearn2022", "rts_gmlc")
 COUNTS, REPEATS = (20, 50, 100, 200), 20
 #: Scores that tables and pictures show; the record has all of `METRICS`.
@@ -41,16 +36,17 @@ SCORES = {
 def rows(name: str, data_dir: Path, work: Path) -> list[dict[str, Any]]:
     """Mean and standard deviation of each score, for each kind of noise and number of paths."""
     data = load_dataset(name, data_dir=data_dir)
-    (known, truth), problem = split_windows(data.test, data.prediction_length), make_problem(data)
+    problem = make_problem(data)
     predictor, found = trained(name, data_dir, work), []
     for kind in NOISES:
         predictor.sampling = predictor.sampling._replace(noise=kind)
         scores: dict[int, list[dict[str, float]]] = {count: [] for count in COUNTS}
         for seed in range(REPEATS):
-            forecasts = predictor.predict(known, max(COUNTS), seed=seed, progress=False)
-            paths = np.stack([f.samples for f in forecasts])
+            drawn = forecast(
+                predictor, data.test, data.prediction_length, num_samples=max(COUNTS), seed=seed
+            )
             for count in COUNTS:
-                own = score(paths[:, :count], truth, seasonal_error=problem.seasonal)
+                own = score(drawn.paths[:, :count], drawn.truth, seasonal_error=problem.seasonal)
                 scores[count].append(own)
         for count in COUNTS:
             values = {s: np.array([each[s] for each in scores[count]]) for s in METRICS}
@@ -89,21 +85,16 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder with rts_gmlc")
-    parser.add_argument("--work", type=Path, default=Path("runs/solvers"), help="trained models")
-    args = parser.parse_args()
+    args = parser_of(__doc__, "runs/solvers").parse_args()
     results = {name: rows(name, args.data_dir, args.work) for name in DATASETS}
     record = {
         "command": "python evaluation/monte_carlo.py --data-dir FOLDER",
         "repeats": REPEATS,
         "shown": list(SCORES),
         "results": results,
-        "commit": commit(),
-        "hardware": hardware("cpu"),
     }
-    write_text(HERE / "results" / "monte_carlo.json", json.dumps(plain(record), indent=1) + "\n")
-    draw(results, HERE / "results" / "monte_carlo.png")
+    finish(record, RESULTS / "monte_carlo.json", threads=None)
+    draw(results, RESULTS / "monte_carlo.png")
 
 
 if __name__ == "__main__":

@@ -8,24 +8,20 @@ sampling seeds each. A sampler that needs several calls a step gets the most ste
 Writes ``evaluation/results/solvers.json`` and ``solvers.png``.
 """
 
-import argparse
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from study import RESULTS, finish, forecast, kept, parser_of, train
 
-from timediff import SamplingConfig, TimeGradEstimator, TimeGradPredictor, TrainConfig, load_dataset
-from timediff.data.entry import split_windows
+from timediff import SamplingConfig, TimeGradPredictor, TrainConfig, load_dataset
 from timediff.diffusion.samplers.rehearsal import rehearse
 from timediff.diffusion.schedule import make_schedule
 from timediff.diffusion.spacing import respace
 from timediff.metrics import score
 from timediff.registry import SAMPLERS
-from timediff.tools.files import write_text
-from timediff.tools.machine import commit, hardware
 
 HERE = Path(__file__).resolve().parent
 DATASETS = ("citylearn2022", "exchange_rate")
@@ -51,23 +47,17 @@ SOLVERS = {
 
 def trained(name: str, data_dir: Path, work: Path) -> TimeGradPredictor:
     """The default model of a data set; from ``work`` if it was trained before."""
-    folder = work / name
-    if folder.is_dir():
-        return TimeGradPredictor.deserialize(folder, device="cpu")
-    data = load_dataset(name, data_dir=data_dir)
-    config = (HERE / "configs" / f"{name}-default.yaml").read_text()
-    said = re.search(r"^steps: (\d+)", config, flags=re.MULTILINE)
-    train = TrainConfig(seed=1)
-    if said:
-        train = train._replace(steps=int(said[1]))
-    estimator = TimeGradEstimator(
-        prediction_length=data.prediction_length,
-        train=train,
-        trainer_kwargs={"accelerator": "cpu"},
-    )
-    predictor = estimator.train(data.train)
-    predictor.serialize(folder)
-    return predictor
+
+    def make() -> TimeGradPredictor:
+        data = load_dataset(name, data_dir=data_dir)
+        config = (HERE / "configs" / f"{name}-default.yaml").read_text()
+        steps = re.search(r"^steps: (\d+)", config, flags=re.MULTILINE)
+        options = TrainConfig(seed=1)
+        if steps:
+            options = options._replace(steps=int(steps[1]))
+        return train(data.train, data.prediction_length, train=options).predictor
+
+    return kept(work / name, make)
 
 
 #: Of a chain on which calls are counted, where they do not matter.
@@ -88,7 +78,6 @@ def within(sampling: SamplingConfig, calls: int) -> SamplingConfig | None:
 def rows(name: str, data_dir: Path, work: Path) -> list[dict[str, Any]]:
     """Scores of every sampler at every number of calls."""
     data = load_dataset(name, data_dir=data_dir)
-    known, truth = split_windows(data.test, data.prediction_length)
     predictor, found = trained(name, data_dir, work), []
     for solver, sampling in SOLVERS.items():
         for calls in CALLS:
@@ -97,8 +86,10 @@ def rows(name: str, data_dir: Path, work: Path) -> list[dict[str, Any]]:
                 continue
             scores = []
             for seed in SEEDS:
-                forecasts = predictor.predict(known, 100, seed=seed, progress=False)
-                scores.append(score(np.stack([f.samples for f in forecasts]), truth))
+                drawn = forecast(
+                    predictor, data.test, data.prediction_length, num_samples=100, seed=seed
+                )
+                scores.append(score(drawn.paths, drawn.truth))
             network = predictor.prediction_net
             row = {
                 "solver": solver,
@@ -158,21 +149,16 @@ def style(axes: Any, title: str, xlabel: str, counts: Sequence[int]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder with exchange_rate")
-    parser.add_argument("--work", type=Path, default=Path("runs/solvers"), help="trained models")
-    args = parser.parse_args()
+    args = parser_of(__doc__, "runs/solvers").parse_args()
     results = {name: rows(name, args.data_dir, args.work) for name in DATASETS}
     record = {
         "command": "python evaluation/solvers.py --data-dir FOLDER",
         "sampling_seeds": SEEDS,
         "budgets": CALLS,
         "results": results,
-        "commit": commit(),
-        "hardware": hardware("cpu"),
     }
-    write_text(HERE / "results" / "solvers.json", json.dumps(record, indent=1) + "\n")
-    draw(results, HERE / "results" / "solvers.png")
+    finish(record, RESULTS / "solvers.json", threads=None)
+    draw(results, RESULTS / "solvers.png")
 
 
 if __name__ == "__main__":

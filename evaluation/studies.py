@@ -16,18 +16,17 @@ Writes ``evaluation/results/NAME.json`` and prints the table. `factors.py` uses 
 """
 
 import argparse
-import json
-import math
-import os
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-RESULTS = Path(__file__).resolve().parent / "results"
+from study import RESULTS, cached, finish, forecast, mean_of, parser_of, processes, train
+
+from timediff import ModelConfig, TrainConfig, load_dataset, score
+from timediff.data.entry import hold_out
+
 DATASETS = ("citylearn2022", "rts_gmlc")
 SEEDS = (1, 2, 3)
 VALIDATION_WINDOWS = 14
@@ -65,46 +64,25 @@ Runner = Callable[..., Table]
 def run(place: Place, dataset: str, variant: Variant, seed: int, test: bool) -> dict[str, Any]:
     """Scores of one training; from its file if it is there already."""
     options = {**variant.model, **variant.train, "num_samples": place.num_samples}
-    said = "+".join(f"{k}={v}" for k, v in sorted(options.items()))
-    file = place.work / f"{dataset}-{'test' if test else 'validation'}-{said}-{seed}.json"
-    if file.is_file():
-        return json.loads(file.read_text())
-    import numpy as np
-    import torch
+    words = "+".join(f"{k}={v}" for k, v in sorted(options.items()))
+    file = place.work / f"{dataset}-{'test' if test else 'validation'}-{words}-{seed}.json"
+    return cached(file, partial(_scored, place, dataset, variant, seed, test))
 
-    from timediff import TimeGradEstimator, TrainConfig, load_dataset, score
-    from timediff.config import ModelConfig
-    from timediff.data.entry import hold_out, split_windows
-    from timediff.tools.files import write_text
 
-    torch.set_num_threads(1)
+def _scored(place: Place, dataset: str, variant: Variant, seed: int, test: bool) -> dict[str, Any]:
     data = load_dataset(dataset, data_dir=place.data_dir)
-    training, windows = data.train, data.test
+    (training,), windows, horizon = data.train, data.test, data.prediction_length
     if not test:
-        entry, windows = hold_out(data.train[0], data.prediction_length, VALIDATION_WINDOWS)
-        training = [entry]
-    known, truth = split_windows(windows, data.prediction_length)
-    estimator = TimeGradEstimator(
-        prediction_length=data.prediction_length,
-        model=ModelConfig(**variant.model),
-        train=TrainConfig(**variant.train, seed=seed),
-        progress=False,
-        trainer_kwargs={"accelerator": "cpu"},
-    )
-    started = time.perf_counter()
-    output = estimator.train_model(training)
-    trained = time.perf_counter()
-    forecasts = output.predictor.predict(known, place.num_samples, seed=seed, progress=False)
-    paths = np.stack([forecast.samples for forecast in forecasts])
-    seconds = {"training": trained - started, "sampling": time.perf_counter() - trained}
-    result = {
+        training, windows = hold_out(training, horizon, VALIDATION_WINDOWS)
+    model, options = ModelConfig(**variant.model), TrainConfig(**variant.train, seed=seed)
+    trained = train([training], horizon, model=model, train=options)
+    drawn = forecast(trained.predictor, windows, horizon, num_samples=place.num_samples, seed=seed)
+    return {
         "seed": seed,
-        "metrics": score(paths, truth),
-        "seconds": seconds,
-        "steps": output.trainer.global_step,
+        "metrics": score(drawn.paths, drawn.truth),
+        "seconds": {"training": trained.seconds, "sampling": drawn.seconds},
+        "steps": trained.steps,
     }
-    write_text(file, json.dumps(result))
-    return result
 
 
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -118,20 +96,11 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def mean_of(values: list[float]) -> dict[str, Any]:
-    """Mean of the seeds, its standard error, and the values."""
-    mean = sum(values) / len(values)
-    spread = math.sqrt(sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1))
-    return {"mean": mean, "se": spread / math.sqrt(len(values)), "values": values}
-
-
 @contextmanager
 def runner(place: Place, jobs: int) -> Iterator[Runner]:
     """``table(variants, test=...)``, which runs each variant with every seed, ``jobs`` at a time."""
     place.work.mkdir(parents=True, exist_ok=True)
-    # Two runs with two threads each would wait for one another.
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with processes(jobs) as pool:
 
         def table(variants: Variants, *, test: bool) -> Table:
             running = {
@@ -190,12 +159,12 @@ class Study(NamedTuple):
 
 def study(name: str, steps: int, seconds: float) -> Study:
     """The comparison of this name, at a training of so many steps, or of so many seconds."""
-    train = {"steps": steps}
+    length = {"steps": steps}
     if name == "width":
-        widths = {str(w): Variant({"denoiser_width": w}, train) for w in (32, 64, 128, 256)}
+        widths = {str(w): Variant({"denoiser_width": w}, length) for w in (32, 64, 128, 256)}
         return Study(widths, "128", "the smallest within 1 % of the best", smallest)
     if name == "positions":
-        shares = {f"{share:g}": Variant({}, {**train, "positions": share}) for share in SHARES}
+        shares = {f"{share:g}": Variant({}, {**length, "positions": share}) for share in SHARES}
         return Study(shares, "1")
     kinds = {
         "conv": {"denoiser": "conv", "denoiser_layers": 8, "denoiser_width": 8},
@@ -211,10 +180,10 @@ def same_time(table: Table, shares: dict[str, Variant]) -> Variants:
     found: Variants = {}
     for d, rows in table.items():
         found[d] = {}
-        for name, (model, train) in list(shares.items())[1:]:
+        for name, (model, options) in list(shares.items())[1:]:
             speed = rows["1"]["training_seconds"] / rows[name]["training_seconds"]
-            steps = max(1, round(train["steps"] * speed))
-            found[d][f"{name}, same time"] = Variant(model, {**train, "steps": steps})
+            steps = max(1, round(options["steps"] * speed))
+            found[d][f"{name}, same time"] = Variant(model, {**options, "steps": steps})
     return found
 
 
@@ -261,9 +230,7 @@ def as_text(record: dict[str, Any]) -> str:
 
 def make_parser(description: str, work: str) -> argparse.ArgumentParser:
     """The options of every comparison."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder with rts_gmlc")
-    parser.add_argument("--work", type=Path, help=f"finished runs; default {work}")
+    parser = parser_of(description, work)
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     parser.add_argument("--steps", type=int, default=STEPS, help="of a training; fewer to try it")
     parser.add_argument("--num-samples", type=int, default=100, help="paths; fewer to try it")
@@ -271,18 +238,10 @@ def make_parser(description: str, work: str) -> argparse.ArgumentParser:
     return parser
 
 
-def finish(record: dict[str, Any], out: Path) -> None:
-    """Writes a record with its commit and machine."""
-    from timediff.tools.files import write_text
-    from timediff.tools.machine import commit, hardware
-
-    machine = {"commit": commit(), "hardware": {**hardware("cpu"), "threads": 1}}
-    write_text(out, json.dumps(record | machine, indent=1) + "\n")
-
-
 def main() -> None:
-    parser = make_parser(__doc__.split("\n")[0] if __doc__ else "", "runs/NAME")
+    parser = make_parser(__doc__.split("\n")[0] if __doc__ else "", "runs/studies")
     parser.add_argument("name", choices=NAMES)
+    parser.set_defaults(work=None)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of a training of denoiser")
     args = parser.parse_args()
     chosen = study(args.name, args.steps, args.seconds)

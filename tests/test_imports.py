@@ -145,6 +145,32 @@ def test_scripts_and_notebooks_use_public_names_only():
                 assert not any(alias.name.startswith("_") for alias in node.names), file
 
 
+def defined_in(tree):
+    """Public names that a module defines."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.AnnAssign):
+            yield node.target.id
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                yield from (part.id for part in getattr(target, "elts", [target]))
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.name[0] != "_"], ids=str)
+def test_every_module_names_what_is_public_in_it(file):
+    tree = ast.parse((PACKAGE / file).read_text())
+    public = {name for name in defined_in(tree) if not name.startswith("_")}
+    if not public:
+        return  # a door
+    (named,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    assert set(named) == public and len(named) == len(public)
+
+
 def test_no_exported_name_is_a_module():
     assert set(timediff.__all__).isdisjoint({path.stem for path in PACKAGE.iterdir()})
 

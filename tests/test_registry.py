@@ -11,6 +11,9 @@ from tiny import MODEL, QUIET, entry, estimator, paths, wide_folder
 from torch import nn
 
 from timediff import SamplingConfig, TimeGradPredictor, register
+from timediff.baselines import BASELINES, Baseline, Fitted, chosen
+from timediff.benchmark.record import read_record
+from timediff.cli.evaluate import main
 from timediff.diffusion.parameterisation import Parameterisation
 from timediff.diffusion.schedule import chain
 from timediff.errors import InputError
@@ -200,6 +203,44 @@ def test_a_score_is_in_the_table():
     assert title_of("worst") == "worst error" and is_loss("worst") and "worst" in definitions()
     with pytest.raises(InputError, match="'crps' is timediff's own"):
         register("metric", "crps", Score("mine", "mine", worst))
+
+
+def test_a_baseline_takes_part_with_every_seed(tmp_path, monkeypatch):
+    def fit(task, *, seed, progress):
+        def sample(window, num_samples, rng):
+            return rng.normal(
+                window.history[-1], 1.0, (num_samples, task.horizon, len(task.columns))
+            )
+
+        return Fitted(sample, {"seen": len(task.train)})
+
+    register("baseline", "mine", Baseline("my walk", "The last value and noise.", True, fit))
+    register("baseline", "slow", Baseline("my slow walk", "The same.", False, fit))
+    assert "mine" in chosen("fast")[0] and "slow" not in chosen("fast")[0]
+    assert {"mine", "slow"} <= set(chosen("all")[0])
+    wide_folder(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    options = [
+        "--steps",
+        "2",
+        "--num-samples",
+        "5",
+        "--no-report",
+        "--out",
+        "run",
+        "--seed",
+        "1",
+        "2",
+    ]
+    assert main(["--dataset", "data", *options]) == 0
+    result = read_record("run").entrants["mine"]
+    assert result.title == "my walk" and result.seeds == [1, 2]
+    assert result.metrics_se["crps"] > 0 and "seen" in result.details
+
+
+def test_slow_baselines_of_the_library_are_told_by_their_line():
+    for name, part in BASELINES.parts.items():
+        assert BASELINES[name].fast != part.slow, name
 
 
 # ---------------------------------------------------------------- names

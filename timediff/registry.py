@@ -18,6 +18,7 @@ from timediff.errors import InputError
 from timediff.options import Option, options_in_source, options_of
 
 __all__ = [
+    "BASELINES",
     "COMMANDS",
     "LOSSES",
     "METRICS",
@@ -47,12 +48,14 @@ class Part(NamedTuple):
         version: Number that its author raises when it begins to do something else.
         summary: What it is, in a few words.
         registered_by: The module that registered it; empty for the library's own.
+        slow: Whether a baseline of the library takes minutes.
     """
 
     target: Any
     version: int = 1
     summary: str = ""
     registered_by: str = ""
+    slow: bool = False
 
     @property
     def built_in(self) -> bool:
@@ -250,6 +253,24 @@ NOISES = Table(
         "stratified": "timediff.timegrad.noise:stratified",
     },
 )
+BASELINES = Table(
+    "baseline",
+    {
+        "random_walk": "timediff.baselines.naive:RANDOM_WALK",
+        "random_walk_recent": "timediff.baselines.naive:RANDOM_WALK_RECENT",
+        "seasonal_naive": "timediff.baselines.naive:SEASONAL_NAIVE",
+        "seasonal_naive_recent": "timediff.baselines.naive:SEASONAL_NAIVE_RECENT",
+        "climatology": "timediff.baselines.climatology:CLIMATOLOGY",
+        "var": "timediff.baselines.var:VAR",
+        "auto_ets": Part("timediff.baselines.classical:AUTO_ETS", slow=True),
+        "auto_arima": Part("timediff.baselines.classical:AUTO_ARIMA", slow=True),
+        "deepar": Part("timediff.baselines.deep:DEEPAR", slow=True),
+        "deepar_copula": Part("timediff.baselines.deep:DEEPAR_COPULA", slow=True),
+        "patchtst": Part("timediff.baselines.deep:PATCHTST", slow=True),
+        "patchtst_copula": Part("timediff.baselines.deep:PATCHTST_COPULA", slow=True),
+        "energy": Part("timediff.baselines.energy:ENERGY", slow=True),
+    },
+)
 METRICS = Table("metric", source="timediff.metrics.rows:SCORES")
 COMMANDS = Table(
     "command",
@@ -271,7 +292,7 @@ TABLES: dict[str, Table] = {
     table.kind: table
     for table in (
         *(SCHEDULES, SAMPLERS, SPACINGS, PARAMETERISATIONS, WEIGHTINGS, LOSSES, NETWORKS),
-        *(NORMALISATIONS, NOISES, METRICS, COMMANDS),
+        *(NORMALISATIONS, NOISES, BASELINES, METRICS, COMMANDS),
     )
 }
 

@@ -296,7 +296,7 @@ def test_energy_loss_is_the_energy_score_of_what_was_observed():
 
 
 def test_what_lacks_a_package_is_left_out_with_the_reason(monkeypatch):
-    monkeypatch.setattr("timediff.baselines.registry.find_spec", lambda package: None)
+    monkeypatch.setattr("timediff.baselines.base.find_spec", lambda package: None)
     names, left_out = chosen("all")
     assert set(left_out) == set(CLASSICAL) and set(CLASSICAL).isdisjoint(names)
     assert all("extra [baselines]" in reason for reason in left_out.values())

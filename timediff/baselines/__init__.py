@@ -4,9 +4,10 @@
 ``[W, S, T, D]``. A `Task` is what they are given, and `chosen` gives the names behind ``--baselines fast``.
 """
 
+from timediff.baselines.base import Baseline, chosen
 from timediff.baselines.naive import seasonal_naive
-from timediff.baselines.registry import BASELINES, Baseline, chosen
 from timediff.baselines.task import Fitted, Task, Window, check_task
+from timediff.registry import BASELINES
 
 __all__ = [
     "BASELINES",

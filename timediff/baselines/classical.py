@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from timediff.baselines.base import COPULA, Baseline
 from timediff.baselines.naive import last_season
 from timediff.baselines.task import Array, Fitted, Task, Window, bounds
 from timediff.tools.progress import progress_bar
+
+__all__ = ["AUTO_ARIMA", "AUTO_ETS", "ETS_SEASON", "STEPS", "fit_arima", "fit_ets"]
 
 #: Steps of the end of the past that a model is fitted to and brought to.
 STEPS = 1000
@@ -108,3 +111,23 @@ def _complete(values: Array, season: int) -> Array:
         known = last_season(values[:t], season)[0] if t else np.full(values.shape[1], np.nan)
         values[t] = np.where(np.isnan(values[t]), known, values[t])
     return np.nan_to_num(values)
+
+
+AUTO_ETS = Baseline(
+    "AutoETS, copula",
+    f"AutoETS of statsforecast on the last {STEPS} steps of each series, normal margins. {COPULA}",
+    False,
+    fit_ets,
+    copula=True,
+    needs=("statsforecast",),
+)
+AUTO_ARIMA = Baseline(
+    "AutoARIMA, copula",
+    "AutoARIMA of statsforecast, without season of its own, on the last "
+    f"{STEPS} steps of each series freed of its mean at each position in the shortest season, normal "
+    f"margins. {COPULA}",
+    False,
+    fit_arima,
+    copula=True,
+    needs=("statsforecast",),
+)

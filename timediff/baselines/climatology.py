@@ -11,8 +11,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from timediff.baselines.base import Baseline
 from timediff.baselines.task import Array, Fitted, Task, Window, in_phase, resized
 from timediff.frequency import quiet_business_days
+
+__all__ = [
+    "CLIMATOLOGY",
+    "FEWEST",
+    "NEAR",
+    "block_starts",
+    "days_apart",
+    "filled",
+    "fit_climatology",
+]
 
 #: Days on either side of the same day of the year.
 NEAR = 45
@@ -82,3 +93,12 @@ def filled(paths: Array, rng: np.random.Generator) -> Array:
             seen = np.array([known.mean() if len(known) else 0.0])
         paths[gone, t, d] = rng.choice(seen, size=int(gone.sum()))
     return paths
+
+
+CLIMATOLOGY = Baseline(
+    "climatology",
+    "Contiguous blocks of past values of all series from the same position in the longest season, within "
+    f"{NEAR} days of the same day of the year where there are enough.",
+    True,
+    fit_climatology,
+)

@@ -15,6 +15,8 @@ import numpy as np
 from timediff.baselines.task import Array, Fitted, Task, Window, past_windows
 from timediff.tools.progress import progress_bar
 
+__all__ = ["ORIGINS", "PATHS", "joined", "past_errors", "reorder"]
+
 #: Past windows whose errors are taken, at most, and paths that each of their medians is made of.
 ORIGINS, PATHS = 60, 20
 

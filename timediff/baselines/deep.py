@@ -3,8 +3,19 @@
 import tempfile
 from typing import Any
 
+from timediff.baselines.base import COPULA, Baseline
 from timediff.baselines.external import train, univariate
 from timediff.baselines.task import Fitted, Task
+
+__all__ = [
+    "DEEPAR",
+    "DEEPAR_COPULA",
+    "PATCHTST",
+    "PATCHTST_COPULA",
+    "STEPS",
+    "fit_deepar",
+    "fit_patchtst",
+]
 
 #: The training budget: optimiser steps of 32 windows of one series each.
 STEPS = 1000
@@ -51,3 +62,19 @@ def _fit(estimator: Any, task: Task, *, seed: int) -> Fitted:
         estimator.trainer_kwargs["default_root_dir"] = folder
         predictor = train(estimator, task, seed=seed, one_by_one=True)
     return Fitted(univariate(predictor, task.columns), {"optimiser_steps": STEPS, "device": "cpu"})
+
+
+DEEPAR = Baseline(
+    "DeepAR",
+    "GluonTS, one network for all series, 1000 optimiser steps on the CPU; independent series.",
+    False,
+    fit_deepar,
+)
+DEEPAR_COPULA = Baseline("DeepAR, copula", COPULA, False, fit_deepar, copula=True)
+PATCHTST = Baseline(
+    "PatchTST",
+    "GluonTS, one network for all series, 1000 optimiser steps on the CPU; independent series and steps.",
+    False,
+    fit_patchtst,
+)
+PATCHTST_COPULA = Baseline("PatchTST, copula", COPULA, False, fit_patchtst, copula=True)

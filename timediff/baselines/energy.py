@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from timediff.baselines.base import Baseline
 from timediff.baselines.task import Array, Fitted, Task, Window, bounds
 from timediff.config import ModelConfig, TrainConfig
 from timediff.gluon.entries import changes, read_entry
@@ -27,6 +28,8 @@ from timediff.timegrad.normalisation.training import training_default
 from timediff.timegrad.sampling import rollout
 from timediff.tools.progress import progress_bar
 from timediff.tools.seeding import seeded
+
+__all__ = ["DRAWS", "ENERGY", "STEPS", "EnergyNet", "energy_loss", "fit_energy"]
 
 #: The training budget, and draws m of each step of it.
 STEPS, DRAWS = 1000, 4
@@ -142,3 +145,12 @@ def _trained(
     found = average.module.eval()
     assert isinstance(found, EnergyNet)
     return found
+
+
+ENERGY = Baseline(
+    "energy-score network",
+    "Our encoder with a head that turns noise into the next vector, trained by the energy score for 1000 "
+    "optimiser steps on the CPU: joint, and not diffusion.",
+    False,
+    fit_energy,
+)

@@ -22,6 +22,17 @@ from timediff.gluon.storage import CLASSES
 from timediff.tools.seeding import seeded
 from timediff.training.trainer import quiet_lightning
 
+__all__ = [
+    "entries",
+    "fit_forecaster",
+    "fit_predictor",
+    "load_predictor",
+    "multivariate",
+    "paths_of",
+    "train",
+    "univariate",
+]
+
 _Sampler = Callable[[Window, int, np.random.Generator], Array]
 
 

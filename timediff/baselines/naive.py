@@ -9,9 +9,11 @@ Axes: ``W`` windows, ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
+from timediff.baselines.base import Baseline
 from timediff.baselines.task import (
     Array,
     Fitted,
@@ -24,6 +26,18 @@ from timediff.baselines.task import (
     resized,
 )
 from timediff.errors import InputError
+
+__all__ = [
+    "RANDOM_WALK",
+    "RANDOM_WALK_RECENT",
+    "RECENT",
+    "SEASONAL_NAIVE",
+    "SEASONAL_NAIVE_RECENT",
+    "fit_random_walk",
+    "fit_seasonal_naive",
+    "last_season",
+    "seasonal_naive",
+]
 
 #: Blocks of the "last" variants. Fixed beforehand; no data was asked.
 RECENT = 60
@@ -181,3 +195,31 @@ def last_season(history: Array, season: int) -> Array:
     if season > 1:
         return np.where(np.isfinite(last), last, last_season(history, 1))
     return np.nan_to_num(last)
+
+
+RANDOM_WALK = Baseline(
+    "random walk",
+    "The last value plus a contiguous block of past one-step differences of all series, freed of "
+    "their mean.",
+    True,
+    fit_random_walk,
+)
+RANDOM_WALK_RECENT = Baseline(
+    f"random walk, last {RECENT} blocks",
+    f"The same from the last {RECENT} blocks of the training data alone, a number fixed beforehand.",
+    True,
+    partial(fit_random_walk, recent=RECENT),
+)
+SEASONAL_NAIVE = Baseline(
+    "seasonal naive",
+    "The value one season before plus a contiguous block of past seasonal differences of all series; the "
+    "season is the best on the end of the training data.",
+    True,
+    fit_seasonal_naive,
+)
+SEASONAL_NAIVE_RECENT = Baseline(
+    f"seasonal naive, last {RECENT} blocks",
+    f"The same from the last {RECENT} blocks of the training data alone, a number fixed beforehand.",
+    True,
+    partial(fit_seasonal_naive, recent=RECENT),
+)

@@ -4,9 +4,11 @@ from functools import partial
 
 import numpy as np
 
-from timediff.baselines.registry import Baseline
+from timediff.baselines.base import Baseline
 from timediff.baselines.task import Array, Fitted, Task, Window
 from timediff.data.oracle.dataset import true_paths
+
+__all__ = ["ORACLES", "fit_oracle"]
 
 
 def fit_oracle(task: Task, *, seed: int, progress: bool, knows_regime: bool = False) -> Fitted:

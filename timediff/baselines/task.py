@@ -18,6 +18,25 @@ from timediff.errors import InputError
 from timediff.metrics import mean_wquantile_loss, sum_over_dimensions
 from timediff.tools.progress import progress_bar
 
+__all__ = [
+    "HELD_OUT",
+    "Array",
+    "Choice",
+    "Entry",
+    "Fit",
+    "Fitted",
+    "Task",
+    "Window",
+    "best",
+    "bounds",
+    "check_task",
+    "crps_of_sum",
+    "held_out",
+    "in_phase",
+    "past_windows",
+    "resized",
+]
+
 Array = NDArray[np.floating]
 #: What GluonTS calls an entry: a start, a target ``[D, T]`` and further fields.
 Entry = dict[str, Any]

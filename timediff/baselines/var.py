@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from timediff.baselines.base import Baseline
 from timediff.baselines.naive import last_season
 from timediff.baselines.task import (
     Array,
@@ -32,6 +33,19 @@ from timediff.baselines.task import (
     in_phase,
     resized,
 )
+
+__all__ = [
+    "PENALTIES",
+    "ROWS",
+    "SIDE",
+    "VAR",
+    "Form",
+    "Var",
+    "fit_var",
+    "residual_blocks",
+    "ridge",
+    "simulate",
+]
 
 #: Ridge penalties as shares of the number of rows; infinity leaves every series to itself.
 PENALTIES = (1e-3, 1e-2, 0.1, 1.0, 10.0, np.inf)
@@ -270,3 +284,12 @@ def _completed(residuals: Array, known: NDArray[np.bool_]) -> Array:
         gone = ~known[:, d]
         residuals[gone, d] = np.resize(residuals[~gone, d], int(gone.sum()))
     return residuals
+
+
+VAR = Baseline(
+    "ridge VAR",
+    "Every series on its own past, then by ridge regression on that of all; blocks of leave-one-out "
+    "residual vectors of all series. Form and penalty are the best on the end of the training data.",
+    True,
+    fit_var,
+)

@@ -25,6 +25,8 @@ from timediff.metrics import score, seasonal_error
 from timediff.tools.progress import progress_bar
 from timediff.tools.seeding import seeded
 
+__all__ = ["Backtest", "backtest"]
+
 
 class Backtest(NamedTuple):
     """Forecasts of rolling windows and what happened.

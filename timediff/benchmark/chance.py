@@ -12,6 +12,8 @@ Axes: ``R`` paths in the role of the truth, ``S`` paths, ``T`` steps, ``D`` seri
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+__all__ = ["LEVEL", "MOST", "Array", "band", "counts"]
+
 Array = NDArray[np.float64]
 
 MOST = 100

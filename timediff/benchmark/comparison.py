@@ -9,6 +9,8 @@ from timediff.benchmark.record import COMPARED, Record, read_record
 from timediff.errors import InputError
 from timediff.metrics import paired
 
+__all__ = ["Compared", "compare", "read_runs"]
+
 
 class Compared(NamedTuple):
     """Comparisons of the first of some runs with others by name, and why there are none with the rest."""

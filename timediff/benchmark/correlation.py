@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from timediff.metrics.arrays import Sums, add
 from timediff.metrics.gaussian import residual_moments
 
+__all__ = ["Array", "CorrelationSums", "chosen_series"]
+
 Array = NDArray[np.float64]
 
 

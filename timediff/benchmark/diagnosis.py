@@ -21,6 +21,8 @@ from timediff.errors import InputError
 from timediff.metrics.arrays import Sums, add, check_windows
 from timediff.tools.progress import progress_bar
 
+__all__ = ["BINS", "COVERAGES", "EXTREMES", "LEVELS", "Array", "diagnose"]
+
 Array = NDArray[np.float64]
 
 BINS = 20

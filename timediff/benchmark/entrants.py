@@ -25,6 +25,8 @@ from timediff.config import Preset, RunConfig
 from timediff.data.oracle.dataset import is_oracle
 from timediff.errors import InputError
 
+__all__ = ["Entrant", "as_entrant", "entrants_of", "from_baseline", "saved", "timegrad"]
+
 
 class Entrant(NamedTuple):
     """Who takes part.

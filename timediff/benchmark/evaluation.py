@@ -46,6 +46,8 @@ from timediff.tools.device import device_of
 from timediff.tools.files import write_text
 from timediff.tools.machine import commit, hardware
 
+__all__ = ["Evaluation", "evaluate"]
+
 _PACKAGES = ("torch", "gluonts", "lightning", "numpy", "pandas")
 
 

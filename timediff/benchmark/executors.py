@@ -8,6 +8,8 @@ elsewhere, in any order and side by side, where the same folder can be written t
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
+__all__ = ["Executor", "Job", "Outcome", "local"]
+
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 _Function = Callable[[Job], Outcome]

@@ -22,6 +22,20 @@ from timediff.data.dataset import Dataset
 from timediff.errors import InputError
 from timediff.tools.files import whole, write_text
 
+__all__ = [
+    "KEYS",
+    "PATHS",
+    "RESULT",
+    "RESULTS",
+    "load_paths",
+    "locked",
+    "prepare",
+    "save_paths",
+    "seed_folder",
+    "stamps",
+    "write_forecasts",
+]
+
 if sys.platform != "win32":
     import fcntl
 

@@ -8,6 +8,8 @@ records of that time may lack is empty.
 from collections.abc import Sequence
 from typing import Any
 
+__all__ = ["OLD", "lifted"]
+
 OLD = 2
 _OURS = "timediff"
 #: Fields of a seed that were no details of it.

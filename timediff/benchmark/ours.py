@@ -26,6 +26,8 @@ from timediff.gluon.estimator import TimeGradEstimator
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.tools.files import write_text
 
+__all__ = ["Trained", "fit_ours"]
+
 
 def fit_ours(
     task: Task,

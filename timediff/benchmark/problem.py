@@ -20,6 +20,8 @@ from timediff.frequency import error_season, quiet_business_days, seasons
 from timediff.metrics import seasonal_error
 from timediff.metrics.table import score_aggregate, window_losses
 
+__all__ = ["Problem", "aggregate_scores", "make_problem", "make_task", "pose", "stride_of"]
+
 
 class Problem(NamedTuple):
     """What is to be forecast.

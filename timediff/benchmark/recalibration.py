@@ -41,6 +41,21 @@ from timediff.metrics import sum_over_dimensions
 from timediff.metrics.arrays import check_windows
 from timediff.tools.progress import progress_bar
 
+__all__ = [
+    "ARRAYS",
+    "BLOCKS",
+    "FACTORS",
+    "LEVELS",
+    "MIN_OBSERVED",
+    "Array",
+    "Paths",
+    "Recalibration",
+    "fit_recalibration",
+    "from_json",
+    "recalibrate",
+    "to_json",
+]
+
 Array = NDArray[np.float64]
 Paths = TypeVar("Paths", bound=NDArray[np.floating])
 

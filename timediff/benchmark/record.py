@@ -16,6 +16,29 @@ from timediff.errors import InputError
 from timediff.metrics.paired import Comparison, overlapping
 from timediff.tools.files import plain
 
+__all__ = [
+    "COMPARED",
+    "FLOOR",
+    "FORMAT",
+    "GIVEN",
+    "NLL",
+    "NLL_PARTS",
+    "NLL_TITLES",
+    "OURS",
+    "Aggregates",
+    "DataFacts",
+    "Kind",
+    "Likelihood",
+    "Record",
+    "Result",
+    "Seconds",
+    "SeedResult",
+    "Values",
+    "as_json",
+    "from_json",
+    "read_record",
+]
+
 FORMAT = 3
 #: The score that entrants are ordered and compared by, window by window.
 COMPARED = "mean_wquantile_loss_sum"

@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["Array", "Ranked", "ranked", "reordered"]
+
 Array = NDArray[np.float64]
 
 

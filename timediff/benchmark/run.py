@@ -25,6 +25,8 @@ from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
 from timediff.tools.files import write_text
 
+__all__ = ["Finished", "Job", "Setting", "run_entrants", "run_job"]
+
 
 class Setting(NamedTuple):
     """What all jobs of a run share.

@@ -16,6 +16,8 @@ from timediff.benchmark.record import Result, Seconds, Values
 from timediff.metrics import score, window_losses
 from timediff.metrics.protocols import protocol_table
 
+__all__ = ["grade", "mean", "merged", "standard_error"]
+
 
 def grade(problem: Problem, paths: np.ndarray, *, diagnosed: bool = False) -> dict[str, Any]:
     """The fields of a `Result` that are scores of paths ``[W, S, T, D]``, with a diagnosis or without."""

@@ -14,6 +14,8 @@ from timediff.errors import InputError
 from timediff.options import Option, fields_of
 from timediff.registry import SAMPLERS, TABLES, import_plugin
 
+__all__ = ["Parser", "add_fields", "add_sampler_options", "fail", "import_plugins", "run_command"]
+
 
 class Parser(argparse.ArgumentParser):
     """A command line whose mistakes are answered by `fail`, not by the whole usage."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timediff.cli.base import Parser, fail
+from timediff.cli.base import Parser, fail, import_plugins, run_command
 from timediff.errors import InputError
 from timediff.metrics import title_of
 from timediff.registry import METRICS
@@ -18,6 +18,8 @@ from timediff.report.columns import aligned
 
 if TYPE_CHECKING:
     from timediff.benchmark.record import Record
+
+__all__ = ["PROGRAM", "as_html", "as_text", "fact_rows", "main", "make_parser", "score_rows"]
 
 PROGRAM = "timediff compare"
 
@@ -106,25 +108,25 @@ def as_html(runs: Mapping[str, "Record"]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns the exit status."""
+    """The exit status of the command."""
     parser = make_parser()
-    args = parser.parse_args(argv)
     try:
+        args = parser.parse_args(import_plugins(sys.argv[1:] if argv is None else argv))
+    except InputError as error:
+        fail(PROGRAM, str(error))
+
+    def work() -> None:
         from timediff.benchmark.comparison import read_runs
 
         runs = read_runs(args.runs)
         text = as_text(runs)
         if args.out is not None:
             _write(args.out, as_html(runs))
-    except InputError as error:
-        fail(PROGRAM, str(error), hint="")  # of the data mostly, and with a way out of its own
-    except KeyboardInterrupt:
-        print(f"\n{PROGRAM}: interrupted", file=sys.stderr)
-        return 130
-    print(text)
-    if args.out is not None:
-        print(f"\npage  {args.out}")
-    return 0
+        print(text)
+        if args.out is not None:
+            print(f"\npage  {args.out}")
+
+    return run_command(PROGRAM, work)
 
 
 def _write(out: Path, text: str) -> None:

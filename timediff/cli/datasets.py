@@ -8,6 +8,8 @@ from timediff.data.dataset import list_datasets
 from timediff.errors import InputError
 from timediff.report.columns import aligned
 
+__all__ = ["main"]
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the list of datasets; exit status 2 on a mistake in what was given."""

@@ -17,6 +17,8 @@ from timediff.errors import InputError
 from timediff.options import fields_of
 from timediff.tools.device import check_device, device_of
 
+__all__ = ["PROGRAM", "main", "make_parser"]
+
 PROGRAM = "timediff distill"
 
 

@@ -22,6 +22,8 @@ from timediff.errors import InputError
 from timediff.options import fields_of
 from timediff.presets import PRESETS
 
+__all__ = ["LENGTHS", "PROGRAM", "fail", "flag", "main", "make_parser", "parse", "seconds"]
+
 PROGRAM = "timediff.evaluate"
 #: Options that say how long training is. One on the command line stands against all in a file.
 LENGTHS = ("--steps", "--epochs", "--time-budget", "--train.steps", "--train.time_budget")

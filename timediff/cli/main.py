@@ -13,6 +13,8 @@ from timediff.cli.base import fail, import_plugins
 from timediff.errors import InputError
 from timediff.registry import COMMANDS
 
+__all__ = ["main", "usage"]
+
 
 def usage() -> str:
     """What ``--help`` prints."""

@@ -4,6 +4,17 @@ from typing import Any
 
 import numpy as np
 
+__all__ = [
+    "COVERAGE",
+    "PIT_SHAPES",
+    "RANKS",
+    "RANK_SHAPES",
+    "correlation",
+    "histogram",
+    "reliability",
+    "series",
+]
+
 _BAND = (
     "Grey: where 95 % of the bars would be if the forecast were right, found with its own paths in the place "
     "of the truth, so with its own dependence between steps and series"

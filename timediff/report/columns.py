@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+__all__ = ["aligned"]
+
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a table."""

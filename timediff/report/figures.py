@@ -17,6 +17,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+__all__ = [
+    "CHANCE",
+    "MARKERS",
+    "MOST_LINES",
+    "SCORES",
+    "SIZE",
+    "STYLES",
+    "Array",
+    "correlation_figure",
+    "correlation_map",
+    "cost_figure",
+    "fan_figure",
+    "histogram_figure",
+    "horizon_figure",
+    "hour_figure",
+    "panel",
+    "reliability_figure",
+    "series_figure",
+    "window_figure",
+]
+
 Array = NDArray[np.floating]
 
 MOST_LINES = 6

@@ -20,6 +20,8 @@ from timediff.tools.files import write_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["escape", "figure_block", "number", "page", "svg", "table", "with_error", "write_page"]
+
 
 def escape(text: object) -> str:
     """Text that is shown as it is."""

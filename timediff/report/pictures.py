@@ -17,6 +17,18 @@ from timediff.report.plots import Theme, typical_series
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = [
+    "FAR",
+    "SHOWN",
+    "Picture",
+    "calibration_pictures",
+    "correlation_pictures",
+    "cost_pictures",
+    "error_pictures",
+    "forecast_pictures",
+    "pit_pictures",
+]
+
 SHOWN = 2
 """Worst and best windows that are drawn."""
 FAR = 3

@@ -19,6 +19,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+__all__ = [
+    "BLUE",
+    "DARK",
+    "INK",
+    "LIGHT",
+    "STEPS",
+    "VERMILLION",
+    "Array",
+    "Theme",
+    "bound_figure",
+    "draw_forecast",
+    "forecast_figure",
+    "save_figure",
+    "style_axes",
+    "typical_series",
+]
+
 Array = NDArray[np.floating]
 
 STEPS = "steps from the start of the forecast"

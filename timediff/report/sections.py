@@ -10,6 +10,22 @@ from timediff.metrics.paired import Comparison, needed
 from timediff.report.captions import COVERAGE
 from timediff.report.html import escape, number, table, with_error
 
+__all__ = [
+    "COMPARISON_HEAD",
+    "MAIN_SCORES",
+    "aggregates",
+    "comparison_cells",
+    "comparison_table",
+    "comparisons",
+    "coverage",
+    "density",
+    "facts",
+    "protocols",
+    "recalibration",
+    "scores",
+    "setup",
+]
+
 MAIN_SCORES = (
     *("mean_wquantile_loss_sum", "mean_wquantile_loss", "crps_sum", "crps", "energy_score"),
     *("variogram_score", "dawid_sebastiani", "nd", "nrmse", "mase", "msis"),

@@ -8,6 +8,8 @@ from timediff.metrics.paired import in_words
 from timediff.registry import METRICS
 from timediff.report.columns import aligned
 
+__all__ = ["MAIN", "as_text"]
+
 #: Scores that the table of entrants shows.
 MAIN = {
     "mean_wquantile_loss_sum": "CRPS_sum",

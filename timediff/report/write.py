@@ -19,6 +19,8 @@ from timediff.report.text import as_text
 from timediff.tools.files import write_text
 from timediff.tools.progress import progress_bar
 
+__all__ = ["HEADINGS", "write_report", "write_results"]
+
 HEADINGS = {
     "scores": "Scores",
     "comparisons": "Paired comparisons",
