@@ -55,11 +55,13 @@ def _fit(task: Task, kind: str, *, own_season: int, progress: bool) -> Fitted:
         past = _complete(window.history[-STEPS:], task.cycle)
         at = np.arange(window.gap - len(past), window.gap + task.horizon) % position
         past = past - level[at[: len(past)]]
-        found = [
+        forecasts = [
             _forecast(model, series.astype(np.float64), task.horizon)
             for model, series in zip(fitted, past.T, strict=True)
         ]
-        mean, deviation = (np.stack(part, axis=-1) for part in zip(*found, strict=True))  # [T, D]
+        mean, deviation = (
+            np.stack(part, axis=-1) for part in zip(*forecasts, strict=True)
+        )  # [T, D]
         noise = rng.standard_normal((num_samples, *mean.shape))
         return np.clip(mean + level[at[len(past) :]] + deviation * noise, low, high)
 
@@ -83,9 +85,9 @@ def _forecast(model: Any, past: Array, horizon: int) -> tuple[Array, Array]:
     """Mean and standard deviation of the steps that follow, ``[T]`` each."""
     if model is not None:
         try:
-            found = model.forward(past, h=horizon, level=[80])
-            mean = np.asarray(found["mean"])
-            deviation = (np.asarray(found["hi-80"]) - np.asarray(found["lo-80"])) / _SPREAD
+            forecasts = model.forward(past, h=horizon, level=[80])
+            mean = np.asarray(forecasts["mean"])
+            deviation = (np.asarray(forecasts["hi-80"]) - np.asarray(forecasts["lo-80"])) / _SPREAD
             if np.isfinite(mean).all() and np.isfinite(deviation).all():
                 return mean, np.maximum(deviation, 0)
         except MemoryError:

@@ -142,9 +142,9 @@ def _trained(
             rate.step()
             average.update_parameters(net)
             bar.update(1)
-    found = average.module.eval()
-    assert isinstance(found, EnergyNet)
-    return found
+    network = average.module.eval()
+    assert isinstance(network, EnergyNet)
+    return network
 
 
 ENERGY = Baseline(

@@ -152,8 +152,8 @@ def multivariate(predictor: Predictor, columns: list[str]) -> _Sampler:
         entry = {"item_id": "window", "start": window.begin, "target": target}
         if isinstance(predictor, TimeGradPredictor):
             seed = int(rng.integers(2**31))
-            (found,) = predictor.predict([entry], num_samples, seed=seed, progress=False)
-            return np.asarray(found.samples)
+            (forecasts,) = predictor.predict([entry], num_samples, seed=seed, progress=False)
+            return np.asarray(forecasts.samples)
         (paths,) = _predict(predictor, [entry], num_samples, rng)
         return paths[..., None] if paths.ndim == 2 else paths
 
@@ -217,7 +217,7 @@ def _predict(
     with seeded(int(rng.integers(2**31))), quiet_business_days(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found = list(predictor.predict(shown, num_samples=num_samples))
+            forecasts = list(predictor.predict(shown, num_samples=num_samples))
         except TypeError:  # one that knows no number of paths
-            found = list(predictor.predict(shown))
-        return [paths_of(one, num_samples, rng) for one in found]
+            forecasts = list(predictor.predict(shown))
+        return [paths_of(one, num_samples, rng) for one in forecasts]

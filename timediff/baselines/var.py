@@ -231,8 +231,8 @@ def _regressions(rows: _Rows, penalties: Sequence[float]) -> Iterator[tuple[floa
     """The model of each penalty, the finite ones first."""
     finite = [one for one in penalties if np.isfinite(one)]
     if finite:
-        found = ridge(rows.past, rows.target, [one * len(rows.past) for one in finite])
-        for penalty, (weights, residuals) in zip(finite, found, strict=True):
+        fits = ridge(rows.past, rows.target, [one * len(rows.past) for one in finite])
+        for penalty, (weights, residuals) in zip(finite, fits, strict=True):
             residuals = _completed(residuals, rows.known)
             yield penalty, rows.model._replace(cross=weights, residuals=residuals)
     if len(finite) < len(penalties):
@@ -255,8 +255,8 @@ def _means(values: Array, season: int) -> Array:
     """Of each position, that of the step after the last first; of the series where nothing is known."""
     padded = np.pad(values, ((-len(values) % season, 0), (0, 0)), constant_values=np.nan)
     whole = np.nan_to_num(_mean(values))
-    found = _mean(padded.reshape(-1, season, values.shape[1]))
-    return np.where(np.isfinite(found), found, whole)
+    fits = _mean(padded.reshape(-1, season, values.shape[1]))
+    return np.where(np.isfinite(fits), fits, whole)
 
 
 def _mean(values: Array) -> Array:

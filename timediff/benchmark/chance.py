@@ -58,19 +58,19 @@ def counts(
         "average_rank": tuple(place[:MOST, some] for place in _places(average)),
         "band_depth": tuple(place[:MOST, some] for place in _places(depth)),
     }
-    found = {}
+    totals = {}
     for part, (low, high) in places.items():
         share = rng.random(low.shape)
-        found[part] = _histograms((low + share * (high - low)) / members, bins)
+        totals[part] = _histograms((low + share * (high - low)) / members, bins)
         if part in ("each", "sum"):
             # Among the others, of which the outermost are the ends of the widest interval.
             first, last = low + share, high - 1 + share
             ends = [np.clip(p * members, 1, members - 1) for p in np.asarray(levels)]
-            found[f"below_{part}"] = np.stack([(first <= end).sum(1) for end in ends], axis=1)
+            totals[f"below_{part}"] = np.stack([(first <= end).sum(1) for end in ends], axis=1)
             tails = [max((1 - c) / 2 * members, 1) for c in np.asarray(coverages)]
             inside = [(last >= tail) & (first <= members - tail) for tail in tails]
-            found[f"inside_{part}"] = np.stack([each.sum(1) for each in inside], axis=1)
-    return found
+            totals[f"inside_{part}"] = np.stack([each.sum(1) for each in inside], axis=1)
+    return totals
 
 
 def band(counted: Array, total: float) -> tuple[Array, Array]:

@@ -269,10 +269,10 @@ def _by_series(scores: Array, names: list[str], most: int) -> dict[str, Any]:
 
 
 def _by_hour(losses: _Losses, hours: NDArray) -> dict[str, Any]:
-    found = [int(hour) for hour in np.unique(hours)]
-    scores = [losses.where(hours == hour) for hour in found]
+    different = [int(hour) for hour in np.unique(hours)]
+    scores = [losses.where(hours == hour) for hour in different]
     return {
-        "hour": found,
+        "hour": different,
         **{name: _list(np.asarray([s[name] for s in scores])) for name in ("crps", "crps_sum")},
     }
 

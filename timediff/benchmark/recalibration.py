@@ -190,13 +190,15 @@ def _centre_and_spread(paths: NDArray[np.floating]) -> tuple[Array, Array]:
 
 def _knots(paths: NDArray[np.floating]) -> Array:
     """Quantiles of the paths in units of their own spread, over all windows and steps, ``[D, Q]``."""
-    found = []
+    log_factor = []
     for d in range(paths.shape[-1]):
         centre, spread = _centre_and_spread(paths[..., d : d + 1])
         units = (paths[..., d : d + 1] - centre) / np.where(spread > 0, spread, 1)  # [W, S, T, 1]
         usable = np.broadcast_to(_varies(spread), units.shape)
-        found.append(np.quantile(units[usable], LEVELS) if usable.any() else np.zeros(len(LEVELS)))
-    return np.stack(found)
+        log_factor.append(
+            np.quantile(units[usable], LEVELS) if usable.any() else np.zeros(len(LEVELS))
+        )
+    return np.stack(log_factor)
 
 
 def _residuals(paths: NDArray[np.floating], truth: Array) -> Array:
@@ -288,9 +290,9 @@ def _common(
             parts = ranked(x)
             ratios[:, window] = [_error_to_spread(reordered(parts, c), y) for c in FACTORS]
             bar.update()
-    found = _log_factor(ratios)
+    log_factor = _log_factor(ratios)
     without = np.array([_log_factor(np.delete(ratios, block, axis=1)) for block in blocks])
-    return float(np.exp(found * _strength(np.array([found]), without[:, None])))
+    return float(np.exp(log_factor * _strength(np.array([log_factor]), without[:, None])))
 
 
 def _error_to_spread(paths: NDArray[np.floating], truth: Array) -> float:

@@ -40,7 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def score_rows(runs: Mapping[str, "Record"]) -> list[list[str]]:
     """Title of each score and its value in each run, in the order of `timediff.registry.METRICS`."""
-    from timediff.report.html import with_error
+    from timediff.report.numbers import with_error
 
     results = [record.evaluated for record in runs.values()]
     return [
@@ -55,7 +55,7 @@ def score_rows(runs: Mapping[str, "Record"]) -> list[list[str]]:
 
 def fact_rows(runs: Mapping[str, "Record"]) -> list[list[str]]:
     """What was forecast and how, for each run."""
-    from timediff.report.html import number
+    from timediff.report.numbers import number
 
     columns = [
         {

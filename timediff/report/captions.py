@@ -21,9 +21,9 @@ _BAND = (
 )
 
 
-def histogram(found: dict[str, Any], what: str, shapes: str) -> str:
+def histogram(counts: dict[str, Any], what: str, shapes: str) -> str:
     """Caption of a PIT or rank histogram."""
-    share, (low, high) = np.asarray(found["share"]), np.asarray(found["chance"])
+    share, (low, high) = np.asarray(counts["share"]), np.asarray(counts["chance"])
     outside = int(((share < low) | (share > high)).sum())
     expected = 0.05 * len(share)
     return (
@@ -48,11 +48,11 @@ RANKS = {
 }
 
 
-def reliability(found: dict[str, Any], part: str, name: str) -> str:
+def reliability(curve: dict[str, Any], part: str, name: str) -> str:
     """Caption of a reliability curve."""
-    level = np.asarray(found["levels"])
-    share = np.asarray(found[part])
-    low, high = np.asarray(found["chance"][part])
+    level = np.asarray(curve["levels"])
+    share = np.asarray(curve[part])
+    low, high = np.asarray(curve["chance"][part])
     outside = int(((share < low) | (share > high)).sum())
     far = int(np.abs(share - level).argmax())
     return (
@@ -64,10 +64,10 @@ def reliability(found: dict[str, Any], part: str, name: str) -> str:
     )
 
 
-def correlation(found: dict[str, Any]) -> str:
+def correlation(values: dict[str, Any]) -> str:
     """Caption of true against forecast correlations."""
-    error = found["error"]
-    chance = 1 / max(found["steps"], 1) ** 0.5
+    error = values["error"]
+    chance = 1 / max(values["steps"], 1) ** 0.5
     return (
         "Correlations of the truth's deviations from the forecast mean against those of the paths, over all "
         "windows and steps, for each pair of the listed series. Right: on the dashed line; farther from 0 "
@@ -77,9 +77,9 @@ def correlation(found: dict[str, Any]) -> str:
     )
 
 
-def series(found: dict[str, Any]) -> str:
+def series(values: dict[str, Any]) -> str:
     """Caption of scores by series."""
-    of, listed, deciles = found["of"], found["listed"], found["deciles"]
+    of, listed, deciles = values["of"], values["listed"], values["deciles"]
     head = "CRPS of each series relative to its own size."
     shown = min(30, listed)
     if shown < of:

@@ -100,8 +100,8 @@ def horizon_figure(
 ) -> "Figure":
     """A score by step of the forecast, a line for each entrant."""
     figure, axes = panel(f"{SCORES[score]} by step of the forecast", theme)
-    for i, (name, found) in enumerate(_few(diagnoses).items()):
-        values = _numbers(found["by_horizon"][score])
+    for i, (name, diagnosis) in enumerate(_few(diagnoses).items()):
+        values = _numbers(diagnosis["by_horizon"][score])
         _line(axes, np.arange(1, len(values) + 1), values, i, name, theme)
     _finish(axes, theme, "step", f"{SCORES[score]} / mean |y|")
     return figure
@@ -110,9 +110,9 @@ def horizon_figure(
 def hour_figure(diagnoses: Mapping[str, dict[str, Any]], *, score: str, theme: Theme) -> "Figure":
     """A score by hour of the day, a line for each entrant."""
     figure, axes = panel(f"{SCORES[score]} by hour of the day", theme)
-    for i, (name, found) in enumerate(_few(diagnoses).items()):
-        values = _numbers(found["by_hour"][score])
-        _line(axes, np.asarray(found["by_hour"]["hour"]), values, i, name, theme)
+    for i, (name, diagnosis) in enumerate(_few(diagnoses).items()):
+        values = _numbers(diagnosis["by_hour"][score])
+        _line(axes, np.asarray(diagnosis["by_hour"]["hour"]), values, i, name, theme)
     axes.set_xticks(range(0, 24, 3))
     _finish(axes, theme, "hour", f"{SCORES[score]} / mean |y|")
     return figure
@@ -121,8 +121,8 @@ def hour_figure(diagnoses: Mapping[str, dict[str, Any]], *, score: str, theme: T
 def window_figure(diagnoses: Mapping[str, dict[str, Any]], *, score: str, theme: Theme) -> "Figure":
     """A score of each window, a line for each entrant."""
     figure, axes = panel(f"{SCORES[score]} by window", theme)
-    for i, (name, found) in enumerate(_few(diagnoses).items()):
-        values = _numbers(found["by_window"][score])
+    for i, (name, diagnosis) in enumerate(_few(diagnoses).items()):
+        values = _numbers(diagnosis["by_window"][score])
         _line(axes, np.arange(1, len(values) + 1), values, i, name, theme)
     axes.xaxis.get_major_locator().set_params(integer=True)
     _finish(axes, theme, "window, in order of time", f"{SCORES[score]} / mean |y|")
@@ -137,8 +137,10 @@ def series_figure(diagnoses: Mapping[str, dict[str, Any]], *, theme: Theme) -> "
         "CRPS by series, our worst first", theme, size=(SIZE[0], 1.4 + 0.17 * len(names))
     )
     rows = np.arange(len(names))
-    for i, (name, found) in reversed(list(enumerate(shown))):
-        listed = dict(zip(found["by_series"]["names"], found["by_series"]["crps"], strict=True))
+    for i, (name, diagnosis) in reversed(list(enumerate(shown))):
+        listed = dict(
+            zip(diagnosis["by_series"]["names"], diagnosis["by_series"]["crps"], strict=True)
+        )
         values = _numbers([listed.get(series) for series in names])
         size = 6 if i == 0 else 4
         axes.plot(
@@ -153,11 +155,13 @@ def series_figure(diagnoses: Mapping[str, dict[str, Any]], *, theme: Theme) -> "
     return figure
 
 
-def histogram_figure(found: dict[str, Any], *, title: str, xlabel: str, theme: Theme) -> "Figure":
+def histogram_figure(
+    histogram: dict[str, Any], *, title: str, xlabel: str, theme: Theme
+) -> "Figure":
     """Shares of a PIT or rank histogram relative to even ones, with the band of chance behind."""
     figure, axes = panel(title, theme)
-    share = _numbers(found["share"]) * len(found["share"])
-    low, high = (_numbers(end) * len(share) for end in found["chance"])
+    share = _numbers(histogram["share"]) * len(histogram["share"])
+    low, high = (_numbers(end) * len(share) for end in histogram["chance"])
     edges = np.linspace(0, 1, len(share) + 1)
     axes.bar(
         edges[:-1], share, width=1 / len(share), align="edge", color=theme.series[0], alpha=0.7,
@@ -185,17 +189,17 @@ def reliability_figure(
     low, high = (_numbers(end) - levels for end in ours["chance"][part])
     axes.fill_between(levels, low, high, color=theme.muted, alpha=0.3, lw=0, label=CHANCE)
     axes.axhline(0, color=theme.ink, lw=1, ls="--", label="calibrated")
-    for i, (name, found) in enumerate(_few(diagnoses).items()):
-        _line(axes, levels, _numbers(found["reliability"][part]) - levels, i, name, theme)
+    for i, (name, diagnosis) in enumerate(_few(diagnoses).items()):
+        _line(axes, levels, _numbers(diagnosis["reliability"][part]) - levels, i, name, theme)
     axes.set_xlim(0, 1)
     _finish(axes, theme, "level of the quantile", "share below it - level", zero=False)
     return figure
 
 
-def correlation_figure(found: dict[str, Any], *, theme: Theme) -> "Figure":
+def correlation_figure(correlation: dict[str, Any], *, theme: Theme) -> "Figure":
     """Correlation of each pair of series: true against forecast."""
     figure, axes = panel("Correlations: true against forecast", theme, size=(5.2, 4.6))
-    forecast, truth = _numbers(found["forecast"]), _numbers(found["truth"])
+    forecast, truth = _numbers(correlation["forecast"]), _numbers(correlation["truth"])
     axes.axline((0, 0), slope=1, color=theme.ink, lw=1, ls="--", label="equal")
     axes.plot(
         forecast,
@@ -214,15 +218,15 @@ def correlation_figure(found: dict[str, Any], *, theme: Theme) -> "Figure":
     return figure
 
 
-def correlation_map(found: dict[str, Any], *, theme: Theme) -> "Figure":
+def correlation_map(correlation: dict[str, Any], *, theme: Theme) -> "Figure":
     """Correlation matrix, the true one below the diagonal and the forecast one above."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
-    size = len(found["names"])
+    size = len(correlation["names"])
     matrix = np.full((size, size), np.nan)
     upper = np.triu_indices(size, k=1)
-    matrix[upper] = _numbers(found["forecast"])
-    matrix.T[upper] = _numbers(found["truth"])
+    matrix[upper] = _numbers(correlation["forecast"])
+    matrix.T[upper] = _numbers(correlation["truth"])
     # See-through at 0, so that one picture serves on light and on dark paper.
     negative, positive = to_rgba(theme.series[1]), to_rgba(theme.series[0])
     ends = [negative, (*negative[:3], 0.0), (*positive[:3], 0.0), positive]
@@ -234,7 +238,7 @@ def correlation_map(found: dict[str, Any], *, theme: Theme) -> "Figure":
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.plot([-0.5, size - 0.5], [-0.5, size - 0.5], color=theme.muted, lw=0.8)
-    labels = [_short(name, 12) for name in found["names"]]
+    labels = [_short(name, 12) for name in correlation["names"]]
     axes.set_xticks(range(size), labels, rotation=90, fontsize=7)
     axes.set_yticks(range(size), labels, fontsize=7)
     bar = figure.colorbar(image, ax=axes, shrink=0.8)

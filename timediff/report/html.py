@@ -6,7 +6,6 @@ its colours become those of the page, which follow the reader's light or dark.
 
 import html
 import io
-import math
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -20,36 +19,12 @@ from timediff.tools.files import write_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["escape", "figure_block", "number", "page", "svg", "table", "with_error", "write_page"]
+__all__ = ["escape", "figure_block", "page", "svg", "table", "write_page"]
 
 
 def escape(text: object) -> str:
     """Text that is shown as it is."""
     return html.escape(str(text), quote=True)
-
-
-def number(value: object, digits: int = 4) -> str:
-    """A value for a table, with at least three of its digits; what is missing or undefined is a dash."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int) or not math.isfinite(value):
-        return str(value)
-    if value and not 1e-6 <= abs(value) < 1e6:
-        return f"{value:.{digits}g}"
-    return f"{value:.{_decimals(value, digits)}f}"
-
-
-def with_error(value: float | None, error: float | None) -> str:
-    """A value and its standard error to the same digit, where that is known."""
-    if value is None or error is None or not math.isfinite(value):
-        return number(value)
-    return f"{number(value)} ± {error:.{_decimals(value, 4)}f}"
-
-
-def _decimals(value: float, least: int) -> int:
-    return max(least, 2 - math.floor(math.log10(abs(value)))) if value else least
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "") -> str:
@@ -87,20 +62,20 @@ def svg(figure: "Figure", *, name: str, alt: str) -> str:
     options: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "DejaVu Sans"}
     with matplotlib.rc_context(options):
         figure.savefig(text, format="svg", metadata=nothing)
-    found = text.getvalue()
-    found = found[found.index("<svg") :]
+    markup = text.getvalue()
+    markup = markup[markup.index("<svg") :]
     for variable, colour in _variables(LIGHT).items():
-        found = re.sub(re.escape(colour), f"var(--{variable})", found, flags=re.IGNORECASE)
+        markup = re.sub(re.escape(colour), f"var(--{variable})", markup, flags=re.IGNORECASE)
     # One page holds many figures, whose parts have the same names.
-    found = re.sub(r'\bid="', f'id="{name}-', found)
-    found = re.sub(r"url\(#", f"url(#{name}-", found)
-    found = found.replace('xlink:href="#', f'href="#{name}-').replace("xlink:href=", "href=")
-    found = found.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
-    found = re.sub(r' xmlns(:xlink)?="[^"]*"', "", found)
-    found = re.sub(r"<metadata>.*?</metadata>", "", found, flags=re.DOTALL)
-    found = re.sub(r' (width|height)="[^"]*pt"', "", found, count=2)
-    found = re.sub(r"\n\s*", "\n", found)
-    return found.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1)
+    markup = re.sub(r'\bid="', f'id="{name}-', markup)
+    markup = re.sub(r"url\(#", f"url(#{name}-", markup)
+    markup = markup.replace('xlink:href="#', f'href="#{name}-').replace("xlink:href=", "href=")
+    markup = markup.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+    markup = re.sub(r' xmlns(:xlink)?="[^"]*"', "", markup)
+    markup = re.sub(r"<metadata>.*?</metadata>", "", markup, flags=re.DOTALL)
+    markup = re.sub(r' (width|height)="[^"]*pt"', "", markup, count=2)
+    markup = re.sub(r"\n\s*", "\n", markup)
+    return markup.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1)
 
 
 def page(title: str, body: str) -> str:

@@ -48,7 +48,7 @@ def forecast_pictures(
     data: Dataset,
     truth: NDArray,
     paths: NDArray,
-    found: dict[str, Any],
+    diagnosis: dict[str, Any],
     *,
     baseline: tuple[str, NDArray] | None,
 ) -> list[Picture]:
@@ -61,9 +61,9 @@ def forecast_pictures(
         pictures.append(make("forecast", "forecast-sum", last, None, "Last window"))
     for place, d in enumerate(shown):
         pictures.append(make("forecast", f"forecast-series-{place + 1}", last, d, "Last window"))
-    scores = found["by_window"]["crps_sum"]
+    scores = diagnosis["by_window"]["crps_sum"]
     for kind in ("worst", "best"):
-        for place, window in enumerate(found[kind][:SHOWN]):
+        for place, window in enumerate(diagnosis[kind][:SHOWN]):
             title = f"{kind.capitalize()} window {place + 1}"
             picture = make("extremes", f"{kind}-{place + 1}", window, None, title)
             said = (
@@ -139,13 +139,13 @@ def _draw_fan(
     )  # fmt: skip
 
 
-def error_pictures(found: dict[str, dict[str, Any]]) -> list[Picture]:
+def error_pictures(diagnoses: dict[str, dict[str, Any]]) -> list[Picture]:
     """Where the error is: by step, hour, window and series; entrants far worse than ours are left out."""
-    ours = next(iter(found.values()))
-    near = {name: one for name, one in found.items() if _mean(one) <= FAR * _mean(ours)}
-    far = [name for name in found if name not in near]
+    ours = next(iter(diagnoses.values()))
+    near = {name: one for name, one in diagnoses.items() if _mean(one) <= FAR * _mean(ours)}
+    far = [name for name in diagnoses if name not in near]
     left_out = f" Left out, with more than {FAR} times our error: {', '.join(far)}." if far else ""
-    found = near or found
+    diagnoses = near or diagnoses
     kinds = {"horizon": ("step of the forecast", figures.horizon_figure)}
     if ours["by_hour"] is not None:
         kinds["hour"] = ("hour of the day", figures.hour_figure)
@@ -164,52 +164,52 @@ def error_pictures(found: dict[str, dict[str, Any]]) -> list[Picture]:
                     f"between {_range(values)}.",
                     f"{figures.SCORES[score]} by {words}, relative to the mean |y| of all steps: the mean of "
                     f"a line is the score of its paths. Lower is better.{left_out}",
-                    partial(_themed, draw, found, score=score),
+                    partial(_themed, draw, diagnoses, score=score),
                 )
             )
     if several:
         caption = captions.series(ours["by_series"]) + left_out
-        draw = partial(_themed, figures.series_figure, found)
+        draw = partial(_themed, figures.series_figure, diagnoses)
         pictures.append(Picture("errors", "series", caption, caption, draw))
     return pictures
 
 
 def pit_pictures(
-    found: dict[str, Any], *, section: str, name: str, whose: str = ""
+    diagnosis: dict[str, Any], *, section: str, name: str, whose: str = ""
 ) -> list[Picture]:
     """PIT histograms of one entrant, of all series and of the sum."""
     pictures = []
-    for part, said in _parts(found).items():
+    for part, said in _parts(diagnosis).items():
         caption = captions.histogram(
-            found["pit"][part],
+            diagnosis["pit"][part],
             f"Where the truth falls among the paths (PIT), {said}{whose}.",
             captions.PIT_SHAPES,
         )
         draw = partial(
-            _themed, figures.histogram_figure, found["pit"][part], title=f"PIT of {said}{whose}",
+            _themed, figures.histogram_figure, diagnosis["pit"][part], title=f"PIT of {said}{whose}",
             xlabel="share of paths below the truth",
         )  # fmt: skip
         pictures.append(Picture(section, f"{name}-{part}", caption, caption, draw))
     return pictures
 
 
-def _parts(found: dict[str, Any]) -> dict[str, str]:
+def _parts(diagnosis: dict[str, Any]) -> dict[str, str]:
     """What calibration is shown of, in words: a single series is its own sum."""
     return (
         {"each": "all series", "sum": "the sum"}
-        if found["size"]["series"] > 1
+        if diagnosis["size"]["series"] > 1
         else {"each": "the series"}
     )
 
 
-def calibration_pictures(found: dict[str, dict[str, Any]]) -> list[Picture]:
+def calibration_pictures(diagnoses: dict[str, dict[str, Any]]) -> list[Picture]:
     """PIT and ranks of ours, reliability of all."""
-    name, ours = next(iter(found.items()))
+    name, ours = next(iter(diagnoses.items()))
     pictures = pit_pictures(ours, section="calibration", name="pit")
     for part, said in _parts(ours).items():
         caption = captions.reliability(ours["reliability"], part, name)
         title = f"Reliability of {said}"
-        draw = partial(_themed, figures.reliability_figure, found, part=part, title=title)
+        draw = partial(_themed, figures.reliability_figure, diagnoses, part=part, title=title)
         pictures.append(Picture("calibration", f"reliability-{part}", caption, caption, draw))
     for part, histogram in ours["ranks"].items():
         caption = captions.histogram(histogram, captions.RANKS[part], captions.RANK_SHAPES[part])
@@ -222,12 +222,16 @@ def calibration_pictures(found: dict[str, dict[str, Any]]) -> list[Picture]:
     return pictures
 
 
-def correlation_pictures(found: dict[str, Any], series: int) -> list[Picture]:
+def correlation_pictures(correlation: dict[str, Any], series: int) -> list[Picture]:
     """True against forecast correlation, as dots and as a matrix."""
-    if len(found["names"]) < 2:
+    if len(correlation["names"]) < 2:
         return []
-    caption = captions.correlation(found)
-    few = "" if len(found["names"]) == series else f", {len(found['names'])} of {series} by size"
+    caption = captions.correlation(correlation)
+    few = (
+        ""
+        if len(correlation["names"]) == series
+        else f", {len(correlation['names'])} of {series} by size"
+    )
     matrix = (
         f"The same as a matrix{few}: true below the diagonal, forecast above. Right: the two "
         "halves mirror each other."
@@ -235,11 +239,11 @@ def correlation_pictures(found: dict[str, Any], series: int) -> list[Picture]:
     return [
         Picture(
             "correlation", "correlation", caption, caption,
-            partial(_themed, figures.correlation_figure, found),
+            partial(_themed, figures.correlation_figure, correlation),
         ),
         Picture(
             "correlation", "correlation-matrix", matrix, matrix,
-            partial(_themed, figures.correlation_map, found),
+            partial(_themed, figures.correlation_map, correlation),
         ),
     ]  # fmt: skip
 
@@ -267,8 +271,8 @@ def _themed(draw: Callable[..., "Figure"], *args: Any, **kwargs: Any) -> "Figure
     return draw(*args_, **kwargs, theme=theme)
 
 
-def _mean(found: dict[str, Any]) -> float:
-    return float(np.nanmean([np.nan if v is None else v for v in found["by_window"]["crps"]]))
+def _mean(diagnosis: dict[str, Any]) -> float:
+    return float(np.nanmean([np.nan if v is None else v for v in diagnosis["by_window"]["crps"]]))
 
 
 def _range(values: Sequence[float | None]) -> str:

@@ -8,7 +8,8 @@ from timediff.data.catalogue import Published
 from timediff.metrics import is_loss, title_of
 from timediff.metrics.paired import Comparison, needed
 from timediff.report.captions import COVERAGE
-from timediff.report.html import escape, number, table, with_error
+from timediff.report.html import escape, table
+from timediff.report.numbers import number, p_value, percent, with_error
 
 __all__ = [
     "COMPARISON_HEAD",
@@ -179,13 +180,13 @@ def comparisons(record: Record) -> str:
     return comparison_table(ordered, ours=record.evaluated.title)
 
 
-def comparison_table(found: Mapping[str, Comparison], *, ours: str) -> str:
+def comparison_table(comparisons: Mapping[str, Comparison], *, ours: str) -> str:
     """Comparisons with others by their titles; the differences per window where these are too few."""
-    rows = [[title, *comparison_cells(one)] for title, one in found.items()]
+    rows = [[title, *comparison_cells(one)] for title, one in comparisons.items()]
     text = table(
         ["against", *COMPARISON_HEAD], rows, caption=f"CRPS_sum window by window: {ours} against"
     )
-    few = {title: one for title, one in found.items() if one.too_few}
+    few = {title: one for title, one in comparisons.items() if one.too_few}
     if not few:
         return text
     windows = max(one.windows for one in few.values())
@@ -218,15 +219,9 @@ def comparison_cells(one: Comparison) -> list[str]:
         number(one.ratio, 3),
         f"{number(low, 3)} .. {number(high, 3)}",
         "–" if one.statistic is None else f"{one.statistic:+.2f}",
-        _p_value(one.p_value),
+        p_value(one.p_value),
         wins,
     ]
-
-
-def _p_value(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def protocols(record: Record) -> str:
@@ -246,23 +241,23 @@ def protocols(record: Record) -> str:
     )
 
 
-def coverage(found: Mapping[str, dict[str, Any]]) -> str:
+def coverage(diagnoses: Mapping[str, dict[str, Any]]) -> str:
     """Nominal and actual coverage of every entrant, from their diagnoses by title."""
-    several = next(iter(found.values()))["size"]["series"] > 1
+    several = next(iter(diagnoses.values()))["size"]["series"] > 1
     parts = ("each", "sum", "joint") if several else ("each", "joint")
     words = {"each": "each", "sum": "sum", "joint": "path"}
     rows = []
-    for title, one in found.items():
+    for title, one in diagnoses.items():
         for part in parts:
             cells = []
             for i, _ in enumerate(one["coverage"]["levels"]):
-                text = _percent(one["coverage"][part][i])
+                text = percent(one["coverage"][part][i])
                 band = one["coverage"]["chance"].get(part)
                 if band is not None:
                     text += f" ({100 * band[0][i]:.1f} .. {100 * band[1][i]:.1f})"
                 cells.append(text)
             rows.append([f"{title}, {words[part]}", *cells])
-    levels = next(iter(found.values()))["coverage"]["levels"]
+    levels = next(iter(diagnoses.values()))["coverage"]["levels"]
     return table(["", *(f"{100 * level:g} %" for level in levels)], rows, caption=COVERAGE)
 
 
@@ -328,7 +323,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"

@@ -7,6 +7,7 @@ from timediff.metrics import is_loss, title_of
 from timediff.metrics.paired import in_words
 from timediff.registry import METRICS
 from timediff.report.columns import aligned
+from timediff.report.numbers import fixed, ratio
 
 __all__ = ["MAIN", "as_text"]
 
@@ -56,11 +57,11 @@ def _errors(errors: Values) -> list[tuple[str, ...]]:
 
 
 def _entrant(result: Result, floor: Result | None) -> tuple[str, ...]:
-    cells = [_number(result.metrics.get(name)) for name in MAIN]
+    cells = [fixed(result.metrics.get(name)) for name in MAIN]
     seconds = result.seconds_each.total
     row = [result.title, *cells, "-" if seconds is None else f"{seconds:.1f}"]
     if floor is not None:
-        row.append(_ratio(result.metrics.get(COMPARED), floor.metrics.get(COMPARED)))
+        row.append(ratio(result.metrics.get(COMPARED), floor.metrics.get(COMPARED)))
     return tuple(row)
 
 
@@ -79,7 +80,7 @@ def _compared(record: Record) -> list[str]:
         interval = "" if low is None or high is None else f"  {low:.3f} .. {high:.3f}"
         chance = "" if one.p_value is None else f"  {in_words(one.p_value)}"
         lines.append(
-            f"  against {record.entrants[name].title}: {_number(one.ratio)}{interval}{chance}, "
+            f"  against {record.entrants[name].title}: {fixed(one.ratio)}{interval}{chance}, "
             f"better in {one.wins} of {one.windows}"
         )
     return lines
@@ -91,22 +92,22 @@ def _scores(record: Record) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("", ours.title, *(["x floor"] if floor else []))]
     for name in METRICS:
         title = title_of(name)
-        value = _number(ours.metrics.get(name), ours.metrics_se.get(name))
-        ratio = []
+        value = fixed(ours.metrics.get(name), ours.metrics_se.get(name))
+        quotient = []
         if floor is not None:
             compares = is_loss(name)
-            ratio = [_ratio(ours.metrics.get(name), floor.metrics.get(name)) if compares else ""]
-        rows.append((title, value, *ratio))
+            quotient = [ratio(ours.metrics.get(name), floor.metrics.get(name)) if compares else ""]
+        rows.append((title, value, *quotient))
     blank = ("",) if floor else ()
     for name, scores in ours.aggregates.items():
         title = f"CRPS of {name} ({scores['unit']})"
-        rows.append((title, _number(scores["crps_units"]), *blank))
+        rows.append((title, fixed(scores["crps_units"]), *blank))
         rows += [
-            (f"  {other.title}", _number(other.aggregates[name]["crps_units"]), *blank)
+            (f"  {other.title}", fixed(other.aggregates[name]["crps_units"]), *blank)
             for other in record.others.values()
         ]
     for name, title in NLL_TITLES.items() if ours.nll else ():
-        value = _number(ours.nll[name], ours.nll_se[name])
+        value = fixed(ours.nll[name], ours.nll_se[name])
         rows.append((f"{title}, nats per dimension", value, *blank))
     return rows
 
@@ -138,13 +139,3 @@ def _tail(record: Record, out: Path) -> list[str]:
         f"paths    {out / 'forecasts.parquet'}",
         *density,
     ]
-
-
-def _number(value: float | None, error: float | None = None) -> str:
-    if value is None or value != value:
-        return "-"
-    return f"{value:.4f}" + (f" ± {error:.4f}" if error is not None else "")
-
-
-def _ratio(value: float | None, floor: float | None) -> str:
-    return f"{value / floor:.3f}" if value is not None and floor else "-"
