@@ -1,8 +1,13 @@
 """Every test starts from the same seeds; ``--device cuda`` runs the core's tests on a GPU."""
 
 import copy
+import os
 import warnings
 from pathlib import Path
+
+# Tests use small arrays and may run side by side: one thread each is fastest, since numpy and torch wait for
+# their threads in a busy loop. They read this when they are imported, in processes of tests as well.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import numpy as np
 import pytest
@@ -15,11 +20,6 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", help="torch device of the core's tests")
-
-
-def pytest_configure():
-    # Tests use small tensors and may run side by side: one thread each is fastest.
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

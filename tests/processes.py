@@ -40,9 +40,6 @@ def _run(what, folder, arguments, environment, streams):
     for number, stream in enumerate(streams, start=1):
         with stream.open("w") as file:
             os.dup2(file.fileno(), number)
-    import torch
-
-    torch.set_num_threads(1)
     os.environ.update(environment)
     os.chdir(folder)
     sys.path.insert(0, str(folder))

@@ -113,17 +113,19 @@ class Mixture:
             torch.as_tensor(value, dtype=torch.float64) for value in (weights, means, covariances)
         )
         self.dim = self.means.shape[-1]
+        self.variances, self.axes = torch.linalg.eigh(self.covariances)
 
     def __call__(self, x, level):
         """Each component's answer, weighted by how likely it made x."""
-        weights, means, covariances = (
-            v.to(x.device) for v in (self.weights, self.means, self.covariances)
+        weights, means, variances, axes = (
+            v.to(x.device) for v in (self.weights, self.means, self.variances, self.axes)
         )
-        noised = level.alpha**2 * covariances + level.sigma**2 * torch.eye(self.dim).to(means)
+        noised = level.alpha**2 * variances + level.sigma**2  # [K, D], along each principal axis
         away = x[..., None, :] - level.alpha * means  # [..., K, D]
-        pull = torch.einsum("kij,...kj->...ki", torch.linalg.inv(noised), away)
-        log_density = -0.5 * (away * pull).sum(dim=-1) - 0.5 * torch.logdet(noised)
+        along = (away[..., None, :] @ axes).squeeze(-2)
+        log_density = -0.5 * (along**2 / noised + noised.log()).sum(dim=-1)
         share = torch.softmax(weights.log() + log_density, dim=-1)[..., None]
+        pull = ((along / noised)[..., None, :] @ axes.mT).squeeze(-2)
         eps = level.sigma * (share * pull).sum(dim=-2)
         return Prediction((x - level.sigma * eps) / level.alpha, eps, torch.full_like(x, 0.5))
 

@@ -1,14 +1,10 @@
 """The one loop: entrants of all kinds, jobs that need no other, and what a lost job leaves."""
 
 import json
-import os
 import pickle
 import signal
-import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +12,7 @@ import pytest
 import torch
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 from gluonts.torch import SimpleFeedForwardEstimator
+from processes import FORKS, run_python
 from tiny import HORIZON, MODEL, QUIET, TRAIN, estimator, wide_folder
 
 from timediff.baselines import BASELINES, Fitted
@@ -30,7 +27,6 @@ from timediff.data.dataset import load_dataset
 from timediff.errors import InputError
 
 pytestmark = [QUIET, pytest.mark.contracts]
-HOME = Path(__file__).resolve().parents[2]
 SEEDS, PATHS = [3, 5], 12
 
 
@@ -140,7 +136,7 @@ def test_a_pool_of_processes_is_an_executor(finished, folder, tmp_path):
     config = config._replace(out=tmp_path)
     # As many threads as here, on which the last digits of a training depend.
     options = {"initializer": torch.set_num_threads, "initargs": (torch.get_num_threads(),)}
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), **options) as pool:
+    with ProcessPoolExecutor(2, mp_context=FORKS, **options) as pool:
         again = evaluate(config, executor=pool.map)
     for name, result in again.record.entrants.items():
         assert result.metrics == evaluation.record.entrants[name].metrics
@@ -162,19 +158,14 @@ main(sys.argv[1:])
     from tiny import TINY
 
     command = ["--dataset", str(folder), "--out", str(tmp_path), *TINY, "--seed", "3", "5"]
-    environment = {**os.environ, "PYTHONPATH": str(HOME)}
-    done = subprocess.run([sys.executable, "-c", script, *command], env=environment)
+    (tmp_path / "killed.py").write_text(script)
+    done = run_python(tmp_path / "killed.py", tmp_path, *command)
     assert done.returncode == -signal.SIGKILL
     left = {file.parent.relative_to(tmp_path): file for file in tmp_path.rglob("result.json")}
     before = {place: file.stat().st_mtime_ns for place, file in left.items()}
     assert Path("timediff/seed-5") in before and Path("climatology/seed-5") in before
     assert not any(place.parts[0] == "var" for place in before)
-    again = subprocess.run(
-        [sys.executable, "-m", "timediff.evaluate", *command, "--resume"],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    again = run_python("timediff.evaluate", tmp_path, *command, "--resume")
     assert again.returncode == 0, again.stderr
     assert {place: file.stat().st_mtime_ns for place, file in left.items()} == before
     assert "ridge VAR, seed 3" in again.stderr and "climatology, seed" not in again.stderr
