@@ -23,9 +23,9 @@ def summary(runs: list[Run]) -> str | None:
         rows = rows_of(group)
         ours = {label(run): cell(row, COMPARED) for run, row in zip(group, rows, strict=False)}
         best = best_baseline(rows)
-        theirs = f"{cell(best, COMPARED)} ({best.title})" if best else "-"
+        theirs = f"{cell(best, COMPARED)} ({best.title})" if best else "–"
         series = str(group[0].record.dataset.series)
-        lines.append([name, series, *(ours.get(preset, "-") for preset in presets), theirs])
+        lines.append([name, series, *(ours.get(preset, "–") for preset in presets), theirs])
     chosen = "The best baseline is the one with the lowest CRPS_sum on these very windows."
     sentences = [*seeds(runs), chosen, *behind(groups), *untested(groups), *floors(groups)]
     return f"{table(lines)}\n\n{' '.join([*sentences, *theirs_of(runs)])}"

@@ -34,8 +34,8 @@ PROTOCOLS = (
 )
 FLOORS = (
     "Every score over that of the true distribution given the observed past, which no forecast from this "
-    "past beats on average in a proper score. For coverages 1 is best. Scores whose floor is not positive, "
-    "and logarithmic ones, have no ratio."
+    "past beats on average in a proper score. Left out: scores whose floor is not positive, "
+    "logarithmic ones, and numbers that are no losses, such as coverages."
 )
 PUBLISHED = (
     "CRPS_sum as printed in the source, with ± as printed there (spread over runs; some copies of the papers "
@@ -85,7 +85,7 @@ def section(name: str, runs: list[Run], published: list[dict[str, Any]]) -> str:
         scoreboard.scores(rows),
     ]
     for title, text, own in (
-        ("Ratio to the floor", FLOORS, scoreboard.ratios(rows)),
+        ("Ratio to the floor", FLOORS, scoreboard.ratios(runs[0].record, rows)),
         ("Paired comparison", COMPARED, scoreboard.comparisons(runs)),
         ("Protocols", PROTOCOLS, scoreboard.variants(runs)),
     ):
@@ -118,7 +118,7 @@ def elsewhere(published: list[dict[str, Any]]) -> str:
         row.setdefault(entry["dataset"], []).append(value(entry))
     rows = [["published", *names, "source"]]
     rows += [
-        [model, *(", ".join(own.get(name, ["-"])) for name in names), source]
+        [model, *(", ".join(own.get(name, ["–"])) for name in names), source]
         for (model, source), own in cells.items()
     ]
     return (

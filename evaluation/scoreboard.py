@@ -4,7 +4,6 @@ A row is of an entrant: ours, as one preset over its seeds, or a baseline of a r
 their baselines; where several have one of the same name, the first run's is shown.
 """
 
-import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -12,10 +11,9 @@ from timediff.benchmark.record import COMPARED, FLOOR, NLL_TITLES, OURS, Record,
 from timediff.metrics import title_of
 from timediff.metrics.paired import Comparison, in_words
 from timediff.registry import METRICS
+from timediff.report.numbers import DASH, ratio, significant
 
 MAIN = (COMPARED, "crps", "energy_score", "nd", "coverage_90")
-#: Logarithms of a density: they have no zero, and a ratio says nothing.
-LOGARITHMS = ("dawid_sebastiani",)
 
 
 class Run(NamedTuple):
@@ -38,15 +36,6 @@ def table(rows: list[list[str]]) -> str:
     """A Markdown table; the first row is the head."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
-
-
-def figures(value: float | None, error: float | None = None, *, digits: int = 3) -> str:
-    """To so many significant digits, with its standard error to the same place; "-" for None."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    places = digits - 1 - (math.floor(math.log10(abs(value))) if value else 0)
-    places = min(max(places, 0), 8)
-    return f"{value:.{places}f}" + ("" if error is None else f" ± {error:.{places}f}")
 
 
 def by_dataset(runs: Iterable[Run]) -> dict[str, list[Run]]:
@@ -93,7 +82,7 @@ def _ours(run: Run) -> list[Row]:
 
 def cell(row: Row, metric: str, *, digits: int = 3) -> str:
     metrics, errors = row.result.metrics, row.result.metrics_se
-    return figures(metrics.get(metric), errors.get(metric), digits=digits)
+    return significant(metrics.get(metric), errors.get(metric), digits=digits)
 
 
 def overview(groups: dict[str, list[Run]]) -> str:
@@ -110,7 +99,7 @@ def overview(groups: dict[str, list[Run]]) -> str:
         cells = []
         for name, found in columns.items():
             own = next((row for row in found if row.title == title), None)
-            text = cell(own, COMPARED) if own else "-"
+            text = cell(own, COMPARED) if own else DASH
             cells.append(f"**{text}**" if title == best[name] else text)
         rows.append([title, *cells])
     return table(rows)
@@ -136,23 +125,21 @@ def scores(rows: list[Row]) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}" if value < 10 else f"{value:.0f}"
+    return DASH if value is None else f"{value:.1f}" if value < 10 else f"{value:.0f}"
 
 
-def ratios(rows: list[Row]) -> str | None:
+def ratios(record: Record, rows: list[Row]) -> str | None:
     """Every score over that of the true distribution; None where this is not known."""
     floor = next((row for row in rows if row.name == FLOOR), None)
     if floor is None:
         return None
     others = [row for row in rows if row is not floor]
     lines = [["", floor.title, *(row.title for row in others)]]
+    over = [record.over_floor(row.result) for row in others]
     for name in _names(rows):
-        least = floor.result.metrics.get(name)
-        if least is None or least <= 0 or name.startswith(LOGARITHMS):
-            continue
-        values = [row.result.metrics.get(name) for row in others]
-        cells = ["-" if value is None else f"{value / least:.3f}" for value in values]
-        lines.append([title_of(name), figures(least), *cells])
+        if name in record.over_floor(floor.result):
+            least = significant(floor.result.metrics[name])
+            lines.append([title_of(name), least, *(ratio(each.get(name)) for each in over)])
     return table(lines)
 
 
@@ -169,17 +156,19 @@ def comparisons(runs: list[Run]) -> str | None:
     return table(lines)
 
 
-def compared(one: Comparison | None) -> str:
+def compared(comparison: Comparison | None) -> str:
     """One comparison in a cell: ratio of the mean losses, interval and p-value, or why there are none."""
-    if one is None:
-        return "-"
-    wins, ratio = f"better in {one.wins} of {one.windows}", figures(one.ratio)
-    if one.too_few:
-        return f"{ratio}, {wins}; too few windows"
-    if one.ratio_interval is not None:
-        ratio += f" [{figures(one.ratio_interval[0])}, {figures(one.ratio_interval[1])}]"
-    test = "no p-value" if one.p_value is None else in_words(one.p_value)
-    return f"{ratio}, {wins}; {test}"
+    if comparison is None:
+        return DASH
+    wins = f"better in {comparison.wins} of {comparison.windows}"
+    text = significant(comparison.ratio)
+    if comparison.too_few:
+        return f"{text}, {wins}; too few windows"
+    if comparison.ratio_interval is not None:
+        low, high = map(significant, comparison.ratio_interval)
+        text += f" [{low}, {high}]"
+    test = "no p-value" if comparison.p_value is None else in_words(comparison.p_value)
+    return f"{text}, {wins}; {test}"
 
 
 def variants(runs: list[Run]) -> str | None:
@@ -188,10 +177,10 @@ def variants(runs: list[Run]) -> str | None:
     if not runs:
         return None
     found = {f"{OURS} ({label(run)})": run.record.evaluated.protocols for run in runs}
-    found |= {row.title: row.result.protocols for row in rows_of(runs)[len(runs) :]}
+    found |= {row.title: row.result.protocols for row in rows_of(runs) if not row.evaluated}
     names = dict.fromkeys(name for values in found.values() for name in values)
     lines = [["", *names]]
-    lines += [[title, *(figures(v.get(name)) for name in names)] for title, v in found.items()]
+    lines += [[title, *(significant(v.get(name)) for name in names)] for title, v in found.items()]
     return table(lines)
 
 
@@ -209,9 +198,9 @@ def every_score(runs: list[Run]) -> str:
         lines.append([title_of(name), *(cell(row, name, digits=4) for row in rows)])
     for name, own in runs[0].record.evaluated.aggregates.items():
         values = [row.result.aggregates.get(name, {}).get("crps_units") for row in rows]
-        cells = [figures(value, digits=4) for value in values]
+        cells = [significant(value, digits=4) for value in values]
         lines.append([f"CRPS of {name}, {own['unit']}", *cells])
     for name in ("bound", "nll") if any(run.record.evaluated.nll for run in runs) else ():
-        cells = [figures(row.result.nll.get(name), digits=4) for row in rows]
+        cells = [significant(row.result.nll.get(name), digits=4) for row in rows]
         lines.append([NLL_TITLES[name], *cells])
     return table(lines)

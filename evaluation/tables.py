@@ -21,6 +21,7 @@ from timediff.benchmark.record import read_record
 from timediff.errors import InputError
 from timediff.metrics import title_of
 from timediff.presets import PRESETS
+from timediff.report.numbers import value
 
 HERE = Path(__file__).resolve().parent
 FACTOR_SCORES = ("mean_wquantile_loss_sum", "energy_score", "nd", "coverage_90")
@@ -42,10 +43,6 @@ def read_records(folder: Path) -> list[Run]:
                 f"python evaluation/leaderboard.py {path.parent.name} makes it again"
             )
     return runs
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def differences() -> str:
@@ -77,7 +74,7 @@ def factors() -> str:
                 own = scores[FACTOR_SCORES[0]]
                 error = (own["se"] ** 2 + base["se"] ** 2) ** 0.5
                 margin = (
-                    "-" if name == "default" else f"{(base['mean'] - own['mean']) / error:+.1f}"
+                    "–" if name == "default" else f"{(base['mean'] - own['mean']) / error:+.1f}"
                 )
                 rows.append([name, *cells, margin])
             parts.append(f"{dataset}, {windows} windows:\n\n{table(rows)}")
@@ -100,7 +97,7 @@ def solvers() -> str:
             rows = [[title_of(score), *(str(calls) for calls in budgets)]]
             for solver in dict.fromkeys(row["solver"] for row in found):
                 own = {row["budget"]: row[score] for row in found if row["solver"] == solver}
-                rows.append([solver, *(number(own.get(calls)) for calls in budgets)])
+                rows.append([solver, *(value(own.get(calls)) for calls in budgets)])
             parts.append(
                 f"{dataset}, by the most calls of the network per time step (heun and predictor-corrector "
                 f"make an odd number, one fewer than an even budget):\n\n{table(rows)}"
@@ -157,7 +154,7 @@ def few_steps() -> str | None:
                     for s in scores
                 ]
                 covered = [f"{row[key]:.3f}" for key in ("coverage_90", "coverage_90_of_100")]
-                rows.append([name, number(own["score"]), number(own["of_100"]), *cells, *covered])
+                rows.append([name, value(own["score"]), value(own["of_100"]), *cells, *covered])
             parts.append(f"{dataset}, {part}:\n\n{table(rows)}")
     chosen = {"extrapolation": 0.0, **record["chosen"]}
     parts.append(
@@ -219,7 +216,7 @@ def speed() -> str | None:
             if row is not None and row.get("target"):
                 targets.append(f"{row['target']} (D = {dim})")
         target = targets[0].split(" (")[0] if len(targets) == len(dims) else ", ".join(targets)
-        rows.append([name, *cells, target or "-"])
+        rows.append([name, *cells, target or "–"])
     hardware = record["hardware"]
     return (
         f"{hardware['cpu']}, {hardware['threads']} threads, {record['sizes']['paths']} paths, "

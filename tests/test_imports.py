@@ -127,6 +127,11 @@ def test_folders_load_no_more_than_they_need(folders, allowed):
     assert loaded_after(all_of(*folders)) & HEAVY <= allowed
 
 
+def test_baselines_are_chosen_without_torch():
+    code = "from timediff.baselines import chosen; chosen('fast')"
+    assert not loaded_after(code) & {"torch", "gluonts", "lightning", "statsforecast"}
+
+
 def test_the_package_itself_loads_nothing():
     assert not loaded_after("import timediff") & HEAVY
 

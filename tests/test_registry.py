@@ -302,7 +302,9 @@ def test_a_table_reads_like_a_dictionary():
 # ---------------------------------------------------------------- the command line
 
 PLUGIN = '''
+import numpy as np
 from timediff import register
+from timediff.baselines import Baseline, Fitted
 from timediff.diffusion.schedule import chain
 import torch
 
@@ -330,6 +332,14 @@ def greet(argv):
 
 register("schedule", "square", square)
 register("sampler", "half-way", half_way)
+def fit_last(task, *, seed, progress):
+    def sample(window, num_samples, rng):
+        return np.broadcast_to(window.history[-1], (num_samples, task.horizon, window.history.shape[1]))
+
+    return Fitted(sample, {"chosen": "nothing"})
+
+
+register("baseline", "last", Baseline("last value", "The last value.", True, fit_last))
 register("command", "greet", greet, summary="say hello")
 '''
 
@@ -349,7 +359,7 @@ def timediff(folder, *arguments):
 def test_parts_of_a_plugin_are_chosen_on_the_command_line(plugin):
     wide_folder(plugin / "data")
     options = "--model.schedule square --sampling.sampler half-way --sampling.share 0.7".split()
-    small = "--steps 2 --num-samples 5 --baselines none --no-report --out run".split()
+    small = "--steps 2 --num-samples 5 --baselines fast --no-report --out run".split()
     done = timediff(
         plugin, "evaluate", "--plugin", "my_parts", "--dataset", "data", *small, *options
     )
@@ -357,6 +367,9 @@ def test_parts_of_a_plugin_are_chosen_on_the_command_line(plugin):
     record = json.loads((plugin / "run" / "record.json").read_text())
     assert record["config"]["model"]["schedule"] == "square"
     assert record["config"]["sampling"]["share"] == 0.7
+    last = record["entrants"]["last"]
+    assert (last["kind"], last["title"]) == ("baseline", "last value")
+    assert last["per_seed"][0]["details"] == {"chosen": "nothing"} and "var" in record["entrants"]
     refused = timediff(plugin, "evaluate", "--dataset", "data", *small, *options)
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
 

@@ -15,6 +15,7 @@ from timediff.config import FEW_STEPS, flat_sampling
 from timediff.data.catalogue import SPECS
 from timediff.presets import PRESETS
 from timediff.registry import METRICS
+from timediff.report import numbers
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = sorted((ROOT / "evaluation" / "results").glob("*/record.json"))
@@ -127,8 +128,8 @@ def section(text, title):
 def test_summary_names_the_best_baseline_and_where_one_is_ahead(records):
     text = summary_of(records)
     assert "| x | 3 | 0.450 ± 0.001 | 0.350 ± 0.001 | 0.400 (var) |" in text
-    # The true distribution is no baseline, however well it scores, and "-" is a preset not run.
-    assert "| y | 3 | 0.150 ± 0.001 | - | 0.300 (random walk) |" in text
+    # The true distribution is no baseline, however well it scores, and "–" is a preset not run.
+    assert "| y | 3 | 0.150 ± 0.001 | – | 0.300 (random walk) |" in text
     assert "A baseline is ahead of `default` on `x` (1 of 2 data sets)." in text
     assert "ahead of `paper`" not in text
     assert "the true distribution itself scores 0.100" in text and "1.50 (`default`)" in text
@@ -143,8 +144,8 @@ def test_results_show_every_entrant_with_its_scores_seconds_and_command(records)
     assert "| timediff (default) | 3 | 0.450 ± 0.001 |" in x and "| 10 | 2.0 |" in x
     assert "| var |  | 0.400 | 0.250 | 0.250 | 0.250 | 0.250 | 0.5 | 0.2 |" in x
     assert "- var: note of var" in x
-    assert "| CRPS_sum | x | y |" in text and "| var | 0.400 | - |" in text
-    assert "| timediff (paper) | **0.350 ± 0.001** | - |" in text
+    assert "| CRPS_sum | x | y |" in text and "| var | 0.400 | – |" in text
+    assert "| timediff (paper) | **0.350 ± 0.001** | – |" in text
     assert "| oracle |  | 0.100 |" in text  # not bold
     for record in records:
         command = f"timediff.evaluate --config evaluation/configs/{record['folder']}.yaml"
@@ -245,12 +246,12 @@ def test_published_scores_have_sources_and_are_those_of_the_specs():
         (1234.56, 7.7, "1235 ± 8"),
         (-2.5, None, "-2.50"),
         (0.0, None, "0.00"),
-        (None, None, "-"),
-        (float("nan"), None, "-"),
+        (None, None, "–"),
+        (float("nan"), None, "–"),
     ],
 )
 def test_three_digits_are_shown(value, error, text):
-    assert script("scoreboard").figures(value, error) == text
+    assert numbers.significant(value, error) == text
 
 
 def test_records_of_another_format_are_left_out_with_a_sentence(tmp_path, capsys):

@@ -98,7 +98,7 @@ def timegrad(config: RunConfig, *, device: str) -> Entrant:
         options=Preset(config.model, config.train, config.sampling),
         validation_windows=config.validation_windows,
         device=device,
-        told=config.seed[0],
+        first_seed=config.seed[0],
     )
     return Entrant(OURS, OURS, "", "ours", fit, foreign=False)
 

@@ -37,16 +37,16 @@ def fit_ours(
     options: Preset,
     validation_windows: int,
     device: str,
-    told: int,
+    first_seed: int,
 ) -> Fitted:
     """The trained predictor, which is kept in the folder of the seed too, as is what training goes on from.
 
-    The seed that is ``told`` warns of data and options, which are the same for all.
+    The first seed of a run warns of data and options, which are the same for all.
     """
     assert task.training is not None
     estimator = _estimator(task, options, seed=seed, device=device, folder=folder)
     training, held = hold_out(task.training, task.horizon, validation_windows)
-    output, seconds = _train(estimator, training, held, folder=folder, quiet=seed != told)
+    output, seconds = _train(estimator, training, held, folder=folder, quiet=seed != first_seed)
     predictor = output.predictor
     predictor.to(device)
     predictor.serialize(folder / "predictor")

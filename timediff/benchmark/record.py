@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from timediff.benchmark.lifting import OLD, lifted
 from timediff.data.catalogue import Published
 from timediff.errors import InputError
+from timediff.metrics import is_loss
 from timediff.metrics.paired import Comparison, overlapping
 from timediff.tools.files import plain
 
@@ -229,6 +230,15 @@ class Record(NamedTuple):
     def floor(self) -> Result | None:
         """The true distribution given the past, where it took part."""
         return self.entrants.get(FLOOR)
+
+    def over_floor(self, result: Result) -> Values:
+        """Ratio of each loss of an entrant to that of the floor, where there is one that is positive."""
+        least = {} if self.floor is None else self.floor.metrics
+        return {
+            name: value / floor
+            for name, value in result.metrics.items()
+            if is_loss(name) and value is not None and (floor := least.get(name) or 0) > 0
+        }
 
     @property
     def overlap(self) -> int:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from timediff.cli.base import Parser, fail, import_plugins, run_command
 from timediff.errors import InputError
-from timediff.metrics import title_of
 from timediff.registry import METRICS
 from timediff.report.columns import aligned
 
@@ -40,25 +39,16 @@ def make_parser() -> argparse.ArgumentParser:
 
 def score_rows(runs: Mapping[str, "Record"]) -> list[list[str]]:
     """Title of each score and its value in each run, in the order of `timediff.registry.METRICS`."""
-    from timediff.report.numbers import with_error
+    from timediff.report import scores
 
     results = [record.evaluated for record in runs.values()]
-    return [
-        [
-            title_of(name),
-            *(
-                with_error(result.metrics.get(name), result.metrics_se.get(name))
-                for result in results
-            ),
-        ]
-        for name in METRICS
-        if any(name in result.metrics for result in results)
-    ]
+    names = [name for name in METRICS if any(name in result.metrics for result in results)]
+    return scores.score_rows(names, results)
 
 
 def fact_rows(runs: Mapping[str, "Record"]) -> list[list[str]]:
     """What was forecast and how, for each run."""
-    from timediff.report.numbers import number
+    from timediff.report import numbers
 
     columns = [
         {
@@ -67,9 +57,9 @@ def fact_rows(runs: Mapping[str, "Record"]) -> list[list[str]]:
             "windows": str(record.dataset.windows),
             "paths": str(record.num_samples),
             "seeds": str(len(record.evaluated.seeds)),
-            "preset": record.preset if record.evaluated.kind == "ours" else "–",
-            "seconds, all seeds": number(record.evaluated.seconds.total, 1),
-            "timediff": record.versions.get("timediff", "–"),
+            "preset": record.preset if record.evaluated.kind == "ours" else numbers.DASH,
+            "seconds, all seeds": numbers.seconds(record.evaluated.seconds.total),
+            "timediff": record.versions.get("timediff", numbers.DASH),
         }
         for record in runs.values()
     ]
@@ -79,22 +69,20 @@ def fact_rows(runs: Mapping[str, "Record"]) -> list[list[str]]:
 def as_text(runs: Mapping[str, "Record"]) -> str:
     """The table for a terminal."""
     from timediff.benchmark.comparison import compare
-    from timediff.report.sections import COMPARISON_HEAD, comparison_cells
+    from timediff.report import comparisons as paired
 
     comparisons, sentences = compare(runs)
     parts = [aligned([["", *runs], *fact_rows(runs)]), aligned(score_rows(runs))]
     if comparisons:
-        rows = [[name, *comparison_cells(comparison)] for name, comparison in comparisons.items()]
-        title = f"CRPS_sum window by window: {next(iter(runs))}"
-        parts.append([title, *aligned([["against", *COMPARISON_HEAD], *rows])])
+        parts.append(paired.as_text(comparisons, ours=next(iter(runs))))
     return "\n\n".join([*map("\n".join, parts), *sentences])
 
 
 def as_html(runs: Mapping[str, "Record"]) -> str:
     """The same as a self-contained page."""
     from timediff.benchmark.comparison import compare
+    from timediff.report import comparisons as paired
     from timediff.report.html import escape, page, table
-    from timediff.report.sections import comparison_table
 
     comparisons, sentences = compare(runs)
     head = ["", *runs]
@@ -105,7 +93,7 @@ def as_html(runs: Mapping[str, "Record"]) -> str:
     if comparisons or sentences:
         body += "<h2>Paired comparisons</h2>\n"
     if comparisons:
-        body += comparison_table(comparisons, ours=next(iter(runs)))
+        body += paired.as_html(comparisons, ours=next(iter(runs)))
     body += "".join(f"<p>{escape(sentence)}</p>\n" for sentence in sentences)
     return page("Forecasts compared", body)
 

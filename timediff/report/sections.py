@@ -5,18 +5,16 @@ from typing import Any
 
 from timediff.benchmark.record import Record, Result
 from timediff.data.catalogue import Published
-from timediff.metrics import is_loss, title_of
-from timediff.metrics.paired import Comparison, needed
+from timediff.metrics import title_of
+from timediff.report import comparisons as paired
+from timediff.report import numbers
 from timediff.report.captions import COVERAGE
 from timediff.report.html import escape, table
-from timediff.report.numbers import number, p_value, percent, with_error
+from timediff.report.scores import published_value, score_rows, setting
 
 __all__ = [
-    "COMPARISON_HEAD",
     "MAIN_SCORES",
     "aggregates",
-    "comparison_cells",
-    "comparison_table",
     "comparisons",
     "coverage",
     "density",
@@ -40,8 +38,8 @@ def facts(record: Record) -> str:
     """What was forecast, in a sentence or two."""
     data, seeds, share = record.dataset, record.evaluated.seeds, record.observed_share
     observed = "" if share is None else f"{share:.1%} of the truth was observed. "
-    status = "the known values of this name" if data.verified else "not compared with known values"
-    source = f"Data: {escape(data.source)} ({escape(data.licence)}), {status}."
+    check = "the known values of this name" if data.verified else "not compared with known values"
+    source = f"Data: {escape(data.source)} ({escape(data.licence)}), {check}."
     if data.source == "not stated":
         source = ""
     first = (
@@ -51,10 +49,8 @@ def facts(record: Record) -> str:
         else ""
     )
     return (
-        f"<p>{data.series} series, frequency {escape(data.freq)}, horizon "
-        f"{data.prediction_length} steps, {data.windows} windows, {record.num_samples} paths, "
-        f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}, preset "
-        f"{escape(record.preset or '–')}. {observed}{source}{first}</p>\n"
+        f"<p>{setting(record)}, frequency {escape(data.freq)}, preset "
+        f"{escape(record.preset or numbers.DASH)}. {observed}{source}{first}</p>\n"
     )
 
 
@@ -71,7 +67,7 @@ def scores(record: Record) -> str:
         caption="Lower is better, but coverages should be their level, and widths say how sharp; "
         f"{spread}",
     )
-    drawn = (
+    monte_carlo = (
         f" The Monte-Carlo error is the standard error of {escape(title)} (its first seed) "
         "over other draws of as many paths."
         if record.evaluated.metrics_mc_error
@@ -79,7 +75,7 @@ def scores(record: Record) -> str:
     )
     text += (
         "<p>CRPS_sum is <code>mean_wquantile_loss_sum</code>, the published definition."
-        f"{drawn}</p>\n"
+        f"{monte_carlo}</p>\n"
     )
     if more:
         inner = table(*_score_table(record, more), caption="Further scores")
@@ -101,17 +97,13 @@ def _score_table(
         head.append("Monte-Carlo error")
     if published and stated:
         head.append("published")
-    rows = []
-    for name in names:
-        cells = [with_error(e.metrics.get(name), e.metrics_se.get(name)) for e in entrants]
-        row = [title_of(name), *cells]
+    rows = score_rows(names, entrants)
+    for name, row in zip(names, rows, strict=True):
         if monte_carlo:
             error = monte_carlo.get(name)
-            row.append("–" if error is None else f"{error:.2g}")
+            row.append(numbers.DASH if error is None else f"{error:.2g}")
         if published and stated:
-            entry = stated.get(name)
-            row.append(f"{entry.value:g} ± {entry.error:g}" if entry else "")
-        rows.append(row)
+            row.append(published_value(stated[name]) if name in stated else "")
     return head, rows
 
 
@@ -120,14 +112,15 @@ def _floor(record: Record, names: Sequence[str]) -> str:
     entrants, floor = _ranked(record), record.floor
     if floor is None:
         return ""
-    rows = []
-    for name in names:
-        least = floor.metrics.get(name)
-        if not is_loss(name) or not least or least <= 0:
-            continue
-        values = [entrant.metrics.get(name) for entrant in entrants]
-        ratios = [number(None if value is None else value / least, 3) for value in values]
-        rows.append([title_of(name), *ratios])
+    ratios, compared = (
+        [record.over_floor(entrant) for entrant in entrants],
+        record.over_floor(floor),
+    )
+    rows = [
+        [title_of(name), *(numbers.ratio(each.get(name)) for each in ratios)]
+        for name in names
+        if name in compared
+    ]
     return (
         f"<h3>Ratio to the floor</h3><p>{escape(floor.title)} draws from the process itself given the "
         "observed past: 1 is the best that can be done but for chance. Left out are scores that can be "
@@ -151,7 +144,7 @@ def aggregates(record: Record) -> str:
         for score in (key for key in ours if key != "unit"):
             values = [entrant.aggregates.get(name, {}).get(score) for entrant in entrants]
             unit = f" ({ours['unit']})" if score == "crps_units" else ""
-            rows.append([f"{name}: {score}{unit}", *map(number, values)])
+            rows.append([f"{name}: {score}{unit}", *map(numbers.value, values)])
     if not rows:
         return ""
     head = ["", *(entrant.title for entrant in entrants)]
@@ -164,7 +157,7 @@ def density(ours: Result) -> str:
     """Likelihood and its bound, where they were asked for."""
     if not ours.nll:
         return ""
-    rows = [[name, number(value)] for name, value in ours.nll.items()]
+    rows = [[name, numbers.value(value)] for name, value in ours.nll.items()]
     return "<h3>Likelihood</h3>" + table(["", ours.title], rows, caption="Likelihood")
 
 
@@ -172,56 +165,7 @@ def comparisons(record: Record) -> str:
     """Paired comparisons with each other entrant, or why there are none."""
     if not record.comparisons:
         return "<p>The record has no paired comparisons.</p>\n"
-    ordered = {
-        other.title: record.comparisons[name]
-        for name, other in record.others.items()
-        if name in record.comparisons
-    }
-    return comparison_table(ordered, ours=record.evaluated.title)
-
-
-def comparison_table(comparisons: Mapping[str, Comparison], *, ours: str) -> str:
-    """Comparisons with others by their titles; the differences per window where these are too few."""
-    rows = [[title, *comparison_cells(comparison)] for title, comparison in comparisons.items()]
-    text = table(
-        ["against", *COMPARISON_HEAD], rows, caption=f"CRPS_sum window by window: {ours} against"
-    )
-    few = {title: comparison for title, comparison in comparisons.items() if comparison.too_few}
-    if not few:
-        return text
-    windows = max(comparison.windows for comparison in few.values())
-    least = max(needed(comparison.overlap) for comparison in few.values())
-    text = (
-        f"<p><strong>Too few windows</strong> ({windows} &lt; {least}) to tell a difference from chance: no "
-        "p-values, only the differences per window.</p>\n" + text
-    )
-    inner = table(
-        ["window", *few],
-        [
-            [str(w + 1), *(number(comparison.differences[w]) for comparison in few.values())]
-            for w in range(min(len(comparison.differences) for comparison in few.values()))
-        ],
-        caption=f"Loss of {ours} less theirs in each window, in data units: negative where {ours} is better",
-    )
-    return text + f"<details><summary>Differences per window</summary>{inner}</details>\n"
-
-
-COMPARISON_HEAD = ("ratio of losses", "95 % interval", "Diebold-Mariano", "p-value", "better in")
-
-
-def comparison_cells(comparison: Comparison) -> list[str]:
-    """A comparison as cells under `COMPARISON_HEAD`."""
-    wins = f"{comparison.wins} of {comparison.windows} windows"
-    if comparison.too_few or comparison.ratio_interval is None:
-        return [number(comparison.ratio, 3), "too few windows", "–", "–", wins]
-    low, high = comparison.ratio_interval
-    return [
-        number(comparison.ratio, 3),
-        f"{number(low, 3)} .. {number(high, 3)}",
-        "–" if comparison.statistic is None else f"{comparison.statistic:+.2f}",
-        p_value(comparison.p_value),
-        wins,
-    ]
+    return paired.as_html(paired.by_title(record), ours=record.evaluated.title)
 
 
 def protocols(record: Record) -> str:
@@ -231,7 +175,7 @@ def protocols(record: Record) -> str:
         return ""
     names, described = list(entrants[0].protocols), record.protocol_definitions
     rows = [
-        [name, *(number(entrant.protocols.get(name)) for entrant in entrants)] for name in names
+        [name, *(numbers.value(each.protocols.get(name)) for each in entrants)] for name in names
     ]
     head = ["protocol", *(entrant.title for entrant in entrants)]
     items = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in described.items())
@@ -250,11 +194,11 @@ def coverage(diagnoses: Mapping[str, dict[str, Any]]) -> str:
     words = {"each": "each", "sum": "sum", "joint": "path"}
     rows = []
     for title, diagnosis in diagnoses.items():
+        coverages = diagnosis["coverage"]
         for part in parts:
-            cells = []
-            for i, _ in enumerate(diagnosis["coverage"]["levels"]):
-                text = percent(diagnosis["coverage"][part][i])
-                band = diagnosis["coverage"]["chance"].get(part)
+            cells, band = [], coverages["chance"].get(part)
+            for i, share in enumerate(coverages[part]):
+                text = numbers.percent(share)
                 if band is not None:
                     text += f" ({100 * band[0][i]:.1f} .. {100 * band[1][i]:.1f})"
                 cells.append(text)
@@ -268,17 +212,8 @@ def recalibration(record: Record) -> str:
     before, after = record.evaluated, record.recalibration
     if after is None:
         return ""
-    rows = [
-        [
-            title_of(name),
-            *(
-                with_error(result.metrics.get(name), result.metrics_se.get(name))
-                for result in (before, after)
-            ),
-        ]
-        for name, value in after.metrics.items()
-        if value is not None
-    ]
+    known = [name for name, value in after.metrics.items() if value is not None]
+    rows = score_rows(known, [before, after])
     return f"<p>{escape(after.note)}</p>\n" + table(
         ["", "before", "after"], rows, caption="Scores before and after recalibration"
     )
@@ -292,7 +227,11 @@ def setup(record: Record) -> str:
         "Versions": {**record.versions, "commit": record.commit},
         "Hardware": record.hardware,
         "Seconds": {
-            **{f"{part}, all seeds": value for part, value in ours.seconds._asdict().items()},
+            **{
+                f"{part}, all seeds": numbers.seconds(value)
+                for part, value in ours.seconds._asdict().items()
+                if value is not None
+            },
             "network calls per forecast": ours.details.get("network_calls"),
             "parameters": ours.details.get("parameters"),
         },
@@ -303,7 +242,7 @@ def setup(record: Record) -> str:
     for title, values in parts.items():
         shown = {key: value for key, value in values.items() if value is not None}
         items = "".join(
-            f"<dt>{escape(k)}</dt><dd>{escape(number(v))}</dd>" for k, v in shown.items()
+            f"<dt>{escape(k)}</dt><dd>{escape(numbers.value(v))}</dd>" for k, v in shown.items()
         )
         text += f"<details><summary>{title}</summary><dl>{items}</dl></details>\n"
     return text + _citations(record.dataset.published)
