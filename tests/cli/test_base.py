@@ -32,8 +32,13 @@ def test_a_mistake_is_one_line_and_status_2(capsys):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_says_what_is_kept_and_ends_with_its_status(number, capsys):
+    # A shell that starts the tests in the background has them ignore SIGINT.
+    outside = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(signal.SIGTERM)
-    status, messages = stopped(lambda: os.kill(os.getpid(), number), capsys)
+    try:
+        status, messages = stopped(lambda: os.kill(os.getpid(), number), capsys)
+    finally:
+        signal.signal(signal.SIGINT, outside)
     assert status == 128 + number
     assert messages == "\ntimediff x: interrupted; what was finished is in y\n"
     assert signal.getsignal(signal.SIGTERM) is before
