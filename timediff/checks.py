@@ -103,6 +103,7 @@ def check_options(
     check_fields(train)
     if model.lags is not None and (not model.lags or min(model.lags) < 1):
         raise InputError(f"lags are {model.lags}; they must be whole numbers of at least 1")
+    _check_adaptive(model)
     check_precision(train.precision, model)
     check_sampling(sampling, model)
     if train.step_sampling == "importance" and model.schedule == "learned":
@@ -114,6 +115,31 @@ def check_options(
         raise InputError(
             f"beta_start {model.beta_start} and beta_end {model.beta_end} must satisfy "
             "0 < beta_start <= beta_end < 1"
+        )
+
+
+def _check_adaptive(model: ModelConfig) -> None:
+    """Raises `InputError` for options that contradict the adaptive scaling or a linear centre."""
+    if model.cycles is not None and (
+        not model.cycles or min(model.cycles) < 1 or sorted(set(model.cycles)) != model.cycles
+    ):
+        raise InputError(
+            f"cycles are {model.cycles}; they must be whole numbers of at least 1, ascending; [1] for none"
+        )
+    if model.scaling == "adaptive" and model.difference:
+        raise InputError(
+            f"scaling is adaptive and difference is {model.difference}; deviations from the last cycles are "
+            "no values to take differences of: choose one"
+        )
+    if model.centre == "linear" and model.scaling != "adaptive":
+        raise InputError(
+            f"centre is linear and scaling is {model.scaling}; the linear forecaster needs the adaptive "
+            "scaling"
+        )
+    if model.linear and model.parameterisation != "v":
+        raise InputError(
+            f"parameterisation is {model.parameterisation}, but a linear centre starts from the velocity of "
+            "a Gaussian; choose v, or centre none"
         )
 
 

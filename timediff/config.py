@@ -50,8 +50,17 @@ class ModelConfig(NamedTuple):
             draws; 0 for none.
         lags: Past steps the encoder sees at every step; from the frequency when left out.
         context_length: Steps the encoder reads before the forecast; the prediction length when left out.
-        scaling: How a window is brought to unit size: mean of |y| over the context, mean and standard
-            deviation over the context, mean and standard deviation over the training data, or not at all.
+        scaling: How a window is brought to unit size: by what each series did at this position of its last
+            cycles ("adaptive"), mean of |y| over the context, mean and standard deviation over the context,
+            mean and standard deviation over the training data, or not at all.
+        half_life: Cycles after which the past weighs half in the adaptive location; 4 when left out, and a
+            twentieth of a step where there is no cycle.
+        scale_half_life: Likewise in the adaptive scale; 8 when left out, and 100 steps without a cycle.
+        cycles: Steps of the cycles that the adaptive normalisation knows, ascending, [1] for none; day and
+            week, or what the frequency has in their place, as far as the data is long enough, when left out.
+        centre: Model what an adaptive linear forecaster leaves ("linear"), or the series itself; linear with
+            the adaptive scaling when left out, else the series itself.
+        support: Whether no path of a series that was never negative is negative ("auto").
         difference: Model the change since this many steps ago instead of the value, and add the changes
             up in the forecast; 0 for the value itself. When left out: a day of hours or minutes, a week
             of days, a year of months or quarters, else one step; 0 if the series are too short for it.
@@ -86,7 +95,12 @@ class ModelConfig(NamedTuple):
     lag_noise: NotNegative = 1.0
     lags: list[int] | None = None
     context_length: Annotated[int | None, Between(1)] = None
-    scaling: Annotated[str, Choice("normalisation")] = "global"
+    scaling: Annotated[str, Choice("normalisation")] = "adaptive"
+    half_life: Annotated[float | None, Between(0, without="low")] = None
+    scale_half_life: Annotated[float | None, Between(0, without="low")] = None
+    cycles: list[int] | None = None
+    centre: Literal["linear", "none"] | None = None
+    support: Literal["auto", "none"] = "auto"
     difference: Annotated[int | None, Between(0)] = None
     cond_size: Whole = 100
     denoiser: Annotated[str, Choice("network")] = "mlp"
@@ -104,6 +118,11 @@ class ModelConfig(NamedTuple):
     hybrid_weight: NotNegative = 1e-3
     self_conditioning: bool = False
     condition_dropout: Share = 0.0
+
+    @property
+    def linear(self) -> bool:
+        """Whether what is modelled is left by the linear forecaster."""
+        return self.scaling == "adaptive" if self.centre is None else self.centre == "linear"
 
 
 class TrainConfig(NamedTuple):
@@ -128,10 +147,13 @@ class TrainConfig(NamedTuple):
             training step, drawn anew for every window; the encoder always runs over all of them.
         precision: Of the matrix products while training: float32, "tf32" (on a GPU only), or "bf16", which
             leaves weights, noise and loss in float32.
+        held_out: Windows at the end of the training data, at most, that training leaves out and on which the
+            share of the network in the forecast is chosen, where a linear forecaster is part of the model.
+            They are at most a fifth of the data; 0 to leave out none and use the network as it is.
         seed: Of initial weights, windows, noise and dropout; drawn from torch's generator when left out.
     """
 
-    steps: Whole = 1000
+    steps: Whole = 200
     time_budget: Annotated[float | None, Between(0, without="low")] = None
     steps_per_epoch: Whole = 100
     batch_size: Whole = 64
@@ -143,6 +165,7 @@ class TrainConfig(NamedTuple):
     step_sampling: Literal["uniform", "importance"] = "uniform"
     positions: Annotated[float, Between(0, 1, without="low")] = 1.0
     precision: Literal["float32", "tf32", "bf16"] = "float32"
+    held_out: Annotated[int, Between(0)] = 7
     seed: Annotated[int | None, Between(0, 2**63, without="high")] = None
 
 

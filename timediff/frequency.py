@@ -15,6 +15,8 @@ import pandas as pd
 from timediff.errors import InputError
 
 __all__ = [
+    "FEWEST_CYCLES",
+    "adaptive_cycles",
     "default_difference",
     "default_lags",
     "error_season",
@@ -59,6 +61,8 @@ _SECONDS = {"s": 1, "min": 60, "h": 3600, "D": 86400}
 _DAY, _WEEK = 86400, 7 * 86400
 # Every window carries a history as long as the longest lag; a longer one would often exceed the data.
 _MAX_LAG = 1024
+#: Cycles that a series must hold for it to be normalised by them.
+FEWEST_CYCLES = 5
 
 
 @contextmanager
@@ -168,6 +172,17 @@ def default_difference(freq: str) -> int:
     """
     lengths = [season for season in seasons(freq) if 1 < season <= _MAX_LAG]
     return 1 if not lengths or split_freq(freq)[1] in ("B", "W") else min(lengths)
+
+
+def adaptive_cycles(freq: str, length: int) -> list[int]:
+    """Cycles in steps, ascending, that series of some length are normalised by; ``[1]`` for none.
+
+    Of the seasons (but not of business days and weeks, whose years are long and whose weeks hardly repeat)
+    those of which the series hold at least `FEWEST_CYCLES`.
+    """
+    if split_freq(freq)[1] in ("B", "W"):
+        return [1]
+    return [s for s in seasons(freq) if s > 1 and length >= FEWEST_CYCLES * s] or [1]
 
 
 def num_time_features(freq: str) -> int:

@@ -239,6 +239,7 @@ NETWORKS = Table(
 NORMALISATIONS = Table(
     "normalisation",
     {
+        "adaptive": "timediff.timegrad.normalisation.adaptive:in_window",
         "mean": "timediff.timegrad.normalisation.mean:mean_scale",
         "std": "timediff.timegrad.normalisation.std:std_scale",
         "global": "timediff.timegrad.normalisation.training:global_scale",
@@ -262,6 +263,7 @@ BASELINES = Table(
         "seasonal_naive_recent": "timediff.baselines.naive:SEASONAL_NAIVE_RECENT",
         "climatology": "timediff.baselines.climatology:CLIMATOLOGY",
         "var": "timediff.baselines.var:VAR",
+        "adaptive_linear": "timediff.baselines.adaptive_linear:ADAPTIVE_LINEAR",
         "auto_ets": Part("timediff.baselines.classical:AUTO_ETS", slow=True),
         "auto_arima": Part("timediff.baselines.classical:AUTO_ARIMA", slow=True),
         "deepar": Part("timediff.baselines.deep:DEEPAR", slow=True),

@@ -33,7 +33,7 @@ __all__ = ["DRAWS", "ENERGY", "STEPS", "EnergyNet", "energy_loss", "fit_energy"]
 
 #: The training budget, and draws m of each step of it.
 STEPS, DRAWS = 1000, 4
-_CONFIG, _TRAIN = ModelConfig(), TrainConfig()
+_CONFIG, _TRAIN = ModelConfig(scaling="global"), TrainConfig()
 _NOISE, _WIDTH = 32, 128
 
 

@@ -1,5 +1,6 @@
 """TimeGrad as a GluonTS estimator: ``TimeGradEstimator(prediction_length=24).train(dataset)``."""
 
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,11 +11,18 @@ from gluonts.core.component import validated
 from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
 from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.transform import Chain, Transformation
+from torch import Tensor
 
 from timediff.checks import check_options
 from timediff.config import ModelConfig, SamplingConfig, TrainConfig
 from timediff.errors import InputError
-from timediff.frequency import default_difference, default_lags, num_time_features, to_period_freq
+from timediff.frequency import (
+    adaptive_cycles,
+    default_difference,
+    default_lags,
+    num_time_features,
+    to_period_freq,
+)
 from timediff.gluon.entries import (
     Series,
     changes,
@@ -22,6 +30,7 @@ from timediff.gluon.entries import (
     warn_of_poor_dimensions,
     warn_of_unused_fields,
 )
+from timediff.gluon.linear import adaptive_shape, fit_centre, weigh
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.gluon.windows import LastWindows, TrainingWindows, WindowData
 from timediff.timegrad.batch import Shape
@@ -91,13 +100,16 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             )
         model = self.model
         difference = model.difference
+        if difference is None:
+            difference = 0 if model.scaling == "adaptive" else default_difference(self.freq)
         return Shape(
             target_dim=self.target_dim,
             horizon=self.prediction_length + self.lead_time,
             context_length=model.context_length or self.prediction_length,
             lags=sorted(model.lags) if model.lags else default_lags(self.freq),
             num_features=num_time_features(self.freq),
-            difference=default_difference(self.freq) if difference is None else difference,
+            difference=difference,
+            **(adaptive_shape(model, self.freq) if model.scaling == "adaptive" else {}),
         )
 
     def create_transformation(self) -> Transformation:
@@ -195,6 +207,16 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         validation = None
         if validation_data is not None:
             validation = self.create_validation_data_loader(validation_data, module)
+        windows = training.data
+        held_data, held = windows, windows.starts[:0]
+        if self.model.linear:
+            if validation is not None:
+                held_data, held = validation.data, validation.data.ends
+            elif self.train_config.held_out:
+                training.data, held = windows.hold_out(self.train_config.held_out)
+            if not len(training.data.starts):
+                training.data, held = windows, held[:0]
+            fit_centre(module.models, training.data)
         trainer = fit(
             module,
             training,
@@ -204,9 +226,26 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             checkpoint=ckpt_path,
         )
         transformation = self.create_transformation()
-        return TrainOutput(
-            transformation, module, trainer, self.create_predictor(transformation, module)
-        )
+        choices: dict[str, Any] = {}
+        if self.model.linear:
+            choices = self._weighed(module, held_data, held)
+            choices |= fit_centre(module.models, windows)
+        predictor = self.create_predictor(transformation, module)
+        predictor.choices = choices
+        return TrainOutput(transformation, module, trainer, predictor)
+
+    def _weighed(self, module: TimeGradModule, data: WindowData, held: Tensor) -> dict[str, Any]:
+        """Sets the share of the network in the forecast, and tells of it."""
+        if not self.train_config.held_out:
+            return {}
+        weighed = weigh(module.forecaster, data, held, self.sampling, seed=module.seed)
+        if self.progress:
+            print(weighed.sentence, file=sys.stderr)
+        return {
+            "network_share": weighed.share,
+            "held_out_windows": weighed.windows,
+            "held_out_scores": {f"{share:g}": score for share, score in weighed.scores.items()},
+        }
 
     def _check_training(self, all_series: list[Series], *, validated: bool) -> None:
         """Raises `InputError` for what the data and the options do not allow together."""
@@ -245,16 +284,23 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         difference = self.model.difference
         if difference is None and isinstance(predictor, TimeGradPredictor):
             difference = predictor.prediction_net.shape.difference
+        longest = max(len(series.values) for series in all_series)
+        cycles = self.model.cycles
+        if cycles is None and self.model.scaling == "adaptive":
+            cycles = adaptive_cycles(freq, longest)
+            if isinstance(predictor, TimeGradPredictor):
+                cycles = predictor.prediction_net.shape.cycles or cycles
+        if difference is None and self.model.scaling == "adaptive":
+            difference = 0
         if difference is None:
             difference = default_difference(freq)
-            longest = max(len(series.values) for series in all_series)
             if longest < 2 * difference + self.prediction_length + self.lead_time:
                 difference = 0
         return TimeGradEstimator(
             prediction_length=self.prediction_length,
             freq=freq,
             target_dim=self.target_dim or all_series[0].values.shape[1],
-            model=self.model._replace(difference=difference),
+            model=self.model._replace(difference=difference, cycles=cycles),
             train=self.train_config,
             sampling=self.sampling,
             lead_time=self.lead_time,
@@ -273,7 +319,10 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             start_from(module, predictor.prediction_net)
             return
         scale = training_default(*changes(all_series, self.shape.difference))
-        level = training_default(*changes(all_series, 0))[0]
+        values, known = changes(all_series, 0)
+        level = training_default(values, known)[0]
+        never_negative = known.any(dim=0) & ((values >= 0) | ~known).all(dim=0)
         for model in module.models:
             model.training_scale.copy_(scale)
             model.training_level.copy_(level)
+            model.support[0] = torch.where(never_negative, 0.0, -torch.inf)

@@ -11,7 +11,6 @@ from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
 from timediff.gluon.entries import Series
 from timediff.gluon.windows import forecast_batch
-from timediff.timegrad.batch import Batch
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.noise import PATHS_PER_STREAM
 from timediff.timegrad.whatif import miscounted, path_steps, sample_given
@@ -92,7 +91,7 @@ def _windows(
     model: TimeGrad = predictor.prediction_net
     model.eval()
     inputs = forecast_batch(all_series, model.shape)
-    batch = Batch(*(part.to(predictor.device) for part in inputs))
+    batch = inputs.to(predictor.device)
     options: dict[str, Any] = {
         "num_samples": num_samples,
         "sampling": predictor.sampling,
@@ -101,7 +100,7 @@ def _windows(
     plain: Iterator[Tensor] = iter(())
     if free := [i for i, values in enumerate(known) if values is None]:
         plain = model.draw(
-            Batch(*(part[free] for part in batch)),
+            batch.rows(free),
             seeds=[seeds[i] for i in free],
             memory=predictor.memory,
             compiler=predictor.compiler,
@@ -111,7 +110,7 @@ def _windows(
         if values is None:
             yield next(plain), {}
             continue
-        window = Batch(*(part[i : i + 1] for part in batch))
+        window = batch.rows(slice(i, i + 1))
         try:
             paths, size = sample_given(
                 model, window, values, seed=seeds[i], num_particles=num_particles, **options

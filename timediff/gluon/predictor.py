@@ -41,6 +41,7 @@ class TimeGradPredictor(PyTorchPredictor):
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
         distilled: Steps of the only chain that a distilled network knows
             (`timediff.gluon.distill.distill`); None for a network that knows them all.
+        choices: What training chose from the data, plain values.
     """
 
     # GluonTS's @validated would try to encode the network: `serialize` below knows what to write.
@@ -56,6 +57,7 @@ class TimeGradPredictor(PyTorchPredictor):
         memory: float = 512e6,
         device: str = "auto",
         distilled: int | None = None,
+        choices: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
             input_names=list(Batch._fields),
@@ -69,6 +71,8 @@ class TimeGradPredictor(PyTorchPredictor):
         )
         self.freq, self.memory, self.sampling = freq, memory, sampling
         self.distilled = distilled
+        #: What training chose from the data, plain values.
+        self.choices: dict[str, Any] = choices or {}
         #: Compiled chains of the last few ways to sample; they go when the predictor goes.
         self.compiler = lru_cache(maxsize=4)(compile_chain)
 
@@ -170,7 +174,7 @@ class TimeGradPredictor(PyTorchPredictor):
                 f"an entry has missing targets in its last {model.shape.horizon} steps, or no more steps; "
                 "give entries with their whole future"
             )
-        return future(model, Batch(*(x.to(self.device) for x in batch)))
+        return future(model, batch.to(self.device))
 
     def density(
         self, dataset: Iterable[Mapping[str, Any]], *, seed: int = 0, progress: bool = True
@@ -194,7 +198,7 @@ class TimeGradPredictor(PyTorchPredictor):
         with progress_bar("likelihood", total=len(data.ends), shown=progress) as bar:
             for batch in LastWindows(data, batch_size=1):
                 if bool(complete(batch, model=model).all()):
-                    moved = Batch(*(x.to(self.device) for x in batch))
+                    moved = batch.to(self.device)
                     densities.append(window_density(model, moved, generator=generator))
                 bar.update(1)
         if not densities:

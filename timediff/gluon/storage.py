@@ -47,7 +47,12 @@ CLASS = "timediff.TimeGradPredictor"
 #: All that it may name: version 0.1.0 wrote the module that the class was in.
 CLASSES = (CLASS, "timediff.predictor.TimeGradPredictor")
 #: Arguments of the predictor that are kept as they are.
-OPTIONS = ("freq", "prediction_length", "lead_time", "batch_size", "memory", "distilled")
+OPTIONS = (
+    *("freq", "prediction_length", "lead_time", "batch_size", "memory", "distilled"),
+    "choices",
+)
+#: Those that older files lack.
+_LATER = ("distilled", "choices")
 _CONFIG, _PREDICTOR, _WEIGHTS = "gluonts-config.json", "predictor.json", "weights.safetensors"
 
 
@@ -101,10 +106,12 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
     check_parts(folder, content)
     try:
         model = TimeGrad(ModelConfig(**content["model"]), Shape(**content["shape"]))
-        model.load_state_dict(load_file(folder / _WEIGHTS))
-        arguments = {name: content[name] for name in OPTIONS if name != "distilled"}
-        # Files from before there was distillation lack it.
-        arguments["distilled"] = content.get("distilled")
+        weights = load_file(folder / _WEIGHTS)
+        if form == 2 or "support" not in weights:  # 0.1.0 knew none
+            weights["support"] = model.support
+        model.load_state_dict(weights)
+        arguments = {name: content[name] for name in OPTIONS if name not in _LATER}
+        arguments |= {name: content.get(name) for name in _LATER}
         arguments["sampling"] = flat_sampling(content["sampling"])
     except Exception as error:  # a damaged file may fail in any way
         raise unreadable(folder, error) from error

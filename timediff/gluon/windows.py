@@ -15,8 +15,23 @@ from torch import Tensor
 from timediff.frequency import quiet_business_days, time_features
 from timediff.gluon.entries import Series
 from timediff.timegrad.batch import Batch, Shape
+from timediff.timegrad.normalisation.adaptive import ahead, recent_mean, units
 
-__all__ = ["LastWindows", "TrainingWindows", "WindowData", "features_of", "forecast_batch"]
+__all__ = [
+    "FIFTH",
+    "LARGEST",
+    "AdaptiveTables",
+    "LastWindows",
+    "TrainingWindows",
+    "WindowData",
+    "features_of",
+    "forecast_batch",
+]
+
+#: Units of the adaptive scale beyond which a value counts as an outlier and is drawn in.
+LARGEST = 10.0
+#: One part in so many of a series is held out, at most.
+FIFTH = 5
 
 
 def features_of(series: Series, *, first: int, length: int) -> np.ndarray:
@@ -34,6 +49,86 @@ def features_of(series: Series, *, first: int, length: int) -> np.ndarray:
     with quiet_business_days():
         start = series.start + first
     return time_features(start, length)
+
+
+class AdaptiveTables:
+    """Units of the adaptive normalisation of every row of series laid end to end, and of rows after each.
+
+    Args:
+        all_series: What `read_dataset` returns.
+        shape: Sizes of a window.
+        blank: Unobserved rows before each series.
+        beyond: Rows after each series, of its horizon, that have units too.
+    """
+
+    def __init__(self, all_series: list[Series], shape: Shape, *, blank: int, beyond: int) -> None:
+        self.shape = shape
+        columns: list[list[np.ndarray]] = [[] for _ in range(3 + len(shape.profiles))]
+        for series in all_series:
+            values = np.where(series.observed, series.values.astype(np.float64), np.nan)
+            own = units(
+                values,
+                cycle=shape.cycle,
+                half_life=shape.half_life,
+                scale_half_life=shape.scale_half_life,
+            )
+            means = [
+                recent_mean(values, cycle=int(cycle), half_life=half_life)[0]
+                for cycle, half_life in shape.profiles
+            ]
+            length = len(values) + beyond
+            for column, table in zip(columns, [values, *own, *means], strict=True):
+                rows = np.full((blank + length, values.shape[1]), np.nan)
+                known = table[:length]
+                rows[blank : blank + len(known)] = known
+                column.append(rows)
+        tables = [torch.from_numpy(np.concatenate(column)) for column in columns]
+        values_, self.location, self.scale, *self.profiles = tables
+        # What the past of a window shows, once for all windows.
+        self.deviation = ((values_ - self.location) / self.scale).float()
+
+    def to(self, device: torch.device) -> "AdaptiveTables":
+        """These tables on a device."""
+        moved = copy.copy(self)
+        moved.location, moved.scale = self.location.to(device), self.scale.to(device)
+        moved.deviation = self.deviation.to(device)
+        moved.profiles = [profile.to(device) for profile in self.profiles]
+        return moved
+
+    def batch(self, features: Tensor, origins: Tensor, future: Tensor | None = None) -> Batch:
+        """Windows in these units.
+
+        Args:
+            features: Of context and horizon.
+            origins: Rows of the first steps ahead, ``[B]``.
+            future: Values of the steps ahead, NaN where unknown, ``[B, T, D]``; without one, None.
+        """
+        shape, dtype = self.shape, torch.get_default_dtype()
+
+        def near(cycle: int) -> Tensor:
+            steps = torch.from_numpy(ahead(0, shape.horizon, cycle)).to(origins.device)
+            return origins[:, None] + steps
+
+        here = near(shape.cycle)
+        location, scale = self.location[here], self.scale[here]  # [B, T, D]
+        past = torch.arange(-shape.history_length, 0, device=origins.device)
+        deviation = self.deviation[origins[:, None] + past]
+        if future is not None:
+            deviation = torch.cat([deviation, ((future - location) / scale).float()], dim=1)
+        columns = [
+            ((profile[near(int(cycle))] - location) / scale).nan_to_num(0.0, 0.0, 0.0)
+            for profile, (cycle, _) in zip(self.profiles, shape.profiles, strict=True)
+        ]
+        # A series of which nothing was seen yet is forecast around 0, in units of 1.
+        known = location.isfinite()
+        return Batch(
+            deviation.nan_to_num(0.0, LARGEST, -LARGEST).clamp(-LARGEST, LARGEST).to(dtype),
+            ~deviation.isnan(),
+            features,
+            torch.where(known, location, 0.0).to(dtype),
+            torch.where(known, scale, 1.0).to(dtype),
+            torch.stack(columns, dim=-1).clamp(-LARGEST, LARGEST).to(dtype) if columns else None,
+        )
 
 
 class WindowData:
@@ -71,23 +166,56 @@ class WindowData:
         self.features = torch.from_numpy(np.concatenate(features))
         self.starts = torch.from_numpy(np.concatenate(starts)) if starts else torch.zeros(0).long()
         self.ends = torch.tensor(ends, dtype=torch.long)
+        self.first = past
+        self.lengths = torch.tensor([len(series.values) for series in all_series])
+        self.tables = (
+            AdaptiveTables(all_series, shape, blank=past, beyond=0) if shape.cycles else None
+        )
 
     def to(self, device: torch.device) -> "WindowData":
         """These data on a device."""
         moved = copy.copy(self)
         moved.target, moved.observed = self.target.to(device), self.observed.to(device)
         moved.features = self.features.to(device)
+        moved.tables = None if self.tables is None else self.tables.to(device)
         return moved
+
+    def hold_out(self, count: int) -> tuple["WindowData", Tensor]:
+        """These data without windows that reach into the last ones of each series, and these.
+
+        Args:
+            count: Windows of each series; fewer where they would be more than a fifth of it.
+
+        Returns:
+            Data to train on, and the rows of the first forecast steps of the windows held out.
+        """
+        horizon = self.shape.horizon
+        kept, held = torch.ones(len(self.starts), dtype=torch.bool), []
+        row = 0
+        for length in self.lengths.tolist():
+            end = row + self.first + length
+            windows = min(count, length // (FIFTH * horizon))
+            first = end - windows * horizon
+            inside = (self.starts > first - horizon) & (self.starts < end)
+            if windows:
+                kept &= ~inside
+                held.append(torch.arange(first, end, horizon))
+            row = end
+        rest = copy.copy(self)
+        rest.starts = self.starts[kept]
+        return rest, torch.cat(held) if held else self.starts[:0]
 
     def windows(self, starts: Tensor) -> Batch:
         """The windows whose forecasts begin at the rows ``starts``, future included, all on one device."""
         past, horizon = self.shape.history_length, self.shape.horizon
         rows = starts[:, None] + torch.arange(-past, horizon, device=starts.device)  # [B, P]
-        near = rows[:, past - self.shape.context_length :]
         dtype = torch.get_default_dtype()
-        return Batch(
-            self.target[rows].to(dtype), self.observed[rows], self.features[near].to(dtype)
-        )
+        features = self.features[rows[:, past - self.shape.context_length :]].to(dtype)
+        if self.tables is None:
+            return Batch(self.target[rows].to(dtype), self.observed[rows], features)
+        steps = rows[:, past:]
+        future = torch.where(self.observed[steps], self.target[steps].double(), torch.nan)
+        return self.tables.batch(features, starts, future)
 
 
 class TrainingWindows:
@@ -158,6 +286,11 @@ def forecast_batch(all_series: list[Series], shape: Shape) -> Batch:
             observed[i, -known:] = series.observed[-known:]
         features[i] = features_of(series, first=length - shape.context_length, length=near)
     dtype = torch.get_default_dtype()
+    if shape.cycles:
+        beyond = max(shape.cycles)
+        tables = AdaptiveTables(all_series, shape, blank=past, beyond=beyond)
+        lengths = torch.tensor([past + len(series.values) + beyond for series in all_series])
+        return tables.batch(torch.from_numpy(features).to(dtype), lengths.cumsum(0) - beyond)
     return Batch(
         torch.from_numpy(target).to(dtype),
         torch.from_numpy(observed),

@@ -1,6 +1,7 @@
 """Windows of data as tensors, and the differences of them that are modelled."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,11 @@ class Shape(NamedTuple):
         lags: Lags in steps, ascending.
         num_features: Calendar features F.
         difference: As in `ModelConfig`.
+        cycles: Steps of the cycles that the adaptive normalisation knows, such as ``[24, 168]``; ``[1]`` for
+            none, and empty with another normalisation.
+        half_life: Of the adaptive location, in cycles.
+        scale_half_life: Of the adaptive scale, in cycles.
+        profiles: Cycle and half-life of further profiles that the linear centre sees.
     """
 
     target_dim: int
@@ -27,11 +33,21 @@ class Shape(NamedTuple):
     lags: list[int]
     num_features: int
     difference: int = 0
+    cycles: list[int] = []  # noqa: RUF012 (never changed)
+    half_life: float = 4.0
+    scale_half_life: float = 8.0
+    profiles: list[list[float]] = []  # noqa: RUF012
+
+    @property
+    def cycle(self) -> int:
+        """Steps of the shortest cycle; 1 for none."""
+        return self.cycles[0] if self.cycles else 1
 
     @property
     def history_length(self) -> int:
         """Steps of the past that a window holds."""
-        return self.context_length + max(self.lags) + self.difference
+        reach = max(2 * self.cycle, *self.cycles, 24) if self.cycles else 0
+        return max(self.context_length + max(self.lags) + self.difference, reach)
 
 
 class Batch(NamedTuple):
@@ -41,16 +57,35 @@ class Batch(NamedTuple):
         target: ``[B, P, D]``: the past (`Shape.history_length` steps) and, for training, the future.
         observed: Which entries of it are known, bool ``[B, P, D]``. Others may hold anything.
         features: Calendar features of context and horizon, ``[B, C + T, F]``.
+        location: What 0 of the target stands for at each step of the horizon, ``[B, T, D]``; None where the
+            target is in the data's own units.
+        scale: Data units of its unit, likewise.
+        profiles: How far each of `Shape.profiles` lies from the location, in units of the scale,
+            ``[B, T, D, J]``.
     """
 
     target: Tensor
     observed: Tensor
     features: Tensor
+    location: Tensor | None = None
+    scale: Tensor | None = None
+    profiles: Tensor | None = None
+
+    def to(self, device: Any) -> "Batch":
+        """These windows on a device."""
+        return self._map(lambda part: part.to(device))
+
+    def rows(self, index: Any) -> "Batch":
+        """Some of the windows."""
+        return self._map(lambda part: part[index])
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        return Batch(*(None if part is None else change(part) for part in self))  # type: ignore[arg-type]
 
 
 def differenced(batch: Batch, lag: int) -> tuple[Tensor, Tensor]:
     """The series that is modelled and where it is known; unknown entries are 0."""
-    target, observed, _ = batch
+    target, observed = batch.target, batch.observed
     target = torch.where(observed, target, 0.0)
     if not lag:
         return target, observed

@@ -14,7 +14,9 @@ from timediff.diffusion.guidance import guided
 from timediff.diffusion.parameterisation import Prediction, predict
 from timediff.diffusion.schedule import Level, Schedule
 from timediff.networks.base import DenoisingNetwork, Embedded
+from timediff.networks.wiener import WienerStart
 from timediff.registry import NETWORKS
+from timediff.timegrad.innovations import mode_count
 
 __all__ = ["ConditionalDenoiser", "LevelCache", "guided_by", "make_network"]
 
@@ -31,7 +33,8 @@ def make_network(config: ModelConfig, target_dim: int) -> DenoisingNetwork:
         "outputs": 2 if config.variance == "learned" else 1,
     }
     names = inspect.signature(network).parameters
-    return network(target_dim, **{name: settings[name] for name in settings if name in names})
+    made = network(target_dim, **{name: settings[name] for name in settings if name in names})
+    return WienerStart(made, target_dim, modes=mode_count(target_dim)) if config.linear else made
 
 
 class LevelCache:

@@ -48,7 +48,7 @@ class Future(NamedTuple):
         denoiser: Of all steps at once, ``[W, T, D]``; a self-conditioned network without earlier estimates.
         schedule: The chain it was trained on.
         x0: What happened, in scaled units (of changes, where these are modelled), ``[W, T, D]``.
-        scale: Data units of one scaled unit, ``[W, 1, D]``.
+        scale: Data units of one scaled unit, ``[W, T, D]``, or ``[W, 1, D]`` where all steps have the same.
     """
 
     denoiser: Denoiser
@@ -101,7 +101,7 @@ def window_density(model: TimeGrad, batch: Batch, *, generator: torch.Generator)
         signs = torch.randint(2, (PROBES, *x0.shape), generator=generator)
         probes = (2 * signs - 1).to(x0)
     likelihood = log_likelihood(denoiser, schedule, x0, num_steps=ODE_STEPS, probes=probes)
-    log_scale = x0.shape[1] * scale.double().log().sum(dim=(1, 2))
+    log_scale = scale.double().log().expand(x0.shape).sum(dim=(1, 2))
     return Density(
         terms.double().sum(dim=(2, 3)).cpu(),
         log_scale.cpu(),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timediff.config import ModelConfig, SamplingConfig
@@ -26,7 +27,9 @@ from timediff.diffusion.schedule import Schedule, make_schedule
 from timediff.networks.encoder import Decoder, Encoder, State, lagged
 from timediff.registry import NORMALISATIONS
 from timediff.timegrad.batch import Batch, Shape, differenced, last_observed
+from timediff.timegrad.centre import LinearCentre
 from timediff.timegrad.denoising import ConditionalDenoiser, LevelCache, guided_by, make_network
+from timediff.timegrad.innovations import Innovations
 from timediff.timegrad.reverse import Compiler, compile_chain, network_calls
 from timediff.timegrad.sampling import bytes_per_path, draw_paths
 
@@ -37,13 +40,15 @@ SELF_CONDITIONED_SHARE = 0.5
 
 
 class TeacherForced(NamedTuple):
-    """Windows as the model sees them with every step's true past, steps of context and horizon.
+    """Windows as the model sees them with every step's true past.
+
+    Its K steps are those of context and horizon, or of the horizon alone where innovations are modelled.
 
     Attributes:
-        x0: Scaled target, ``[B, C + T, D]``; 0 where it is not known.
-        observed: Where it is known, bool ``[B, C + T, D]``.
-        cond: What each step is conditioned on, ``[B, C + T, cond_size]``.
-        scale: Data units of one scaled unit, ``[B, 1, D]``.
+        x0: What is modelled, scaled values or innovations, ``[B, K, D]``; 0 where it is not known.
+        observed: Where it is known, bool ``[B, K, D]``.
+        cond: What each step is conditioned on, ``[B, K, cond_size]``.
+        scale: Data units of one unit of it, ``[B, K, D]``, or ``[B, 1, D]`` where all steps have the same.
     """
 
     x0: Tensor
@@ -55,7 +60,8 @@ class TeacherForced(NamedTuple):
         """The steps ``positions [B, K]`` of each window alone."""
         rows = torch.arange(len(positions), device=positions.device)[:, None]
         x0, observed, cond = (part[rows, positions] for part in self[:3])
-        return TeacherForced(x0, observed, cond, self.scale)
+        scale = self.scale if self.scale.shape[1] == 1 else self.scale[rows, positions]
+        return TeacherForced(x0, observed, cond, scale)
 
 
 class EncodedPast(NamedTuple):
@@ -64,9 +70,10 @@ class EncodedPast(NamedTuple):
     Attributes:
         decoder: The encoder, with all it needs to know of them.
         state: The encoder's, after the context.
-        loc: What scaled 0 stands for, ``[B, 1, D]``.
-        scale: Data units of one scaled unit, ``[B, 1, D]``.
+        loc: What scaled 0 stands for, ``[B, T, D]``, or ``[B, 1, D]`` where all steps have the same.
+        scale: Data units of one scaled unit, likewise.
         start: What the changes of the first cycle are added to, ``[B, cycle, D]``; None for values.
+        mean: The linear forecast in scaled units, ``[B, T, D]``; None without one.
     """
 
     decoder: Decoder
@@ -74,6 +81,15 @@ class EncodedPast(NamedTuple):
     loc: Tensor
     scale: Tensor
     start: Tensor | None
+    mean: Tensor | None = None
+
+    def loc_at(self, t: int) -> Tensor:
+        """The location of step t, ``[B, D]``."""
+        return self.loc[:, min(t, self.loc.shape[1] - 1)]
+
+    def scale_at(self, t: int) -> Tensor:
+        """The scale of step t, ``[B, D]``."""
+        return self.scale[:, min(t, self.scale.shape[1] - 1)]
 
 
 class TimeGrad(nn.Module):
@@ -86,6 +102,7 @@ class TimeGrad(nn.Module):
 
     training_scale: Tensor
     training_level: Tensor
+    support: Tensor
 
     def __init__(self, config: ModelConfig, shape: Shape) -> None:
         super().__init__()
@@ -104,10 +121,18 @@ class TimeGrad(nn.Module):
         self.register_buffer("training_scale", default)
         # Mean of the training data: where changes are added up if a window knows no value at all.
         self.register_buffer("training_level", torch.zeros(shape.target_dim))
+        # What no path leaves: the least and the largest value of each series.
+        ends = torch.tensor([-torch.inf, torch.inf])[:, None]
+        self.register_buffer("support", ends.expand(2, shape.target_dim).contiguous())
+        inputs = shape.num_features
+        if config.linear:
+            self.centre = LinearCentre(shape)
+            self.innovations = Innovations(shape.horizon, shape.target_dim)
+            inputs += 1 + shape.target_dim  # the lead and the linear forecast
         self.encoder = Encoder(
             shape.target_dim,
             num_lags=len(shape.lags),
-            num_features=shape.num_features,
+            num_features=inputs,
             cell=config.cell,
             num_layers=config.num_layers,
             hidden_size=config.hidden_size,
@@ -135,8 +160,8 @@ class TimeGrad(nn.Module):
             batch: Windows with their future.
             n: Diffusion step of each window and time step asked about, integer in 1 .. N, ``[B, K]``.
             eps: Standard normal noise, ``[B, K, D]``.
-            positions: The K time steps of each window that are asked about, integer in 0 .. C + T - 1,
-                ``[B, K]``; all C + T when left out.
+            positions: The K time steps of each window that are asked about, integer in 0 .. ``taught_steps``
+                - 1, ``[B, K]``; all of them when left out.
 
         Returns:
             Error and observed mask, both ``[B, K, D]``.
@@ -168,26 +193,77 @@ class TimeGrad(nn.Module):
             )
         return error, taught.observed
 
+    @property
+    def taught_steps(self) -> int:
+        """Steps of a window that a loss may be asked about: context and horizon, or the latter alone."""
+        shape = self.shape
+        return shape.horizon + (0 if self.config.linear else shape.context_length)
+
     def teach(self, batch: Batch) -> TeacherForced:
         """Windows with their future, and what each of their steps is conditioned on by their true values."""
-        length = batch.features.shape[1]
+        length, taught = batch.features.shape[1], self.taught_steps
         scaled, observed, _, scale = self._scaled(batch)
         lags = lagged(scaled, self.shape.lags, length=length)
         if self.training and self.config.lag_noise:
             lags = lags + self.config.lag_noise * torch.randn_like(lags)
-        h, _ = self.encoder(lags, batch.features)
-        return TeacherForced(scaled[:, -length:], observed[:, -length:], self.condition(h), scale)
+        x0, observed = scaled[:, -taught:], observed[:, -taught:]
+        mean = None
+        if self.config.linear:
+            mean = self.centre(batch)
+            x0 = self.innovations.split(torch.where(observed, x0 - mean, 0.0))
+            units = torch.stack([self.innovations.unit(t) for t in range(taught)])
+            x0, scale = torch.where(observed, x0, 0.0), scale * units
+        h, _ = self.encoder(lags, self._inputs(batch, mean))
+        return TeacherForced(x0, observed, self.condition(h[:, -taught:]), scale)
 
     def encode(self, batch: Batch) -> EncodedPast:
         """Windows without a future, and all that sampling needs to know of them."""
         scaled, _, loc, scale = self._scaled(batch)
         context, cycle = self.shape.context_length, self.shape.difference
         lags = lagged(scaled, self.shape.lags, length=context)
-        _, state = self.encoder(lags, batch.features[:, :context])
-        horizon = batch.features[:, context:]
-        decoder = self.encoder.decoder(scaled, horizon, lags=self.shape.lags)
+        mean = self.centre(batch) if self.config.linear else None
+        inputs = self._inputs(batch, mean)
+        _, state = self.encoder(lags, inputs[:, :context])
+        decoder = self.encoder.decoder(scaled, inputs[:, context:], lags=self.shape.lags)
         start = last_observed(batch, cycle=cycle, default=self.training_level) if cycle else None
-        return EncodedPast(decoder, state, loc, scale, start)
+        return EncodedPast(decoder, state, loc, scale, start, mean)
+
+    def placement(
+        self, past: EncodedPast, rows: Tensor, paths: Tensor, t: int
+    ) -> tuple[Tensor | float, Tensor | float]:
+        """Scaled values of step t: ``start [R, D] + size [D] * z``, where z is what the network models.
+
+        Args:
+            past: The windows.
+            rows: The window of each path, ``[R]``.
+            paths: Scaled values, of which the steps before t are drawn, ``[T, R, D]``.
+            t: Step of the horizon, from 0.
+        """
+        if past.mean is None:
+            return 0.0, 1.0
+        start = past.mean[rows, t]
+        if t:
+            start = start + self.innovations.carried(t, paths[t - 1] - past.mean[rows, t - 1])
+        return start, self.innovations.unit(t)
+
+    def supported(self, paths: Tensor) -> Tensor:
+        """Values ``[..., D]`` within the support of each series."""
+        return (
+            paths.clamp(self.support[0], self.support[1])
+            if self.config.support == "auto"
+            else paths
+        )
+
+    def _inputs(self, batch: Batch, mean: Tensor | None) -> Tensor:
+        """What the encoder is told of each step beside the lags, ``[B, C (+ T), F]``."""
+        if mean is None:
+            return batch.features
+        context = self.shape.context_length
+        lead = torch.linspace(0, 1, self.shape.horizon + 1, device=mean.device, dtype=mean.dtype)[
+            1:
+        ]
+        ahead = torch.cat([lead[:, None].expand(len(mean), -1, 1), mean], dim=-1)
+        return torch.cat([batch.features, F.pad(ahead, (0, 0, context, 0))], dim=-1)
 
     def advance(
         self, past: EncodedPast, rows: Tensor, paths: Tensor, state: State, t: int
@@ -267,6 +343,8 @@ class TimeGrad(nn.Module):
         The latter two are those of the context.
         """
         series, observed = differenced(batch, self.shape.difference)
+        if batch.location is not None and batch.scale is not None:
+            return series, observed, batch.location, batch.scale
         first = max(self.shape.lags)
         context = slice(first, first + self.shape.context_length)
         scaling = NORMALISATIONS[self.config.scaling]

@@ -96,12 +96,15 @@ def rollout(
     state = map_state(past.state, rows)
     for t in range(len(paths)):
         cond, state = model.advance(past, rows, paths, state, t)
-        paths[t] = step(cond)
+        start, size = model.placement(past, rows, paths, t)
+        paths[t] = start + size * step(cond) if model.config.linear else step(cond)
         on_step(len(rows))
     # In place: with long horizons the paths are most of what a chunk takes.
-    paths.mul_(past.scale[rows, 0]).add_(past.loc[rows, 0])
+    for t in range(len(paths)):
+        paths[t].mul_(past.scale_at(t)[rows]).add_(past.loc_at(t)[rows])
     if past.start is not None:
         integrate(paths, past.start, rows)
+    paths = model.supported(paths)
     return paths.transpose(0, 1).cpu()
 
 

@@ -146,14 +146,16 @@ class _Steps:
         past, known, y, cycle = self.past, self.known[t], self.given[t], self.model.shape.difference
         rows = torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
         cond, state = self.model.advance(past, rows, scaled.transpose(0, 1), state, t)
-        base = past.loc[rows, 0]  # [P, D]
+        # The value is base + unit * (start + size * z), z being what the network models.
+        start, size = self.model.placement(past, rows, scaled.transpose(0, 1), t)
+        base, unit = past.loc_at(t)[rows], past.scale_at(t)[0]  # [P, D], [D]
         if past.start is not None:
             base = base + (past.start[rows, t] if t < cycle else paths[:, t - cycle])
-        wanted = (y - base) / past.scale[0, 0]
+        wanted = ((y - base) / unit - start) / size
         particles = _Particles(scaled, paths, state, log_weights)
         if t < self.prefix:
             # All particles have one past, so that the same weight is due to all of them.
-            scaled[:, t], paths[:, t] = wanted, y
+            scaled[:, t], paths[:, t] = start + size * wanted, y
             return particles, None, None
 
         def bind(rows: Tensor, x0: Tensor | None) -> Denoiser:
@@ -172,8 +174,10 @@ class _Steps:
             bind, self.walked, known, wanted, log_weights, noise, self.uniform, variance=variance
         )
         particles = particles.take(after.rows, after.log_weights)
-        particles.scaled[:, t] = after.x0
-        values = after.x0 * past.scale[0, 0] + base[after.rows]
+        if self.model.config.linear:
+            start = start[after.rows]  # type: ignore[index]
+        particles.scaled[:, t] = start + size * after.x0
+        values = self.model.supported(particles.scaled[:, t] * unit + base[after.rows])
         particles.paths[:, t] = torch.where(known, y, values)
         return particles, after.rows, after.draws
 

@@ -49,11 +49,12 @@ def halve(
     device = teacher.training_scale.device
     for _ in range(config.train_steps):
         batch = windows(generator)
-        n = 2 * torch.randint(1, steps + 1, batch.features.shape[:2], generator=generator)
+        shape = (len(batch.target), student.taught_steps)
+        n = 2 * torch.randint(1, steps + 1, shape, generator=generator)
         size = (*n.shape, batch.target.shape[-1])
         eps = torch.randn(size, generator=generator, dtype=batch.target.dtype)
         with torch.no_grad():
-            taught = student.teach(Batch(*(x.to(device) for x in batch)))
+            taught = student.teach(batch.to(device))
             denoiser = teacher.conditional(taught.cond, levels, guidance=guidance)
         error = distillation_loss(
             chain,

@@ -76,7 +76,7 @@ class TimeGradModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         positions = self._positions(batch)
-        shape = batch.features.shape[:2] if positions is None else positions.shape
+        shape = self._taught(batch) if positions is None else positions.shape
         if self.steps is not None:
             n, weight = self.steps.draw(shape)
         else:
@@ -96,11 +96,15 @@ class TimeGradModule(pl.LightningModule):
 
     def _positions(self, batch: Batch) -> Tensor | None:
         """Random steps of each window, each set as likely as any other, ``[B, K]``; None for all."""
-        windows, length = batch.features.shape[:2]
+        windows, length = self._taught(batch)
         count = max(1, round(self.config.positions * length))
         if count == length:
             return None
         return torch.rand(windows, length, device=self.device).topk(count).indices
+
+    def _taught(self, batch: Batch) -> tuple[int, int]:
+        """Windows, and steps of each that the loss is asked about."""
+        return len(batch.target), self.model.taught_steps
 
     def on_train_batch_end(self, *_: Any) -> None:
         if self.average is None:
@@ -115,7 +119,7 @@ class TimeGradModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         generator = torch.Generator().manual_seed(batch_idx)
-        shape, steps = batch.features.shape[:2], self.model.config.diffusion_steps
+        shape, steps = self._taught(batch), self.model.config.diffusion_steps
         errors = []
         for level in range(VALIDATION_LEVELS):
             # Stratified: each level is drawn from a part of the chain of its own.

@@ -1,0 +1,202 @@
+"""The linear part of a model: fitted to windows, and weighed against the network on windows held out."""
+
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from timediff.config import ModelConfig, SamplingConfig
+from timediff.frequency import adaptive_cycles
+from timediff.gluon.windows import WindowData
+from timediff.metrics import energy_score, mean_wquantile_loss, sum_over_dimensions
+from timediff.networks.wiener import WienerStart
+from timediff.timegrad.batch import Batch
+from timediff.timegrad.centre import BLOCKS, LinearFit, fit_linear
+from timediff.timegrad.model import TimeGrad
+
+__all__ = [
+    "ERRORS",
+    "ORIGINS",
+    "PATHS",
+    "SHARES",
+    "Fitted",
+    "Weighed",
+    "adaptive_shape",
+    "fit_centre",
+    "fit_on",
+    "weigh",
+]
+
+#: Origins of the end of the training data that the linear forecaster is fitted to, at most, and those whose
+#: errors are kept for their correlation.
+ORIGINS, ERRORS = 6000, 1500
+#: Numbers that the windows of a part may hold.
+_PART = 2e7
+#: Shares of the network that are weighed, and paths of each window.
+SHARES, PATHS = (0.0, 0.5, 1.0), 100
+
+
+def adaptive_shape(model: ModelConfig, freq: str) -> dict[str, Any]:
+    """Fields of a `Shape` that say how the adaptive normalisation works."""
+    cycles = model.cycles or adaptive_cycles(freq, sys.maxsize)
+    cycle, *longer = cycles
+    half_life = model.half_life or (4.0 if cycle > 1 else 0.05)
+    scale_half_life = model.scale_half_life or (8.0 if cycle > 1 else 100.0)
+    profiles = (
+        [[cycle, half_life / 4], [cycle, 2 * half_life]] if cycle > 1 else [[1, 8.0], [1, 64.0]]
+    )
+    profiles += [[other, half] for other in longer for half in (1.0, 4.0)]
+    return {
+        "cycles": cycles,
+        "half_life": half_life,
+        "scale_half_life": scale_half_life,
+        "profiles": profiles if model.linear else [],
+    }
+
+
+class Fitted(NamedTuple):
+    """The linear forecaster of some data.
+
+    Attributes:
+        fit: Its coefficients.
+        origins: Rows of the first forecast steps of the windows that `errors` and `known` are of, ``[N]``.
+        errors: Of its forecasts without their own block, in scaled units, 0 where unknown, ``[N, T, D]``.
+        known: Where these are known, bool ``[N, T, D]``.
+        fitted_to: Origins that the coefficients are of.
+    """
+
+    fit: LinearFit
+    origins: Tensor
+    errors: Tensor
+    known: Tensor
+    fitted_to: int
+
+
+def fit_on(data: WindowData, *, most_errors: int) -> Fitted:
+    """The linear forecaster of some data.
+
+    Args:
+        data: What it is fitted to, the last `ORIGINS` windows of it.
+        most_errors: Windows whose errors are kept, spread evenly over these.
+    """
+    shape = data.shape
+    starts = _settled(data)[-ORIGINS:]
+    blocks = torch.arange(len(starts)) * BLOCKS // max(len(starts), 1)
+    numbers = (shape.history_length + 16 * shape.horizon) * shape.target_dim
+    size = max(1, int(_PART // numbers))
+
+    def parts(step: int = 1) -> Iterator[tuple[int, Batch]]:
+        for block in range(BLOCKS):
+            own = starts[blocks == block][::step]
+            for chosen in own.split(size) if len(own) else ():
+                yield block, data.windows(chosen)
+
+    fit = fit_linear(parts, shape)
+    every = -(-len(starts) // most_errors) or 1
+    known = torch.cat([batch.observed[:, -shape.horizon :] for _, batch in parts(every)])
+    origins = torch.cat([starts[blocks == block][::every] for block in range(BLOCKS)])
+    return Fitted(fit, origins, fit.errors(parts(every), shape), known, len(starts))
+
+
+def fit_centre(models: list[TimeGrad], data: WindowData) -> dict[str, Any]:
+    """Gives models the linear forecaster of some data and the Gaussian process of its errors.
+
+    Returns:
+        What was chosen.
+    """
+    fit, _, errors, known, fitted_to = fit_on(data, most_errors=ERRORS)
+    for model in models:
+        model.centre.coefficients.copy_(fit.coefficients)
+        correlation = model.innovations.fit(errors, known)
+        assert isinstance(model.denoiser, WienerStart)
+        model.denoiser.modes.copy_(correlation.modes)
+        model.denoiser.variances.copy_(correlation.variances)
+    return {"cycles": list(data.shape.cycles), "penalty": fit.penalty, "origins": fitted_to}
+
+
+def _settled(data: WindowData) -> Tensor:
+    """Rows of the first forecast steps of windows whose series have settled units, where there are enough."""
+    shape, settled, row = data.shape, [], 0
+    for length in data.lengths.tolist():
+        first = row + data.first
+        for cycles in (3, 1, 0):
+            least = first + max(cycles * shape.cycle, min(shape.history_length, length // 4))
+            own = data.starts[(data.starts >= least) & (data.starts < first + length)]
+            if len(own) >= 2 * shape.horizon or not cycles:
+                break
+        settled.append(own)
+        row = first + length
+    return torch.cat(settled)
+
+
+class Weighed(NamedTuple):
+    """What held-out windows say of the network.
+
+    Attributes:
+        share: Of the network in the forecast, of least score.
+        scores: Score of each share: geometric mean of CRPS_sum and energy score.
+        windows: Held out.
+    """
+
+    share: float
+    scores: dict[float, float]
+    windows: int
+
+    @property
+    def sentence(self) -> str:
+        """The line that is printed."""
+        if not self.windows:
+            return "too little data to hold windows out: the forecast is that of the linear forecaster alone"
+        ratio = self.scores[1.0] / self.scores[0.0]
+        use = {0.0: "the linear forecaster alone", 1.0: "the network"}.get(
+            self.share, "half of each"
+        )
+        return (
+            f"on {self.windows} held-out windows the network scores {ratio:.3f} of the linear forecaster; "
+            f"the forecast uses {use}"
+        )
+
+
+def weigh(
+    model: TimeGrad, data: WindowData, held: Tensor, sampling: SamplingConfig, seed: int
+) -> Weighed:
+    """Sets the share of the network in the forecasts of a model to the best on held-out windows.
+
+    Args:
+        model: Trained without them.
+        data: Where to cut.
+        held: Rows of the first steps of the windows.
+        sampling: How paths are drawn.
+        seed: Of the paths.
+    """
+    network = model.denoiser
+    assert isinstance(network, WienerStart)
+    if not len(held):
+        network.share.fill_(0.0)
+        return Weighed(0.0, {}, 0)
+    past, horizon = model.shape.history_length, model.shape.horizon
+    was_training, device = model.training, model.training_scale.device
+    model.eval()
+    batch = data.windows(held)
+    known = batch._replace(target=batch.target[:, :past], observed=batch.observed[:, :past])
+    rows = held[:, None] + torch.arange(horizon)
+    truth = np.where(data.observed[rows], data.target[rows], np.nan)
+    scores = {}
+    for share in SHARES:
+        network.share.fill_(share)
+        paths = model.sample(
+            known.to(device),
+            num_samples=PATHS,
+            seeds=[seed + k for k in range(len(held))],
+            sampling=sampling,
+        ).numpy()
+        total = mean_wquantile_loss(*sum_over_dimensions(paths, truth))
+        scores[share] = float(np.sqrt(total * np.nanmean(energy_score(paths, truth))))
+    finite = {share: score if np.isfinite(score) else np.inf for share, score in scores.items()}
+    best = min(SHARES, key=lambda share: finite[share])
+    network.share.fill_(best)
+    model.train(was_training)
+    return Weighed(best, scores, len(held))

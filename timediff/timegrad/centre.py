@@ -1,0 +1,176 @@
+r"""The adaptive linear forecaster: a ridge regression for every lead and series on what the origin knows.
+
+In units of `timediff.timegrad.normalisation.adaptive` the series are deviations d from what they did at the
+same positions of their last cycles. The forecast of lead h, direct and not iterated, is
+
+.. math:: \hat d_{o+h} = \beta_h^\top f(o, h)
+
+of a constant, the last two deviations, their means over a quarter and a whole cycle, those at the same
+position one and two cycles and one long cycle (a week) ago, and how far profiles of other half-lives and of
+the long cycle lie from the location. The ridge regression of each series is drawn towards that of all series together;
+its penalty is the one of the least error on left-out blocks of origins.
+
+Axes: ``B`` windows, ``P`` steps of the past, ``T`` leads, ``D`` series, ``K`` regressors, ``J`` profiles.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from timediff.timegrad.batch import Batch, Shape
+
+__all__ = [
+    "BLOCKS",
+    "PENALTIES",
+    "LinearCentre",
+    "LinearFit",
+    "fit_linear",
+    "regressor_count",
+    "regressors",
+]
+
+#: Penalties of the difference of a series' coefficients from those of all, as shares of the number of rows.
+PENALTIES = (0.02, 0.1, 0.4, 1.0)
+#: Blocks of origins that are left out in turn.
+BLOCKS = 5
+#: Penalty of the coefficients of all series together.
+_POOLED = 1e-3
+
+
+def regressor_count(shape: Shape) -> int:
+    """K."""
+    return 5 + (2 if shape.cycle > 1 else 0) + len(shape.cycles[1:]) + len(shape.profiles)
+
+
+def regressors(batch: Batch, shape: Shape) -> Tensor:
+    """What is known at the origin about each lead, ``[B, T, D, K]``.
+
+    Args:
+        batch: Windows with or without a future, in units of the adaptive normalisation, 0 where unknown.
+        shape: Sizes of the data.
+    """
+    past = torch.where(batch.observed, batch.target, 0.0)[:, : shape.history_length]
+    horizon, end = shape.horizon, shape.history_length
+    leads = torch.arange(horizon, device=past.device)
+    day = shape.cycle if shape.cycle > 1 else 24
+    short, long = (past[:, -min(n, end) :].mean(dim=1) for n in (max(day // 4, 2), day))
+    last, before = past[:, -1], past[:, -2]
+    fixed = torch.stack([torch.ones_like(last), last, before, short, long], dim=-1)
+    columns = [fixed[:, None].expand(-1, horizon, -1, -1)]
+    if shape.cycle > 1:
+        since = (
+            leads // shape.cycle + 1
+        ) * shape.cycle  # whole cycles that reach back behind the origin
+        columns += [past[:, end + leads - back, :, None] for back in (since, since + shape.cycle)]
+    for cycle in shape.cycles[1:]:
+        since = (leads // cycle + 1) * cycle
+        columns.append(past[:, end + leads - since, :, None])
+    if batch.profiles is not None:
+        columns.append(batch.profiles)
+    return torch.cat(columns, dim=-1)
+
+
+class LinearCentre(nn.Module):
+    """The forecast of the mean at every lead, a linear function of `regressors`.
+
+    Args:
+        shape: Sizes of the data.
+    """
+
+    coefficients: Tensor
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        size = (shape.horizon, shape.target_dim, regressor_count(shape))
+        self.register_buffer("coefficients", torch.zeros(size))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Means in scaled units, ``[B, T, D]``."""
+        return torch.einsum("bhdk,hdk->bhd", regressors(batch, self.shape), self.coefficients)
+
+
+class LinearFit(NamedTuple):
+    """A fitted `LinearCentre`.
+
+    Attributes:
+        coefficients: ``[T, D, K]``.
+        penalty: The penalty that was chosen.
+        left_out: The coefficients without each block of origins, ``[BLOCKS, T, D, K]``.
+    """
+
+    coefficients: Tensor
+    penalty: float
+    left_out: Tensor
+
+    def errors(self, parts: Iterable[tuple[int, Batch]], shape: Shape) -> Tensor:
+        """Errors by the coefficients without their own block, ``[N, T, D]``; 0 where unknown.
+
+        Args:
+            parts: Windows with their future, each with its block.
+            shape: Sizes of the data.
+        """
+        errors = []
+        for block, batch in parts:
+            mean = torch.einsum("bhdk,hdk->bhd", regressors(batch, shape), self.left_out[block])
+            known = batch.observed[:, -shape.horizon :]
+            errors.append(torch.where(known, batch.target[:, -shape.horizon :] - mean, 0.0))
+        return torch.cat(errors)
+
+
+def fit_linear(parts: Callable[[], Iterable[tuple[int, Batch]]], shape: Shape) -> LinearFit:
+    """Coefficients of every lead and series.
+
+    Args:
+        parts: Gives the windows to fit, a few at a time, each few with the number of their block.
+        shape: Sizes of the data.
+    """
+    count = regressor_count(shape)
+    size = (BLOCKS, shape.horizon * shape.target_dim, count)
+    gram, moment = torch.zeros(*size, count).double(), torch.zeros(*size, 1).double()
+    square, rows = torch.zeros(size[:2]).double(), torch.zeros(size[:2]).double()
+    for block, batch in parts():
+        known = batch.observed[:, -shape.horizon :].flatten(1).to(batch.target)  # [B, T * D]
+        target = batch.target[:, -shape.horizon :].flatten(1) * known
+        x = regressors(batch, shape).flatten(1, 2).transpose(0, 1)  # [T * D, B, K]
+        weighted = (x * known.t()[..., None]).transpose(1, 2)
+        gram[block] += (weighted @ x).double().cpu()
+        moment[block] += (weighted @ target.t()[..., None]).double().cpu()
+        square[block] += target.square().sum(dim=0).double().cpu()
+        rows[block] += known.sum(dim=0).double().cpu()
+
+    def solved(penalty: float, without: int | None = None) -> Tensor:
+        kept = [b for b in range(BLOCKS) if b != without]
+        g, m, n = (part[kept].sum(dim=0) for part in (gram, moment, rows))
+        by_lead = (shape.horizon, shape.target_dim)
+        eye = torch.eye(count).double()
+        whole = n.unflatten(0, by_lead).sum(dim=1).clamp(min=1)[:, None, None]
+        pooled = torch.linalg.solve(
+            g.unflatten(0, by_lead).sum(dim=1) + _POOLED * whole * eye,
+            m.unflatten(0, by_lead).sum(dim=1),
+        )
+        towards = pooled.repeat_interleave(shape.target_dim, dim=0)
+        weight = penalty * n.clamp(min=1)[:, None, None]
+        return torch.linalg.solve(g + weight * eye, m + weight * towards)[..., 0]
+
+    def left_out_error(coefficients: list[Tensor]) -> float:
+        error = square.sum()
+        for block, b in enumerate(coefficients):
+            error += ((b[:, None] @ gram[block])[:, 0] * b).sum() - 2 * (
+                moment[block][..., 0] * b
+            ).sum()
+        return float(error)
+
+    tried = {
+        penalty: [solved(penalty, without=block) for block in range(BLOCKS)]
+        for penalty in PENALTIES
+    }
+    best = min(PENALTIES, key=lambda penalty: left_out_error(tried[penalty]))
+    dtype, shaped = torch.get_default_dtype(), (shape.horizon, shape.target_dim, count)
+    return LinearFit(
+        solved(best).view(shaped).to(dtype),
+        best,
+        torch.stack(tried[best]).view(-1, *shaped).to(dtype),
+    )

@@ -1,0 +1,147 @@
+r"""By a location and a scale that follow every series: what it did at this position of its last cycles.
+
+With a cycle of s steps (a day of hours) and a half-life of :math:`\tau` cycles,
+
+.. math:: \mathrm{loc}_t = \frac{\sum_{k \ge 1} 2^{-k/\tau} x_{t-ks}}{\sum_{k \ge 1} 2^{-k/\tau}}, \qquad
+    \mathrm{scale}_t^2 = \frac{\sum_{k \ge 1} 2^{-k/\tau'} (x - \mathrm{loc})_{t-ks}^2 + p\, v_t}
+    {\sum_{k \ge 1} 2^{-k/\tau'} + p}
+
+over the observed steps, where :math:`v_t` is the same mean of squares over all positions of the cycle and
+weighs as much as p cycles. Without a cycle s is 1, and half-lives count steps. Both are known a whole cycle
+ahead; beyond it, what is known at the origin of a forecast repeats (`ahead`).
+
+Unlike the other normalisations this one needs more of the past than a window shows, so it is made of whole
+series, before they are cut into windows; in the window itself nothing is left to do (`in_window`).
+
+Axes: ``T`` steps, ``D`` series; NaN is a missing value.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["EPSILON", "FLOOR", "PRIOR", "Adaptive", "ahead", "in_window", "recent_mean", "units"]
+
+Array = NDArray[np.float64]
+
+#: Cycles that the scale of all positions together weighs in the scale of each.
+PRIOR = 3.0
+#: Share of the scale of all positions below which that of no position falls.
+FLOOR = 0.05
+#: Share of the largest value so far that is rounding: values are read in single precision.
+EPSILON = 1e-7
+_BLOCK = 64
+
+
+class Adaptive(NamedTuple):
+    """Location and scale of every step of a series, and of the cycle after its end, ``[T + cycle, D]``.
+
+    The location is NaN before the first value of a series.
+    """
+
+    location: Array
+    scale: Array
+
+
+def in_window(x: Tensor, observed: Tensor, default: Tensor) -> tuple[Tensor, Tensor]:
+    """Location 0 and scale 1: the series come in `units` of their own."""
+    location = x.new_zeros(len(x), 1, x.shape[-1])
+    return location, location + 1
+
+
+def recent_mean(values: Array, *, cycle: int, half_life: float) -> tuple[Array, Array]:
+    """Mean of the same position in earlier cycles, recent ones weighing more, and the sum of the weights.
+
+    Args:
+        values: ``[T, D]``.
+        cycle: In steps.
+        half_life: In cycles.
+
+    Returns:
+        Means, NaN where no earlier cycle was observed, and weights, ``[T + cycle, D]`` each.
+    """
+    length, dim = values.shape
+    padded = np.full((length + cycle + -length % cycle, dim), np.nan)
+    padded[:length] = values
+    cycles = padded.reshape(-1, cycle * dim)
+    known = np.isfinite(cycles)
+    decay = 0.5 ** (1 / half_life)
+    total, weight = (
+        _decayed(part, decay) for part in (np.where(known, cycles, 0.0), known.astype(float))
+    )
+    mean = np.full_like(total, np.nan)
+    np.divide(total, weight, out=mean, where=weight > 1e-290)
+    return tuple(part.reshape(-1, dim)[: length + cycle] for part in (mean, weight))  # type: ignore[return-value]
+
+
+def units(values: Array, *, cycle: int, half_life: float, scale_half_life: float) -> Adaptive:
+    """Location and scale that a series has by its own past alone.
+
+    Positions that were not observed in any earlier cycle have the mean of all that was. A series that never
+    left its location, such as a constant one, has a scale of the rounding of its own values.
+
+    Args:
+        values: ``[T, D]``.
+        cycle: In steps.
+        half_life: Of the location, in cycles.
+        scale_half_life: Of the scale, in cycles.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    length, dim = values.shape
+    location, _ = recent_mean(values, cycle=cycle, half_life=half_life)
+    location = np.where(np.isfinite(location), location, _mean_so_far(values, cycle))
+    squares = np.square(values - location[:length])
+    variance, weight = recent_mean(squares, cycle=cycle, half_life=scale_half_life)
+    variance = np.nan_to_num(variance)
+    by_cycle = (-1, cycle, dim)
+    missing = -len(variance) % cycle
+    filled = [np.pad(part, ((0, missing), (0, 0))).reshape(by_cycle) for part in (variance, weight)]
+    whole = filled[1].sum(axis=1, keepdims=True)
+    overall = (filled[0] * filled[1]).sum(axis=1, keepdims=True) / np.maximum(whole, 1e-290)
+    shrunk = (filled[0] * filled[1] + PRIOR * overall) / (filled[1] + PRIOR)
+    scale = np.sqrt(np.maximum(shrunk, FLOOR**2 * overall)).reshape(-1, dim)[: length + cycle]
+    largest = np.zeros((length + cycle, dim))
+    largest[1 : length + 1] = np.maximum.accumulate(np.abs(np.nan_to_num(values)), axis=0)
+    largest[length + 1 :] = largest[length]
+    return Adaptive(location, np.maximum(scale, EPSILON * largest + 1e-12))
+
+
+def ahead(origin: int | NDArray[np.integer], horizon: int, cycle: int) -> NDArray[np.integer]:
+    """The rows of location and scale that the steps after an origin have, ``[..., horizon]``.
+
+    Args:
+        origin: Row of the first step ahead, or several.
+        horizon: Steps ahead.
+        cycle: In steps; what lies farther ahead repeats the first one.
+    """
+    return np.asarray(origin)[..., None] + np.arange(horizon) % cycle
+
+
+def _decayed(values: Array, decay: float) -> Array:
+    """Sums over the earlier rows, ``decay`` to the power of their distance as weights, ``[C, N]``."""
+    sums = np.empty_like(values)
+    steps = np.arange(_BLOCK)
+    apart = steps[:, None] - steps
+    weights = np.where(apart > 0, decay ** np.maximum(apart, 0), 0.0)
+    state = np.zeros(values.shape[1:])
+    for first in range(0, len(values), _BLOCK):
+        block = values[first : first + _BLOCK]
+        count = len(block)
+        sums[first : first + count] = (
+            weights[:count, :count] @ block + decay ** steps[:count, None] * state
+        )
+        state = decay**count * state + decay ** (count - steps[:count]) @ block
+    return sums
+
+
+def _mean_so_far(values: Array, cycle: int) -> Array:
+    """Mean of all earlier values, NaN before the first, ``[T + cycle, D]``."""
+    known = np.isfinite(values)
+    count = np.cumsum(known, axis=0)
+    mean = np.full(values.shape, np.nan)
+    np.divide(np.cumsum(np.where(known, values, 0.0), axis=0), count, out=mean, where=count > 0)
+    last = mean[-1:] if len(mean) else np.full((1, values.shape[1]), np.nan)
+    before = np.full((1, values.shape[1]), np.nan)
+    return np.concatenate([before, mean, np.repeat(last, cycle - 1, axis=0)])
