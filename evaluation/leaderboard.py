@@ -18,7 +18,16 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SETS = ("citylearn2022", "exchange_rate", "oracle", "rts_gmlc", "traffic_pems20")
-NAMES = [f"{name}-{preset}" for name in SETS for preset in ("default", "paper")]
+#: Further sets of the ten that the default is judged on.
+MORE = (
+    *("ETTh1", "gefcom2012_load20", "electricity_ecl203_1000h"),
+    *("los_speed207", "pm25_beijing36", "nyc_taxi_30min_400"),
+)
+NAMES = [
+    *(f"{name}-{preset}" for name in SETS for preset in ("default", "paper")),
+    *(f"{name}-default" for name in MORE),
+    *(f"{name}-rolling" for name in (*SETS, *MORE) if name != "oracle"),
+]
 KEPT = ("record.json", "table.txt", "forecast.png")
 
 

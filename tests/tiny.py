@@ -22,6 +22,7 @@ QUIET = pytest.mark.filterwarnings(
 )
 HORIZON = 4
 MODEL = ModelConfig(
+    scaling="global",
     variance="small",
     num_layers=1,
     hidden_size=6,
@@ -96,6 +97,8 @@ TINY = [
         "[1, 3]",
         "--model.difference",
         "0",
+        "--model.scaling",
+        "global",
         "--model.context_length",
         "6",
     ),

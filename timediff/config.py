@@ -58,8 +58,8 @@ class ModelConfig(NamedTuple):
         scale_half_life: Likewise in the adaptive scale; 8 when left out, and 100 steps without a cycle.
         cycles: Steps of the cycles that the adaptive normalisation knows, ascending, [1] for none; day and
             week, or what the frequency has in their place, as far as the data is long enough, when left out.
-        centre: Model what an adaptive linear forecaster leaves ("linear"), or the series itself; linear with
-            the adaptive scaling when left out, else the series itself.
+        centre: Model what an adaptive linear forecaster leaves ("linear"), or the series itself ("none");
+            "auto" is linear with the adaptive scaling and none with another.
         support: Whether no path of a series that was never negative is negative ("auto").
         difference: Model the change since this many steps ago instead of the value, and add the changes
             up in the forecast; 0 for the value itself. When left out: a day of hours or minutes, a week
@@ -99,7 +99,7 @@ class ModelConfig(NamedTuple):
     half_life: Annotated[float | None, Between(0, without="low")] = None
     scale_half_life: Annotated[float | None, Between(0, without="low")] = None
     cycles: list[int] | None = None
-    centre: Literal["linear", "none"] | None = None
+    centre: Literal["auto", "linear", "none"] = "auto"
     support: Literal["auto", "none"] = "auto"
     difference: Annotated[int | None, Between(0)] = None
     cond_size: Whole = 100
@@ -122,7 +122,7 @@ class ModelConfig(NamedTuple):
     @property
     def linear(self) -> bool:
         """Whether what is modelled is left by the linear forecaster."""
-        return self.scaling == "adaptive" if self.centre is None else self.centre == "linear"
+        return self.scaling == "adaptive" if self.centre == "auto" else self.centre == "linear"
 
 
 class TrainConfig(NamedTuple):

@@ -156,8 +156,12 @@ def test_every_field_of_the_configurations_is_an_option_with_help(group):
         needs = ["--validation-windows", "1"]
         if name == "guidance":
             needs += ["--model.condition_dropout", "0.1"]
-        options, _ = parse([f"--{group}.{name}", str(value), *needs])
         before = getattr(PRESETS["default"], group)
+        beside = {"difference": {"scaling": "global"}, "parameterisation": {"centre": "none"}}
+        for other, chosen in beside.get(name, {}).items():
+            needs += [f"--model.{other}", chosen]
+            before = before._replace(**{other: chosen})
+        options, _ = parse([f"--{group}.{name}", str(value), *needs])
         assert getattr(options, group) == before._replace(**{name: value}) != before
         text = actions[f"{group}.{name}"].help
         assert len(text.split()) >= 2, f"--{group}.{name} says only {text!r}"
@@ -1019,7 +1023,7 @@ def test_a_fresh_run_makes_its_baselines_anew(folder, finished, tmp_path, monkey
     shutil.copytree(finished[0], out)
     ran = count_runs(monkeypatch)
     assert run(folder, out, "--baselines", "fast")[0] == 0
-    assert len(ran) == 1 + len(baselines_of(record_of(out))) == 7
+    assert len(ran) == 1 + len(baselines_of(record_of(out))) == 8
 
 
 def task_of(folder):
@@ -1171,7 +1175,7 @@ def test_a_deepar_that_is_not_ours_is_scored_series_by_series(folder, tmp_path, 
     given = record["entrants"]["predictor"]
     assert status == 0 and given["per_seed"][0]["details"]["way"] == "univariate"
     assert given["title"] == "DeepAR" and given["seconds"]["training"] is None
-    assert given["metrics"]["crps"] < 1 and len(baselines_of(record)) == 6
+    assert given["metrics"]["crps"] < 1 and len(baselines_of(record)) == 7
     shorter = wide_folder(tmp_path / "shorter", prediction_length=3)
     with pytest.raises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as stderr:
         main(command(shorter, tmp_path / "out2", *options))

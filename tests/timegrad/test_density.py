@@ -74,7 +74,7 @@ def test_standard_normal_in_scaled_units(float64, difference):
     torch.testing.assert_close(found.nll, nll.sum(dim=(1, 2)), rtol=0, atol=5e-3)
     assert torch.equal(found.nll_error, torch.zeros(2))
     # The chain's own law is N(0, 1) up to its discretisation; the bound is random through its noise.
-    repeated = Batch(*(part.repeat(20, 1, 1) for part in batch))
+    repeated = batch.rows([*range(2)] * 20)
     bounds = density(model, repeated, seed=1).bound.sum(dim=0).view(20, 2) + found.log_scale
     truth, error = nll.sum(dim=(1, 2)), bounds.std(dim=0) / 20**0.5
     assert ((bounds.mean(dim=0) - truth).abs() < 5 * error + 0.02 * T * D).all()

@@ -14,6 +14,7 @@ from timediff.timegrad.reverse import compile_chain, steps_taken, walk
 
 SHAPE = Shape(3, 2, 4, [1, 3], 2)
 CONFIG = ModelConfig(
+    scaling="global",
     difference=0,
     num_layers=1,
     hidden_size=8,

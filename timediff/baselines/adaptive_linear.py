@@ -10,17 +10,11 @@ Axes: ``S`` sample paths, ``T`` time steps, ``D`` series, ``N`` origins.
 """
 
 import numpy as np
-import torch
 
 from timediff.baselines.base import Baseline
 from timediff.baselines.task import Array, Fitted, Task, Window, bounds, in_phase, resized
 from timediff.config import ModelConfig
 from timediff.frequency import adaptive_cycles, num_time_features, quiet_business_days
-from timediff.gluon.entries import read_entry
-from timediff.gluon.linear import adaptive_shape, fit_on
-from timediff.gluon.windows import WindowData, forecast_batch
-from timediff.timegrad.batch import Shape
-from timediff.timegrad.centre import LinearCentre
 
 __all__ = ["ADAPTIVE_LINEAR", "FEWEST", "MOST_NUMBERS", "fit_adaptive_linear"]
 
@@ -47,6 +41,15 @@ def fit_adaptive_linear(
         cycles: Of the normalisation, in steps; by the frequency and the length of the data when left out.
         half_life: Of its location; `ModelConfig`'s when left out.
     """
+    # Imported here: the names of baselines are read without torch.
+    import torch
+
+    from timediff.gluon.entries import read_entry
+    from timediff.gluon.linear import adaptive_shape, fit_on
+    from timediff.gluon.windows import WindowData, forecast_batch
+    from timediff.timegrad.batch import Shape
+    from timediff.timegrad.centre import LinearCentre
+
     freq, (length, dim) = task.freq, task.train.shape
     config = ModelConfig(cycles=cycles or adaptive_cycles(freq, length), half_life=half_life)
     with quiet_business_days():

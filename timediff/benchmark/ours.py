@@ -57,6 +57,7 @@ def fit_ours(
         "parameters": sum(p.numel() for p in network.parameters()),
         "shape": network.shape._asdict(),
         "history": output.trained_net.history,
+        **predictor.choices,
     }
 
     def bulk(task: Task, num_samples: int, seed: int) -> Array:

@@ -10,7 +10,7 @@ Source: Rasul et al. (2021), arXiv:2101.12072.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,72 +24,20 @@ from timediff.diffusion.objective import noise_loss
 from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.process import Denoiser, add_noise
 from timediff.diffusion.schedule import Schedule, make_schedule
-from timediff.networks.encoder import Decoder, Encoder, State, lagged
+from timediff.networks.encoder import Encoder, State, lagged
 from timediff.registry import NORMALISATIONS
 from timediff.timegrad.batch import Batch, Shape, differenced, last_observed
 from timediff.timegrad.centre import LinearCentre
 from timediff.timegrad.denoising import ConditionalDenoiser, LevelCache, guided_by, make_network
+from timediff.timegrad.encoded import EncodedPast, TeacherForced
 from timediff.timegrad.innovations import Innovations
 from timediff.timegrad.reverse import Compiler, compile_chain, network_calls
 from timediff.timegrad.sampling import bytes_per_path, draw_paths
 
-__all__ = ["SELF_CONDITIONED_SHARE", "EncodedPast", "TeacherForced", "TimeGrad"]
+__all__ = ["SELF_CONDITIONED_SHARE", "TimeGrad"]
 
 #: Share of training steps in which a self-conditioned network sees an estimate (Chen et al. 2022).
 SELF_CONDITIONED_SHARE = 0.5
-
-
-class TeacherForced(NamedTuple):
-    """Windows as the model sees them with every step's true past.
-
-    Its K steps are those of context and horizon, or of the horizon alone where innovations are modelled.
-
-    Attributes:
-        x0: What is modelled, scaled values or innovations, ``[B, K, D]``; 0 where it is not known.
-        observed: Where it is known, bool ``[B, K, D]``.
-        cond: What each step is conditioned on, ``[B, K, cond_size]``.
-        scale: Data units of one unit of it, ``[B, K, D]``, or ``[B, 1, D]`` where all steps have the same.
-    """
-
-    x0: Tensor
-    observed: Tensor
-    cond: Tensor
-    scale: Tensor
-
-    def at(self, positions: Tensor) -> "TeacherForced":
-        """The steps ``positions [B, K]`` of each window alone."""
-        rows = torch.arange(len(positions), device=positions.device)[:, None]
-        x0, observed, cond = (part[rows, positions] for part in self[:3])
-        scale = self.scale if self.scale.shape[1] == 1 else self.scale[rows, positions]
-        return TeacherForced(x0, observed, cond, scale)
-
-
-class EncodedPast(NamedTuple):
-    """Windows as the model sees them before it draws their first step.
-
-    Attributes:
-        decoder: The encoder, with all it needs to know of them.
-        state: The encoder's, after the context.
-        loc: What scaled 0 stands for, ``[B, T, D]``, or ``[B, 1, D]`` where all steps have the same.
-        scale: Data units of one scaled unit, likewise.
-        start: What the changes of the first cycle are added to, ``[B, cycle, D]``; None for values.
-        mean: The linear forecast in scaled units, ``[B, T, D]``; None without one.
-    """
-
-    decoder: Decoder
-    state: State
-    loc: Tensor
-    scale: Tensor
-    start: Tensor | None
-    mean: Tensor | None = None
-
-    def loc_at(self, t: int) -> Tensor:
-        """The location of step t, ``[B, D]``."""
-        return self.loc[:, min(t, self.loc.shape[1] - 1)]
-
-    def scale_at(self, t: int) -> Tensor:
-        """The scale of step t, ``[B, D]``."""
-        return self.scale[:, min(t, self.scale.shape[1] - 1)]
 
 
 class TimeGrad(nn.Module):

@@ -21,7 +21,8 @@ from timediff.timegrad.reverse import Compiler, ReverseChains, network_calls
 from timediff.tools.threads import side_by_side, workers_for
 
 if TYPE_CHECKING:
-    from timediff.timegrad.model import EncodedPast, TimeGrad
+    from timediff.timegrad.encoded import EncodedPast
+    from timediff.timegrad.model import TimeGrad
 
 __all__ = ["WORTH_A_WORKER", "bytes_per_path", "chunks_of", "draw_paths", "rollout"]
 

@@ -22,7 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["EPSILON", "FLOOR", "PRIOR", "Adaptive", "ahead", "in_window", "recent_mean", "units"]
+__all__ = [
+    "EPSILON",
+    "FLOOR",
+    "PRIOR",
+    "Adaptive",
+    "Array",
+    "ahead",
+    "in_window",
+    "recent_mean",
+    "units",
+]
 
 Array = NDArray[np.float64]
 
