@@ -86,12 +86,16 @@ class AdaptiveTables:
         values_, self.location, self.scale, *self.profiles = tables
         # What the past of a window shows, once for all windows.
         self.deviation = ((values_ - self.location) / self.scale).float()
+        self.pattern = None
+        if shape.profiles and len(shape.cycles) > 1:
+            self.pattern = ((self.profiles[-1] - self.location) / self.scale).float()
 
     def to(self, device: torch.device) -> "AdaptiveTables":
         """These tables on a device."""
         moved = copy.copy(self)
         moved.location, moved.scale = self.location.to(device), self.scale.to(device)
         moved.deviation = self.deviation.to(device)
+        moved.pattern = None if self.pattern is None else self.pattern.to(device)
         moved.profiles = [profile.to(device) for profile in self.profiles]
         return moved
 
@@ -119,6 +123,12 @@ class AdaptiveTables:
             ((profile[near(int(cycle))] - location) / scale).nan_to_num(0.0, 0.0, 0.0)
             for profile, (cycle, _) in zip(self.profiles, shape.profiles, strict=True)
         ]
+        pattern = None
+        if self.pattern is not None:
+            pattern = self.pattern[origins[:, None] + past[-shape.cycle :]].nan_to_num(
+                0.0, 0.0, 0.0
+            )
+            pattern = pattern.clamp(-LARGEST, LARGEST).to(dtype)
         # A series of which nothing was seen yet is forecast around 0, in units of 1.
         known = location.isfinite()
         return Batch(
@@ -128,6 +138,7 @@ class AdaptiveTables:
             torch.where(known, location, 0.0).to(dtype),
             torch.where(known, scale, 1.0).to(dtype),
             torch.stack(columns, dim=-1).clamp(-LARGEST, LARGEST).to(dtype) if columns else None,
+            pattern,
         )
 
 

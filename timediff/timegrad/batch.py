@@ -62,6 +62,8 @@ class Batch(NamedTuple):
         scale: Data units of its unit, likewise.
         profiles: How far each of `Shape.profiles` lies from the location, in units of the scale,
             ``[B, T, D, J]``.
+        pattern: Where the last of `Shape.profiles` lay in each of the last steps of a cycle, likewise,
+            ``[B, cycle, D]``; None with a single cycle.
     """
 
     target: Tensor
@@ -70,6 +72,7 @@ class Batch(NamedTuple):
     location: Tensor | None = None
     scale: Tensor | None = None
     profiles: Tensor | None = None
+    pattern: Tensor | None = None
 
     def to(self, device: Any) -> "Batch":
         """These windows on a device."""

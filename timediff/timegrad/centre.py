@@ -7,8 +7,9 @@ same positions of their last cycles. The forecast of lead h, direct and not iter
 
 of a constant, the last two deviations, their means over a quarter and a whole cycle, those at the same
 position one and two cycles and one long cycle (a week) ago, and how far profiles of other half-lives and of
-the long cycle lie from the location. The ridge regression of each series is drawn towards that of all series
-together; its penalty is the one of the least error on left-out blocks of origins.
+the long cycle lie from the location; and, of what the long cycle's profile did not explain lately, the same
+last value, means and value of a cycle ago. The ridge regression of each series is drawn towards that of all
+series together; its penalty is the one of the least error on left-out blocks of origins.
 
 Axes: ``B`` windows, ``P`` steps of the past, ``T`` leads, ``D`` series, ``K`` regressors, ``J`` profiles.
 """
@@ -41,7 +42,9 @@ _POOLED = 1e-3
 
 def regressor_count(shape: Shape) -> int:
     """K."""
-    return 5 + (2 if shape.cycle > 1 else 0) + len(shape.cycles[1:]) + len(shape.profiles)
+    patterned = bool(shape.profiles) and len(shape.cycles) > 1
+    seasonal = 2 if shape.cycle > 1 else 0
+    return 5 + seasonal + len(shape.cycles[1:]) + len(shape.profiles) + (4 if patterned else 0)
 
 
 def regressors(batch: Batch, shape: Shape) -> Tensor:
@@ -69,6 +72,14 @@ def regressors(batch: Batch, shape: Shape) -> Tensor:
         columns.append(past[:, end + leads - since, :, None])
     if batch.profiles is not None:
         columns.append(batch.profiles)
+    if batch.pattern is not None:
+        known = batch.observed[:, end - shape.cycle : end]
+        left = torch.where(known, past[:, -shape.cycle :] - batch.pattern, 0.0)
+        recent = torch.stack(
+            [left[:, -1], left[:, -max(day // 4, 2) :].mean(dim=1), left.mean(dim=1)], dim=-1
+        )
+        columns.append(recent[:, None].expand(-1, horizon, -1, -1))
+        columns.append(left[:, leads % shape.cycle, :, None])
     return torch.cat(columns, dim=-1)
 
 
