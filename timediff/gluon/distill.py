@@ -142,4 +142,5 @@ def _halvings(
                 memory=predictor.memory,
                 device=str(predictor.device),
                 distilled=count,
+                choices=predictor.choices,
             )

@@ -125,8 +125,10 @@ def _settled(data: WindowData) -> Tensor:
         for cycles in (3, 1, 0):
             least = first + max(cycles * shape.cycle, min(shape.history_length, length // 4))
             own = data.starts[(data.starts >= least) & (data.starts < first + length)]
-            if len(own) >= 2 * shape.horizon or not cycles:
+            if len(own) >= 2 * shape.horizon:
                 break
+        if not len(own):
+            own = data.starts[(data.starts >= first) & (data.starts < first + length)]
         settled.append(own)
         row = first + length
     return torch.cat(settled)
@@ -150,7 +152,7 @@ class Weighed(NamedTuple):
         """The line that is printed."""
         if not self.windows:
             return "too little data to hold windows out: the forecast is that of the linear forecaster alone"
-        ratio = self.scores[1.0] / self.scores[0.0]
+        ratio = self.scores[1.0] / self.scores[0.0] if self.scores[0.0] else 1.0
         use = {0.0: "the linear forecaster alone", 1.0: "the network"}.get(
             self.share, "half of each"
         )

@@ -15,11 +15,10 @@ from torch import Tensor
 from timediff.frequency import quiet_business_days, time_features
 from timediff.gluon.entries import Series
 from timediff.timegrad.batch import Batch, Shape
-from timediff.timegrad.normalisation.adaptive import ahead, recent_mean, units
+from timediff.timegrad.normalisation.adaptive import LARGEST, ahead, recent_mean, units
 
 __all__ = [
     "FIFTH",
-    "LARGEST",
     "AdaptiveTables",
     "LastWindows",
     "TrainingWindows",
@@ -28,8 +27,6 @@ __all__ = [
     "forecast_batch",
 ]
 
-#: Units of the adaptive scale beyond which a value counts as an outlier and is drawn in.
-LARGEST = 10.0
 #: One part in so many of a series is held out, at most.
 FIFTH = 5
 
@@ -116,7 +113,7 @@ class AdaptiveTables:
         here = near(shape.cycle)
         location, scale = self.location[here], self.scale[here]  # [B, T, D]
         past = torch.arange(-shape.history_length, 0, device=origins.device)
-        deviation = self.deviation[origins[:, None] + past]
+        deviation = self.deviation[origins[:, None] + past].clamp(-LARGEST, LARGEST)
         if future is not None:
             deviation = torch.cat([deviation, ((future - location) / scale).float()], dim=1)
         columns = [
@@ -132,7 +129,7 @@ class AdaptiveTables:
         # A series of which nothing was seen yet is forecast around 0, in units of 1.
         known = location.isfinite()
         return Batch(
-            deviation.nan_to_num(0.0, LARGEST, -LARGEST).clamp(-LARGEST, LARGEST).to(dtype),
+            deviation.nan_to_num(0.0).to(dtype),
             ~deviation.isnan(),
             features,
             torch.where(known, location, 0.0).to(dtype),
@@ -169,7 +166,11 @@ class WindowData:
             # A series too short for one whole window is padded, if a step of it is known before the horizon.
             earliest = min(past, length - horizon)
             if earliest >= 1:
-                starts.append(np.arange(row + earliest, row + length - horizon + 1))
+                # From the second cycle on, where the series holds enough of them: the first has no units.
+                settled = (
+                    max(earliest, shape.cycle) if length > 4 * shape.cycle + horizon else earliest
+                )
+                starts.append(np.arange(row + settled, row + length - horizon + 1))
                 ends.append(row + length - horizon)
             row += length
         self.target = torch.from_numpy(np.concatenate(values))  # [rows, D]

@@ -6,8 +6,8 @@ For data :math:`x_0 \sim N(0, \Sigma)` the velocity :math:`v = \alpha \epsilon -
 
 .. math:: \hat v = \frac{\alpha \sigma (1 - \lambda)}{\alpha^2 \lambda + \sigma^2}\, x
 
-(Wiener's filter, in a variance-preserving process). The network's own output is added to it, which is 0 at
-first: the untrained model is the Gaussian.
+(Wiener's filter, in a variance-preserving process). The network's own output is added to it, which in the
+default network is 0 at first: the untrained model is the Gaussian.
 """
 
 import torch
@@ -55,6 +55,9 @@ class WienerStart(DenoisingNetwork):
             *embedded, gain, rest = level
             value, *more = inner(x, tuple(embedded))
             own = x[..., :dim]  # an earlier estimate may follow
-            return (share * value + rest * own + ((own @ modes) * gain) @ back, *more)
+            return (
+                share * value + rest * own + ((own @ modes) * gain) @ back,
+                *(share * each for each in more),
+            )
 
         return network

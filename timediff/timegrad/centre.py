@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from timediff.timegrad.batch import Batch, Shape
+from timediff.timegrad.normalisation.adaptive import LARGEST
 
 __all__ = [
     "BLOCKS",
@@ -127,7 +128,8 @@ class LinearFit(NamedTuple):
         for block, batch in parts:
             mean = torch.einsum("bhdk,hdk->bhd", regressors(batch, shape), self.left_out[block])
             known = batch.observed[:, -shape.horizon :]
-            errors.append(torch.where(known, batch.target[:, -shape.horizon :] - mean, 0.0))
+            truth = batch.target[:, -shape.horizon :].clamp(-LARGEST, LARGEST)
+            errors.append(torch.where(known, truth - mean, 0.0))
         return torch.cat(errors)
 
 
@@ -144,7 +146,8 @@ def fit_linear(parts: Callable[[], Iterable[tuple[int, Batch]]], shape: Shape) -
     square, rows = torch.zeros(size[:2]).double(), torch.zeros(size[:2]).double()
     for block, batch in parts():
         known = batch.observed[:, -shape.horizon :].flatten(1).to(batch.target)  # [B, T * D]
-        target = batch.target[:, -shape.horizon :].flatten(1) * known
+        truth = batch.target[:, -shape.horizon :].clamp(-LARGEST, LARGEST)
+        target = truth.flatten(1) * known
         x = regressors(batch, shape).flatten(1, 2).transpose(0, 1)  # [T * D, B, K]
         weighted = (x * known.t()[..., None]).transpose(1, 2)
         gram[block] += (weighted @ x).double().cpu()

@@ -65,7 +65,7 @@ def future(model: TimeGrad, batch: Batch) -> Future:
         model: In evaluation mode.
         batch: Windows with their future.
     """
-    horizon, taught = model.shape.horizon, model.teach(batch)
+    horizon, taught = model.shape.horizon, model.teach(batch, outliers=True)
     denoiser = model.bind(taught.cond[:, -horizon:], model.levels(model.schedule))
     return Future(denoiser, model.schedule, taught.x0[:, -horizon:], taught.scale)
 

@@ -17,7 +17,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MODES", "SHRINKAGE", "Correlation", "Innovations", "correlation", "mode_count"]
+__all__ = [
+    "MODES",
+    "SHRINKAGE",
+    "Correlation",
+    "Innovations",
+    "correlation",
+    "mode_count",
+]
 
 #: Modes that are kept, at most.
 MODES = 32
@@ -108,8 +115,8 @@ class Innovations(nn.Module):
         Returns:
             The correlation of the innovations.
         """
-        count = known.sum(dim=0).clamp(min=1)
-        size = (errors.square().sum(dim=0) / count).sqrt()
+        count, square = known.sum(dim=0).clamp(min=1), errors.square().sum(dim=0)
+        size = (square / count).sqrt()
         typical = size.square().mean(dim=0).sqrt()
         self.size.copy_(
             torch.where(typical > 0, size.clamp(min=1e-3 * typical), 1.0).clamp(min=1e-6)
@@ -129,7 +136,13 @@ class Innovations(nn.Module):
             self.persistence[1:, into] = phi.clamp(-_LARGEST, _LARGEST)
         self.step_size.fill_(1.0)
         z = self.split(errors)
-        self.step_size.copy_(z.square().mean(dim=(0, 2)).sqrt().clamp(min=1e-3))
+        counted = known & (
+            square.sum(dim=0) > 0
+        )  # a series without errors says nothing of those of others
+        share = counted.sum(dim=(0, 2)).clamp(min=1)
+        self.step_size.copy_(
+            ((z.square() * counted).sum(dim=(0, 2)) / share).sqrt().clamp(min=1e-3)
+        )
         return correlation(_thinned(z / self.step_size[:, None], horizon))
 
 

@@ -31,6 +31,7 @@ from timediff.timegrad.centre import LinearCentre
 from timediff.timegrad.denoising import ConditionalDenoiser, LevelCache, guided_by, make_network
 from timediff.timegrad.encoded import EncodedPast, TeacherForced
 from timediff.timegrad.innovations import Innovations
+from timediff.timegrad.normalisation.adaptive import LARGEST
 from timediff.timegrad.reverse import Compiler, compile_chain, network_calls
 from timediff.timegrad.sampling import bytes_per_path, draw_paths
 
@@ -147,14 +148,22 @@ class TimeGrad(nn.Module):
         shape = self.shape
         return shape.horizon + (0 if self.config.linear else shape.context_length)
 
-    def teach(self, batch: Batch) -> TeacherForced:
-        """Windows with their future, and what each of their steps is conditioned on by their true values."""
+    def teach(self, batch: Batch, *, outliers: bool = False) -> TeacherForced:
+        """Windows with their future, and what each of their steps is conditioned on by their true values.
+
+        Args:
+            batch: Windows with their future.
+            outliers: Leave values far out in adaptive units where they are; the loss sees them drawn in.
+        """
         length, taught = batch.features.shape[1], self.taught_steps
         scaled, observed, _, scale = self._scaled(batch)
-        lags = lagged(scaled, self.shape.lags, length=length)
+        drawn_in = scaled if batch.location is None else scaled.clamp(-LARGEST, LARGEST)
+        lags = lagged(drawn_in, self.shape.lags, length=length)
         if self.training and self.config.lag_noise:
             lags = lags + self.config.lag_noise * torch.randn_like(lags)
-        x0, observed = scaled[:, -taught:], observed[:, -taught:]
+        x0, observed = (scaled if outliers else drawn_in)[:, -taught:], observed[:, -taught:]
+        if 1 < scale.shape[1] < taught:
+            scale = F.pad(scale, (0, 0, taught - scale.shape[1], 0), value=1.0)
         mean = None
         if self.config.linear:
             mean = self.centre(batch)

@@ -9,6 +9,7 @@ import torch
 from timediff.config import DistillConfig
 from timediff.diffusion.distillation import distillation_loss
 from timediff.diffusion.spacing import respace
+from timediff.networks.wiener import WienerStart
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.model import TimeGrad
 
@@ -41,6 +42,10 @@ def halve(
         on_step: Called after every optimiser step with the number 1.
     """
     student = copy.deepcopy(teacher).eval()
+    if isinstance(student.denoiser, WienerStart):
+        student.denoiser.share.fill_(
+            1.0
+        )  # it is to learn what the teacher draws, whatever that is made of
     student.denoiser.requires_grad_(True)
     chain = respace(teacher.schedule, 2 * steps, spacing=SPACING)
     levels = teacher.levels(teacher.schedule)

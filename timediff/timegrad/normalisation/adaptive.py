@@ -42,6 +42,8 @@ PRIOR = 3.0
 FLOOR = 0.05
 #: Share of the largest value so far that is rounding: values are read in single precision.
 EPSILON = 1e-7
+#: Units of scale beyond which a value counts as an outlier: regressions and networks see it drawn in.
+LARGEST = 10.0
 _BLOCK = 64
 
 
@@ -83,14 +85,20 @@ def recent_mean(values: Array, *, cycle: int, half_life: float) -> tuple[Array, 
     )
     mean = np.full_like(total, np.nan)
     np.divide(total, weight, out=mean, where=weight > 1e-290)
+    # Weights of long ago vanish in a long gap, but what was known before it is still the best.
+    latest = np.maximum.accumulate(
+        np.where(np.isfinite(mean), np.arange(len(mean))[:, None], 0), axis=0
+    )
+    mean = np.take_along_axis(mean, latest, axis=0)
     return tuple(part.reshape(-1, dim)[: length + cycle] for part in (mean, weight))  # type: ignore[return-value]
 
 
 def units(values: Array, *, cycle: int, half_life: float, scale_half_life: float) -> Adaptive:
     """Location and scale that a series has by its own past alone.
 
-    Positions that were not observed in any earlier cycle have the mean of all that was. A series that never
-    left its location, such as a constant one, has a scale of the rounding of its own values.
+    Positions that were not observed in any earlier cycle have the mean of all that was, and in the first
+    cycle their deviation. A series that never left its location, such as a constant one, has a scale of the
+    rounding of its own values.
 
     Args:
         values: ``[T, D]``.
@@ -101,20 +109,23 @@ def units(values: Array, *, cycle: int, half_life: float, scale_half_life: float
     values = np.asarray(values, dtype=np.float64)
     length, dim = values.shape
     location, _ = recent_mean(values, cycle=cycle, half_life=half_life)
-    location = np.where(np.isfinite(location), location, _mean_so_far(values, cycle))
+    mean, deviation = _so_far(values, cycle)
+    location = np.where(np.isfinite(location), location, mean)
     squares = np.square(values - location[:length])
     variance, weight = recent_mean(squares, cycle=cycle, half_life=scale_half_life)
     variance = np.nan_to_num(variance)
-    by_cycle = (-1, cycle, dim)
-    missing = -len(variance) % cycle
-    filled = [np.pad(part, ((0, missing), (0, 0))).reshape(by_cycle) for part in (variance, weight)]
-    whole = filled[1].sum(axis=1, keepdims=True)
-    overall = (filled[0] * filled[1]).sum(axis=1, keepdims=True) / np.maximum(whole, 1e-290)
-    shrunk = (filled[0] * filled[1] + PRIOR * overall) / (filled[1] + PRIOR)
-    scale = np.sqrt(np.maximum(shrunk, FLOOR**2 * overall)).reshape(-1, dim)[: length + cycle]
+    # All positions together, as far as they are known a cycle ahead of each row.
+    whole, total = (_over_cycle(part, cycle) for part in (weight, variance * weight))
+    overall = total / np.maximum(whole, 1e-290)
+    shrunk = (variance * weight + PRIOR * overall) / (weight + PRIOR)
+    scale = np.sqrt(np.maximum(shrunk, FLOOR**2 * overall))
+    scale = np.where(whole > 0, scale, deviation)
     largest = np.zeros((length + cycle, dim))
-    largest[1 : length + 1] = np.maximum.accumulate(np.abs(np.nan_to_num(values)), axis=0)
-    largest[length + 1 :] = largest[length]
+    so_far = np.maximum.accumulate(np.abs(np.nan_to_num(values)), axis=0)
+    if length:
+        padded = np.concatenate([so_far, np.repeat(so_far[-1:], cycle, axis=0)])
+        largest[1 : cycle + 1] = padded[:cycle]
+        largest[cycle + 1 :] = so_far[1:]
     return Adaptive(location, np.maximum(scale, EPSILON * largest + 1e-12))
 
 
@@ -127,6 +138,12 @@ def ahead(origin: int | NDArray[np.integer], horizon: int, cycle: int) -> NDArra
         cycle: In steps; what lies farther ahead repeats the first one.
     """
     return np.asarray(origin)[..., None] + np.arange(horizon) % cycle
+
+
+def _over_cycle(rows: Array, cycle: int) -> Array:
+    """Sum of each row and the ``cycle - 1`` before it."""
+    padded = np.concatenate([np.zeros((cycle - 1, rows.shape[1])), rows])
+    return np.lib.stride_tricks.sliding_window_view(padded, cycle, axis=0).sum(axis=-1)
 
 
 def _decayed(values: Array, decay: float) -> Array:
@@ -146,12 +163,21 @@ def _decayed(values: Array, decay: float) -> Array:
     return sums
 
 
-def _mean_so_far(values: Array, cycle: int) -> Array:
-    """Mean of all earlier values, NaN before the first, ``[T + cycle, D]``."""
+def _so_far(values: Array, cycle: int) -> tuple[Array, Array]:
+    """Mean and deviation of all earlier values, NaN and 0 before the first, ``[T + cycle, D]`` each."""
     known = np.isfinite(values)
-    count = np.cumsum(known, axis=0)
-    mean = np.full(values.shape, np.nan)
-    np.divide(np.cumsum(np.where(known, values, 0.0), axis=0), count, out=mean, where=count > 0)
-    last = mean[-1:] if len(mean) else np.full((1, values.shape[1]), np.nan)
-    before = np.full((1, values.shape[1]), np.nan)
-    return np.concatenate([before, mean, np.repeat(last, cycle - 1, axis=0)])
+    if not len(values):
+        return np.full((cycle, values.shape[1]), np.nan), np.zeros((cycle, values.shape[1]))
+    first = np.where(known, values, 0.0)[known.argmax(axis=0), np.arange(values.shape[1])]
+    shifted = np.where(known, values - first, 0.0)  # for the sake of rounding
+    count = np.maximum(np.cumsum(known, axis=0), 1)
+    mean = np.cumsum(shifted, axis=0) / count
+    square = np.cumsum(np.square(shifted), axis=0) / count
+    mean_ = np.where(known.cumsum(axis=0) > 0, mean + first, np.nan)
+    deviation = np.sqrt(np.maximum(square - np.square(mean), 0.0))
+    rows = np.minimum(np.arange(len(values) + cycle), len(values)) - 1
+    before = rows < 0
+    return tuple(  # type: ignore[return-value]
+        np.where(before[:, None], empty, part[np.maximum(rows, 0)])
+        for part, empty in ((mean_, np.nan), (deviation, 0.0))
+    )
