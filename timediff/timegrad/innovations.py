@@ -115,8 +115,7 @@ class Innovations(nn.Module):
         Returns:
             The correlation of the innovations.
         """
-        count, square = known.sum(dim=0).clamp(min=1), errors.square().sum(dim=0)
-        size = (square / count).sqrt()
+        size = (errors.square().sum(dim=0) / known.sum(dim=0).clamp(min=1)).sqrt()
         typical = size.square().mean(dim=0).sqrt()
         self.size.copy_(
             torch.where(typical > 0, size.clamp(min=1e-3 * typical), 1.0).clamp(min=1e-6)
@@ -136,13 +135,10 @@ class Innovations(nn.Module):
             self.persistence[1:, into] = phi.clamp(-_LARGEST, _LARGEST)
         self.step_size.fill_(1.0)
         z = self.split(errors)
-        counted = known & (
-            square.sum(dim=0) > 0
-        )  # a series without errors says nothing of those of others
-        share = counted.sum(dim=(0, 2)).clamp(min=1)
-        self.step_size.copy_(
-            ((z.square() * counted).sum(dim=(0, 2)) / share).sqrt().clamp(min=1e-3)
-        )
+        # A series without errors says nothing of the innovations of others.
+        counted = known & (typical > 0)
+        mean = (z.square() * counted).sum(dim=(0, 2)) / counted.sum(dim=(0, 2)).clamp(min=1)
+        self.step_size.copy_(mean.sqrt().clamp(min=1e-3))
         return correlation(_thinned(z / self.step_size[:, None], horizon))
 
 
