@@ -194,6 +194,31 @@ def distilled() -> str | None:
     return "\n\n".join(parts)
 
 
+def adaptive() -> str | None:
+    """What the default is worth without each of its pieces, and each data set with it."""
+    record = read("adaptive")
+    if record is None:
+        return None
+    scores = ("mean_wquantile_loss_sum", "energy_score")
+    heads = [f"{title_of(name)}, ratio" for name in scores]
+    coverages = ("coverage_90", "coverage_90_sum")
+    rows = [["", *heads, *map(title_of, coverages), "training seconds, ratio"]]
+    for variant, row in record["summary"].items():
+        cells = [f"{row[name]:.3f}" for name in (*scores, *coverages)]
+        rows.append([variant, *cells, f"{row['seconds']:.2f}"])
+    sets = list(record["results"]["default"])
+    by_set = [[title_of(scores[0]), *sets]]
+    for variant, runs in record["results"].items():
+        means = [sum(run[scores[0]] for run in runs[name]) / len(runs[name]) for name in sets]
+        by_set.append([variant, *map(value, means)])
+    seeds = record["seeds"]
+    return (
+        f"{record['windows']} windows that end before the rolling origins, "
+        f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}; geometric means over "
+        f"{len(sets)} data sets of the ratios to the default.\n\n{table(rows)}\n\n{table(by_set)}"
+    )
+
+
 def speed() -> str | None:
     """Every value of the speed record with its target."""
     record = read("speed")
@@ -254,6 +279,7 @@ def main() -> int:
     wanted: dict[Path, dict[str, str | None]] = {
         README: {"results": summary(runs), "differences": differences()},
         DETAILS: {
+            "adaptive": adaptive(),
             "factors": factors(),
             "solvers": solvers(),
             **{name: study(name) for name in STUDIES},
