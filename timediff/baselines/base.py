@@ -26,6 +26,7 @@ class Baseline(NamedTuple):
         needs: Packages beyond timediff's own that it wants.
         whole: Whether that copula keeps each series' paths whole and joins over series alone.
         deterministic: Whether `fit` draws nothing, so that all seeds may share what it gives.
+        extra: Timediff's extra that brings what it needs.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Baseline(NamedTuple):
     needs: tuple[str, ...] = ()
     whole: bool = False
     deterministic: bool = False
+    extra: str = "baselines"
 
     def prepare(
         self, task: Task, *, seed: int, progress: bool = True, margins: Fitted | None = None
@@ -80,7 +82,7 @@ def chosen(which: str) -> tuple[list[str], dict[str, str]]:
         "none": [],
     }[which]
     left_out = {
-        name: f"{package} is not installed; install timediff with its extra [baselines]"
+        name: f"{package} is not installed; install timediff with its extra [{BASELINES[name].extra}]"
         for name in wanted
         for package in BASELINES[name].needs
         if find_spec(package) is None
