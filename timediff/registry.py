@@ -266,6 +266,7 @@ BASELINES = Table(
         "adaptive_linear": "timediff.baselines.adaptive_linear:ADAPTIVE_LINEAR",
         "auto_ets": Part("timediff.baselines.classical:AUTO_ETS", slow=True),
         "auto_arima": Part("timediff.baselines.classical:AUTO_ARIMA", slow=True),
+        "fracast": Part("timediff.baselines.foundation:FRACAST", slow=True),
         "deepar": Part("timediff.baselines.deep:DEEPAR", slow=True),
         "deepar_copula": Part("timediff.baselines.deep:DEEPAR_COPULA", slow=True),
         "patchtst": Part("timediff.baselines.deep:PATCHTST", slow=True),

@@ -24,6 +24,9 @@ class Baseline(NamedTuple):
         fit: Brings it to the training data of a task; before its copula, where it is joined by one.
         copula: Whether `timediff.baselines.copula.joined` makes it joint.
         needs: Packages beyond timediff's own that it wants.
+        whole: Whether that copula keeps each series' paths whole and joins over series alone.
+        deterministic: Whether `fit` draws nothing, so that all seeds may share what it gives.
+        extra: Timediff's extra that brings what it needs.
     """
 
     title: str
@@ -32,6 +35,9 @@ class Baseline(NamedTuple):
     fit: Fit
     copula: bool = False
     needs: tuple[str, ...] = ()
+    whole: bool = False
+    deterministic: bool = False
+    extra: str = "baselines"
 
     def prepare(
         self, task: Task, *, seed: int, progress: bool = True, margins: Fitted | None = None
@@ -45,7 +51,9 @@ class Baseline(NamedTuple):
             margins: What `fit` gave for the same task and seed, if that is known already.
         """
         fitted = margins or self.fit(task, seed=seed, progress=progress)
-        return joined(fitted, task, seed=seed, progress=progress) if self.copula else fitted
+        if not self.copula:
+            return fitted
+        return joined(fitted, task, seed=seed, progress=progress, whole=self.whole)
 
     def forecast(self, task: Task, *, num_samples: int, seed: int, progress: bool = True) -> Array:
         """Sample paths of all windows, float32 ``[W, S, T, D]``.
@@ -74,7 +82,7 @@ def chosen(which: str) -> tuple[list[str], dict[str, str]]:
         "none": [],
     }[which]
     left_out = {
-        name: f"{package} is not installed; install timediff with its extra [baselines]"
+        name: f"{package} is not installed; install timediff with its extra [{BASELINES[name].extra}]"
         for name in wanted
         for package in BASELINES[name].needs
         if find_spec(package) is None

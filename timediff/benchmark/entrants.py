@@ -128,12 +128,13 @@ def _fit_baseline(
     task: Task, *, seed: int, folder: Path, baseline: Baseline, fits: dict[Any, Any]
 ) -> Fitted:
     # Of the same task, and not an equal one, as another process has.
-    kept, margins, spent = fits.get((baseline.fit, seed), (None, None, 0.0))
+    key = baseline.fit, None if baseline.deterministic else seed
+    kept, margins, spent = fits.get(key, (None, None, 0.0))
     started = time.perf_counter()
     if kept is not task:
         margins = baseline.fit(task, seed=seed, progress=True)
         spent = time.perf_counter() - started
-        fits[baseline.fit, seed] = task, margins, spent
+        fits[key] = task, margins, spent
         started = time.perf_counter()
     fitted = baseline.prepare(task, seed=seed, margins=margins)
     return fitted._replace(seconds=spent + time.perf_counter() - started)
