@@ -5,7 +5,8 @@ python evaluation/adaptive.py --data-dir FOLDER [--seeds 1 2 3] [--jobs 2]
 Seven data sets, not the three that are held back from every choice (evaluation/README.md). The data end
 before their last 30 horizons, the rolling origins of a release; of what is left the last 14 horizons are
 forecast after one training on what precedes them, one thread a run. Scores are ratios to the default's, their
-geometric mean over data sets and seeds. Finished runs are kept in --work. Writes evaluation/results/adaptive.json.
+geometric mean over data sets and seeds. Finished runs are kept in --work. Writes the record
+evaluation/results/adaptive.json.
 """
 
 import math

@@ -279,8 +279,7 @@ COMMANDS = Table(
     "command",
     {
         "evaluate": Part(
-            "timediff.cli.evaluate:main",
-            summary="train, forecast, score; write a record and a report",
+            "timediff.cli.evaluate:main", summary="train, forecast, score; write record and report"
         ),
         "compare": Part("timediff.cli.compare:main", summary="put records side by side"),
         "distill": Part(

@@ -25,6 +25,7 @@ from torch import Tensor
 __all__ = [
     "EPSILON",
     "FLOOR",
+    "LARGEST",
     "PRIOR",
     "Adaptive",
     "Array",
