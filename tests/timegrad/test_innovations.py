@@ -216,11 +216,6 @@ def width_found(errors, known):
 
 @oracles
 @pytest.mark.parametrize("kind", ["constant", "never observed"])
-@pytest.mark.xfail(
-    strict=True,
-    reason="the size of an innovation is the mean over all entries, those of series without errors too: "
-    "beside them all others are too narrow",
-)
 def test_a_series_without_errors_takes_nothing_of_the_width_of_others(float64, kind):
     errors = errors_of(5000)
     errors[..., 1:3] = 0.0
@@ -231,11 +226,6 @@ def test_a_series_without_errors_takes_nothing_of_the_width_of_others(float64, k
 
 
 @oracles
-@pytest.mark.xfail(
-    strict=True,
-    reason="the size of an innovation is the mean over all entries, unknown ones as 0 too, so that forecasts "
-    "of data with gaps are too narrow",
-)
 def test_gaps_take_nothing_of_the_width(float64):
     errors = errors_of(5000)
     width = width_found(errors, torch.rand(errors.shape) < 0.7)
