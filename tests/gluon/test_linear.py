@@ -10,11 +10,14 @@ from tiny import HORIZON, MODEL, QUIET, TRAIN, entry, estimator, paths, same_wei
 from toys import condition, stir
 
 from timediff import SamplingConfig, TimeGradPredictor
+from timediff.config import DistillConfig
+from timediff.gluon.distill import distill
 from timediff.gluon.entries import read_entry
 from timediff.gluon.linear import SHARES, Weighed, adaptive_shape, fit_on, weigh
 from timediff.gluon.windows import WindowData, forecast_batch
 from timediff.metrics import energy_score, mean_wquantile_loss, sum_over_dimensions
 from timediff.networks.base import DenoisingNetwork
+from timediff.timegrad.normalisation.adaptive import LARGEST
 
 pytestmark = QUIET
 D = 3
@@ -523,7 +526,16 @@ def test_where_nothing_is_held_out_the_network_is_used_as_it_is(folder):
 
 @contracts
 def test_what_was_chosen_for_constant_data_can_be_told():
-    assert Weighed(0.0, {0.0: 0.0, 0.5: 0.0, 1.0: 0.0}, 7).sentence
+    found = Weighed(0.0, {0.0: 0.0, 0.5: 0.0, 1.0: 0.0}, 7).sentence
+    assert "7 held-out" in found and "linear forecaster alone" in found
+
+
+@contracts
+def test_constant_data_are_forecast_as_they_are(folder):
+    data = {**entry(), "target": np.full((D, 120), 7.0, dtype=np.float32)}
+    with pytest.warns(UserWarning, match="constant"):
+        made = make(folder, [data], progress=True)
+    np.testing.assert_allclose(paths(made, [data]), 7, atol=1e-3)
 
 
 @invariances
@@ -536,6 +548,48 @@ def test_training_goes_on_from_a_predictor_whatever_its_share(folder):
         found.append(dict(made.prediction_net.named_parameters()))
     for name, parameter in found[0].items():
         assert torch.equal(parameter, found[1][name]), name
+
+
+@contracts
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_a_student_is_all_of_a_network_whatever_the_share_of_its_teacher(folder, value):
+    teacher = make(folder, [waves()])
+    share(teacher).fill_(value)
+    before = weights(teacher.prediction_net)
+    config = DistillConfig(train_steps=2, batch_size=4)
+    student = distill(teacher, [waves()], 2, config=config, progress=False)
+    assert student.choices == teacher.choices and student.choices["cycles"] == [8]
+    assert same_weights(weights(teacher.prediction_net), before)
+    model = student.prediction_net
+    assert float(model.denoiser.share) == 1
+    for name, parameter in model.named_parameters():
+        kept = np.array_equal(parameter.detach().numpy(), before[name])
+        assert kept != name.startswith("denoiser.network"), name
+    for name in ("centre.coefficients", "denoiser.modes", "innovations.size"):
+        np.testing.assert_array_equal(model.state_dict()[name].numpy(), before[name])
+    assert np.isfinite(paths(student, [waves()])).all()
+
+
+@contracts
+@pytest.mark.parametrize("centre", ["linear", "none"])
+def test_training_sees_a_future_drawn_in_and_a_density_as_it_was(folder, centre):
+    model = make(folder, [waves()], LINEAR._replace(centre=centre)).prediction_net
+    found = {}
+    for away in (1e3, 1e4):
+        data = waves(90)
+        data["target"][1, -2] += away
+        windows = WindowData([read_entry(data)], model.shape)
+        batch = windows.windows(windows.ends)
+        assert batch.target.max() > LARGEST
+        for outliers in (False, True):
+            found[away, outliers] = model.teach(batch, outliers=outliers)
+        drawn_in = batch._replace(target=batch.target.clamp(-LARGEST, LARGEST))
+        torch.testing.assert_close(found[away, False].x0, model.teach(drawn_in, outliers=True).x0)
+    assert torch.equal(found[1e3, False].x0, found[1e4, False].x0)
+    ratio = found[1e4, True].x0[0, -2, 1] / found[1e3, True].x0[0, -2, 1]
+    assert 9 < ratio < 11
+    for away in (1e3, 1e4):  # later steps are not conditioned on what is far out
+        assert torch.equal(found[away, True].cond, found[away, False].cond)
 
 
 @contracts

@@ -227,7 +227,7 @@ def test_series_of_regressions_of_their_own_are_told_apart(float64):
     assert fit.penalty == min(PENALTIES)
     pooled = fit.coefficients.mean(dim=1, keepdim=True).expand_as(fit.coefficients)
     assert missed_of(fit.coefficients, truth) < 0.01
-    assert missed_of(pooled, truth) > 0.3
+    assert missed_of(pooled, truth) > 0.2
 
 
 @oracles
