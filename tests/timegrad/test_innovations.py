@@ -233,6 +233,23 @@ def test_gaps_take_nothing_of_the_width(float64):
 
 
 @oracles
+@pytest.mark.xfail(
+    strict=True,
+    reason="products with an unknown entry count as 0 in the correlation and the persistence: with 30 % of "
+    "gaps the total of all series and leads has 0.57 of its variance",
+)
+def test_gaps_take_nothing_of_the_dependence(float64):
+    errors = errors_of(5000)
+    totals = []
+    for known in (torch.ones(errors.shape, dtype=torch.bool), torch.rand(errors.shape) < 0.7):
+        innovations = Innovations(T, D)
+        found = innovations.fit(torch.where(known, errors, 0.0), known)
+        width = widths(law_of_errors(VARIANCES))
+        totals.append((implied(innovations, found) / (width[..., None, None] * width)).sum())
+    assert 0.85 < totals[1] / totals[0] < 1.15
+
+
+@oracles
 def test_one_series_is_an_autoregression(float64):
     count, phi = 20_000, 0.8
     rows = [torch.randn(count, 1)]
