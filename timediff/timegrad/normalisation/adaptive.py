@@ -120,7 +120,8 @@ def units(values: Array, *, cycle: int, half_life: float, scale_half_life: float
     overall = total / np.maximum(whole, 1e-290)
     shrunk = (variance * weight + PRIOR * overall) / (weight + PRIOR)
     scale = np.sqrt(np.maximum(shrunk, FLOOR**2 * overall))
-    scale = np.where(whole > 0, scale, deviation)
+    # Weights of long ago vanish in a long gap here too.
+    scale = np.where(whole > 1e-290, scale, deviation)
     largest = np.zeros((length + cycle, dim))
     so_far = np.maximum.accumulate(np.abs(np.nan_to_num(values)), axis=0)
     if length:
