@@ -50,14 +50,13 @@ class Correlation(NamedTuple):
     variances: Tensor
 
 
-def correlation(rows: Tensor) -> Correlation:
-    """The correlation of the columns of ``rows [N, D]``, shrunk by `SHRINKAGE`."""
-    rows = rows.double()
-    dim, count = rows.shape[1], mode_count(rows.shape[1])
-    matrix = rows.t() @ rows / len(rows)
-    size = matrix.diagonal().sqrt()
-    matrix = matrix / size.clamp(min=1e-9) / size.clamp(min=1e-9)[:, None]
-    # A column that is nothing but zeros hangs together with no other.
+def correlation(covariance: Tensor) -> Correlation:
+    """The correlation of a covariance ``[D, D]``, shrunk by `SHRINKAGE`."""
+    dim, count = len(covariance), mode_count(len(covariance))
+    matrix = covariance.double().cpu()
+    size = matrix.diagonal().clamp(min=0).sqrt().clamp(min=1e-9)
+    matrix = matrix / size / size[:, None]
+    # A series that is nothing but zeros hangs together with no other.
     matrix.diagonal().fill_(1.0)
     matrix = (1 - SHRINKAGE) * matrix + SHRINKAGE * torch.eye(dim).double()
     values, vectors = torch.linalg.eigh(matrix)
@@ -120,28 +119,47 @@ class Innovations(nn.Module):
         self.size.copy_(
             torch.where(typical > 0, size.clamp(min=1e-3 * typical), 1.0).clamp(min=1e-6)
         )
-        u = errors / self.size
+        u, known = errors / self.size, known.to(errors)
         horizon, dim = self.size.shape
-        self.modes.copy_(correlation(_thinned(u, horizon)).modes)
-        along = u @ self.modes
-        left = u - along @ self.modes.t()
-        if self.modes.shape[1] == dim:
-            left = torch.zeros_like(left)
-        for part, into in ((along, slice(None, -1)), (left, slice(-1, None))):
-            square, cross = part.square(), part[:, 1:] * part[:, :-1]
-            if part is left:
-                square, cross = (x.mean(dim=-1, keepdim=True) for x in (square, cross))
-            phi = cross.mean(dim=0) / square[:, :-1].mean(dim=0).clamp(min=1e-9)
-            self.persistence[1:, into] = phi.clamp(-_LARGEST, _LARGEST)
-        self.step_size.fill_(1.0)
-        z = self.split(errors)
-        # A series without errors says nothing of the innovations of others.
-        counted = known & (typical > 0)
-        mean = (z.square() * counted).sum(dim=(0, 2)) / counted.sum(dim=(0, 2)).clamp(min=1)
-        self.step_size.copy_(mean.sqrt().clamp(min=1e-3))
-        return correlation(_thinned(z / self.step_size[:, None], horizon))
+        # Neighbouring leads are much alike.
+        some = range(0, horizon, max(1, horizon // 6))
+
+        def moment(t: int, before: int) -> Tensor:
+            """Mean of the products of two leads, over the origins that know both, ``[D, D]``."""
+            count = known[:, t].t() @ known[:, before]
+            return (u[:, t].t() @ u[:, before]) / count.clamp(min=1)
+
+        modes = correlation(torch.stack([moment(t, t) for t in some]).mean(dim=0)).modes
+        self.modes.copy_(modes)
+        alive = (typical > 0).to(errors)  # a series without errors says nothing of those of others
+        innovations, last = torch.zeros(dim, dim).to(errors), moment(0, 0)
+        for t in range(horizon):
+            here = moment(t, t)
+            if t == 0:
+                left = here
+            else:
+                cross = moment(t, t - 1)
+                phi = _persistence(cross, last, modes)
+                self.persistence[t] = phi
+                carried = (modes * (phi[:-1] - phi[-1])) @ modes.t()
+                carried.diagonal().add_(phi[-1])
+                both = carried @ cross.t()
+                left = here - both - both.t() + carried @ last @ carried.t()
+            mean = (left.diagonal().clamp(min=0) * alive).sum() / alive.sum().clamp(min=1)
+            self.step_size[t] = mean.sqrt().clamp(min=1e-3)
+            if t in some:
+                innovations += left / self.step_size[t].square() / len(some)
+            last = here
+        return correlation(innovations)
 
 
-def _thinned(u: Tensor, horizon: int) -> Tensor:
-    """Some of the rows ``[N, T, D]``, those of neighbouring leads being much alike, ``[., D]``."""
-    return u[:, :: max(1, horizon // 6)].flatten(0, 1)
+def _persistence(cross: Tensor, before: Tensor, modes: Tensor) -> Tensor:
+    """Regression of each mode on itself a lead before, and of what the modes leave, ``[M + 1]``."""
+    along, size = (((moment @ modes) * modes).sum(dim=0) for moment in (cross, before))
+    rest, rest_size = (
+        moment.trace() - part.sum() for moment, part in ((cross, along), (before, size))
+    )
+    phi = torch.cat([along / size.clamp(min=1e-9), (rest / rest_size.clamp(min=1e-9))[None]])
+    if modes.shape[1] == len(modes):
+        phi[-1] = 0.0
+    return phi.clamp(-_LARGEST, _LARGEST)
