@@ -43,7 +43,7 @@ VARIANTS = {
     "no network": Variant(train={"steps": 1, "steps_per_epoch": 1}, share=0.0),
     "no linear centre": Variant({"centre": "none"}),
     "units of 0.1.0, 200 steps": Variant({"scaling": "global"}),
-    "0.1.0": Variant({"scaling": "global"}, {"steps": 1000}),
+    "0.1.0": Variant({"scaling": "global", "support": "none"}, {"steps": 1000}),
     "slow scale": Variant({"scale_half_life": 100.0}),
     "half-life 1": Variant({"half_life": 1.0}),
     "half-life 16": Variant({"half_life": 16.0}),

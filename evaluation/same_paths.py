@@ -28,6 +28,8 @@ from timediff import (
 )
 
 DEFAULT, PAPER = PRESETS["default"], PRESETS["paper"]
+if "support" in DEFAULT.model._fields:  # since 0.2.0 the default is another model
+    DEFAULT = DEFAULT._replace(model=DEFAULT.model._replace(scaling="global", support="none"))
 STEPS, PATHS, SEED = 10, 20, 7
 
 #: What is trained: name -> preset.

@@ -9,6 +9,7 @@ PAPER = Preset(
         hidden_size=40,
         lag_noise=0.0,
         scaling="mean",
+        support="none",
         difference=0,
         denoiser="conv",
         denoiser_layers=8,
