@@ -136,11 +136,6 @@ def _check_adaptive(model: ModelConfig) -> None:
             f"centre is linear and scaling is {model.scaling}; the linear forecaster needs the adaptive "
             "scaling"
         )
-    if model.linear and model.parameterisation != "v":
-        raise InputError(
-            f"parameterisation is {model.parameterisation}, but a linear centre starts from the velocity of "
-            "a Gaussian; choose v, or centre none"
-        )
 
 
 def check_precision(precision: str, model: ModelConfig) -> None:

@@ -157,7 +157,7 @@ def test_every_field_of_the_configurations_is_an_option_with_help(group):
         if name == "guidance":
             needs += ["--model.condition_dropout", "0.1"]
         before = getattr(PRESETS["default"], group)
-        beside = {"difference": {"scaling": "global"}, "parameterisation": {"centre": "none"}}
+        beside = {"difference": {"scaling": "global"}}
         for other, chosen in beside.get(name, {}).items():
             needs += [f"--model.{other}", chosen]
             before = before._replace(**{other: chosen})

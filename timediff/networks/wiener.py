@@ -1,13 +1,14 @@
 r"""A denoising network on top of the best linear one: it learns what is not Gaussian.
 
-For data :math:`x_0 \sim N(0, \Sigma)` the velocity :math:`v = \alpha \epsilon - \sigma x_0` expected from
-:math:`x = \alpha x_0 + \sigma \epsilon` is linear in x; along an eigenvector of :math:`\Sigma` with variance
-:math:`\lambda`,
+For data :math:`x_0 \sim N(0, \Sigma)` what is to be expected of
+:math:`x = \alpha x_0 + \sigma \epsilon` is linear in x: of a quantity :math:`p x_0 + q \epsilon`, along an
+eigenvector of :math:`\Sigma` with variance :math:`\lambda`,
 
-.. math:: \hat v = \frac{\alpha \sigma (1 - \lambda)}{\alpha^2 \lambda + \sigma^2}\, x
+.. math:: \frac{p \alpha \lambda + q \sigma}{\alpha^2 \lambda + \sigma^2}\, x
 
-(Wiener's filter, in a variance-preserving process). The network's own output is added to it, which in the
-default network is 0 at first: the untrained model is the Gaussian.
+(Wiener's filter; of the velocity :math:`\alpha \epsilon - \sigma x_0` the factor is
+:math:`\alpha \sigma (1 - \lambda) / (\alpha^2 \lambda + \sigma^2)`). The network's own output is added to it,
+which in the default network is 0 at first: the untrained model is the Gaussian.
 """
 
 import torch
@@ -15,25 +16,30 @@ from torch import Tensor
 
 from timediff.diffusion.schedule import Level
 from timediff.networks.base import DenoisingNetwork, Embedded, Network
+from timediff.registry import PARAMETERISATIONS
 
 __all__ = ["WienerStart"]
 
 
 class WienerStart(DenoisingNetwork):
-    """The velocity of a Gaussian and what another network adds to it.
+    """What is to be expected of Gaussian data, and what another network adds to it.
 
     Args:
         network: What is added.
         target_dim: D.
         modes: Leading modes M of the covariance that are told apart.
+        kind: What the output stands for (`timediff.registry.PARAMETERISATIONS`).
     """
 
     modes: Tensor
     variances: Tensor
     share: Tensor
 
-    def __init__(self, network: DenoisingNetwork, target_dim: int, *, modes: int) -> None:
+    def __init__(
+        self, network: DenoisingNetwork, target_dim: int, *, modes: int, kind: str = "v"
+    ) -> None:
         super().__init__()
+        self.coefficients = PARAMETERISATIONS[kind].coefficients
         self.network, self.floats_per_row = network, network.floats_per_row + target_dim + modes
         self.register_buffer("modes", torch.zeros(target_dim, modes))
         self.register_buffer("variances", torch.ones(modes + 1))
@@ -41,9 +47,12 @@ class WienerStart(DenoisingNetwork):
         self.register_buffer("share", torch.ones(()))
 
     def embed_level(self, level: Level) -> Embedded:
-        alpha, sigma = level.alpha[..., None], level.sigma[..., None]
-        variances = self.variances
-        gain = alpha * sigma * (1 - variances) / (alpha.square() * variances + sigma.square())
+        # In variance-preserving units, as all that a network sees.
+        norm = (level.alpha.square() + level.sigma.square()).sqrt()
+        alpha, sigma = (level.alpha / norm)[..., None], (level.sigma / norm)[..., None]
+        p, q = self.coefficients(alpha, sigma)
+        signal = alpha * self.variances
+        gain = (p * signal + q * sigma) / (alpha * signal + sigma.square())
         rest = gain[..., -1:]
         return (*self.network.embed_level(level), gain[..., :-1] - rest, rest)
 

@@ -34,7 +34,10 @@ def make_network(config: ModelConfig, target_dim: int) -> DenoisingNetwork:
     }
     names = inspect.signature(network).parameters
     made = network(target_dim, **{name: settings[name] for name in settings if name in names})
-    return WienerStart(made, target_dim, modes=mode_count(target_dim)) if config.linear else made
+    if not config.linear:
+        return made
+    kind = config.parameterisation
+    return WienerStart(made, target_dim, modes=mode_count(target_dim), kind=kind)
 
 
 class LevelCache:
