@@ -7,7 +7,8 @@ their baselines; where several have one of the same name, the first run's is sho
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from timediff.benchmark.record import COMPARED, FLOOR, NLL_TITLES, OURS, Record, Result
+from timediff import __version__
+from timediff.benchmark.record import COMPARED, FLOOR, NLL_TITLES, Record, Result
 from timediff.metrics import title_of
 from timediff.metrics.paired import Comparison, in_words
 from timediff.registry import METRICS
@@ -69,7 +70,7 @@ def rows_of(runs: list[Run]) -> list[Row]:
 def _ours(run: Run) -> list[Row]:
     """What a run is of; after recalibration, too, if it was asked for."""
     own, after = run.record.evaluated, run.record.recalibration
-    title = f"{own.title} ({label(run)})"
+    title = title_of_run(run)
     if after is None:
         return [Row(run.folder, title, own, True)]
     # It takes no seconds of its own worth naming, and its protocols and sums are not shown apart.
@@ -78,6 +79,14 @@ def _ours(run: Run) -> list[Row]:
         Row(run.folder, f"{title}, before", own, True),
         Row(f"{run.folder}-after", f"{title}, after", after, True),
     ]
+
+
+def title_of_run(run: Run) -> str:
+    """What a run is of; ours with the version where it is not the present one, which is another model."""
+    evaluated, present = run.record.evaluated, __version__.split(".dev")[0]
+    version = run.record.versions.get("timediff", present).split(".dev")[0]
+    older = f" {version}" if evaluated.kind == "ours" and version != present else ""
+    return f"{evaluated.title}{older} ({label(run)})"
 
 
 def cell(row: Row, metric: str, *, digits: int = 3) -> str:
@@ -149,7 +158,7 @@ def comparisons(runs: list[Run]) -> str | None:
     if not names:
         return None
     titles = {row.name: row.title for row in rows_of(runs)}
-    lines = [["against", *(f"{OURS} ({label(run)})" for run in runs)]]
+    lines = [["against", *map(title_of_run, runs)]]
     for name in names:
         own = [run.record.comparisons.get(name) for run in runs]
         lines.append([titles.get(name, name), *map(compared, own)])
@@ -176,7 +185,7 @@ def variants(runs: list[Run]) -> str | None:
     runs = [run for run in runs if run.record.evaluated.protocols]
     if not runs:
         return None
-    found = {f"{OURS} ({label(run)})": run.record.evaluated.protocols for run in runs}
+    found = {title_of_run(run): run.record.evaluated.protocols for run in runs}
     found |= {row.title: row.result.protocols for row in rows_of(runs) if not row.evaluated}
     names = dict.fromkeys(name for values in found.values() for name in values)
     lines = [["", *names]]

@@ -22,6 +22,7 @@ __all__ = [
     "ORIGINS",
     "PATHS",
     "SHARES",
+    "WEIGHED_ON",
     "Fitted",
     "Weighed",
     "adaptive_shape",
@@ -37,6 +38,8 @@ ORIGINS, ERRORS = 6000, 1500
 _PART = 2e7
 #: Shares of the network that are weighed, and paths of each window.
 SHARES, PATHS = (0.0, 0.5, 1.0), 100
+#: Windows that they are weighed on, at most, spread evenly over those held out.
+WEIGHED_ON = 56
 
 
 def adaptive_shape(model: ModelConfig, freq: str) -> dict[str, Any]:
@@ -79,11 +82,11 @@ def fit_on(data: WindowData, *, most_errors: int) -> Fitted:
     """The linear forecaster of some data.
 
     Args:
-        data: What it is fitted to, the last `ORIGINS` windows of it.
+        data: What it is fitted to, the last windows of each of its series, `ORIGINS` in all.
         most_errors: Windows whose errors are kept, spread evenly over these.
     """
     shape = data.shape
-    starts = _settled(data)[-ORIGINS:]
+    starts = _settled(data)
     blocks = torch.arange(len(starts)) * BLOCKS // max(len(starts), 1)
     numbers = (shape.history_length + 16 * shape.horizon) * shape.target_dim
     size = max(1, int(_PART // numbers))
@@ -108,9 +111,11 @@ def fit_centre(models: list[TimeGrad], data: WindowData) -> dict[str, Any]:
         What was chosen.
     """
     fit, _, errors, known, fitted_to = fit_on(data, most_errors=ERRORS)
+    first = models[0]
+    correlation = first.innovations.fit(errors, known)
     for model in models:
         model.centre.coefficients.copy_(fit.coefficients)
-        correlation = model.innovations.fit(errors, known)
+        model.innovations.load_state_dict(first.innovations.state_dict())
         assert isinstance(model.denoiser, WienerStart)
         model.denoiser.modes.copy_(correlation.modes)
         model.denoiser.variances.copy_(correlation.variances)
@@ -120,6 +125,7 @@ def fit_centre(models: list[TimeGrad], data: WindowData) -> dict[str, Any]:
 def _settled(data: WindowData) -> Tensor:
     """Rows of the first forecast steps of windows whose series have settled units, where there are enough."""
     shape, settled, row = data.shape, [], 0
+    most = -(-ORIGINS // len(data.lengths))
     for length in data.lengths.tolist():
         first = row + data.first
         for cycles in (3, 1, 0):
@@ -129,7 +135,7 @@ def _settled(data: WindowData) -> Tensor:
                 break
         if not len(own):
             own = data.starts[(data.starts >= first) & (data.starts < first + length)]
-        settled.append(own)
+        settled.append(own[-most:])
         row = first + length
     return torch.cat(settled)
 
@@ -179,6 +185,7 @@ def weigh(
     if not len(held):
         network.share.fill_(0.0)
         return Weighed(0.0, {}, 0)
+    held = held[:: -(-len(held) // WEIGHED_ON)]
     past, horizon = model.shape.history_length, model.shape.horizon
     was_training, device = model.training, model.training_scale.device
     model.eval()
