@@ -7,7 +7,7 @@ their baselines; where several have one of the same name, the first run's is sho
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from timediff import __version__
+import timediff
 from timediff.benchmark.record import COMPARED, FLOOR, NLL_TITLES, Record, Result
 from timediff.metrics import title_of
 from timediff.metrics.paired import Comparison, in_words
@@ -83,7 +83,7 @@ def _ours(run: Run) -> list[Row]:
 
 def title_of_run(run: Run) -> str:
     """What a run is of; ours with the version where it is not the present one, which is another model."""
-    evaluated, present = run.record.evaluated, __version__.split(".dev")[0]
+    evaluated, present = run.record.evaluated, timediff.__version__.split(".dev")[0]
     version = run.record.versions.get("timediff", present).split(".dev")[0]
     older = f" {version}" if evaluated.kind == "ours" and version != present else ""
     return f"{evaluated.title}{older} ({label(run)})"

@@ -1,11 +1,13 @@
 """Random walk and seasonal naive: what a path is made of, what they may see, and what they score."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import tasks
 
 from timediff.baselines import BASELINES, Task, seasonal_naive
 from timediff.baselines.task import held_out
@@ -140,20 +142,7 @@ def seasonal(steps, season, *, seed=5, noise=0.1):
     return shape[np.arange(steps) % season] + noise * rng.normal(size=(steps, 2))
 
 
-def task_of(full, *, ends, train=None, horizon=5, seasons=(4, 7), first="2020-01-01"):
-    """A task whose windows begin at the steps ``ends`` of hourly data."""
-    start = pd.Period(first, freq="h")
-    train = min(ends) if train is None else train
-    return Task(
-        train=full[:train],
-        histories=[full[:end] for end in ends],
-        gaps=[end - train for end in ends],
-        horizon=horizon,
-        freq="h",
-        starts=[start + end for end in ends],
-        seasons=list(seasons),
-        columns=[f"series {d}" for d in range(full.shape[1])],
-    )
+task_of = partial(tasks.task_of, horizon=5, seasons=(4, 7), start=pd.Period("2020-01-01", freq="h"))
 
 
 def forecast(name, task, *, num_samples=30, seed=0):

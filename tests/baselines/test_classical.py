@@ -1,10 +1,10 @@
 """AutoETS and AutoARIMA: paths are those that statsforecast simulates, whole, and go on from the window."""
 
 import numpy as np
-import pandas as pd
 import pytest
+from tasks import START, task_of
 
-from timediff.baselines import BASELINES, Task, Window, classical, copula
+from timediff.baselines import BASELINES, Window, classical, copula
 from timediff.baselines.base import Baseline
 from timediff.baselines.task import Fitted
 from timediff.benchmark.entrants import from_baseline
@@ -12,21 +12,6 @@ from timediff.benchmark.entrants import from_baseline
 pytest.importorskip("statsforecast")
 
 CLASSICAL = ["auto_ets", "auto_arima"]
-START = pd.Period("2020-01-06", freq="h")
-
-
-def task_of(full, *, ends, horizon=4, seasons=(1,), train=None):
-    train = min(ends) if train is None else train
-    return Task(
-        train=full[:train],
-        histories=[full[:end] for end in ends],
-        gaps=[end - train for end in ends],
-        horizon=horizon,
-        freq="h",
-        starts=[START + end for end in ends],
-        seasons=list(seasons),
-        columns=[f"series {d}" for d in range(full.shape[1])],
-    )
 
 
 def walks(steps, *, correlation, dim=2, seed=0):

@@ -1,33 +1,24 @@
 """Every baseline on the one interface: closed forms, what joint means, gaps, and what may not be seen."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
+import tasks
 import torch
 from scipy.stats import spearmanr
 
-from timediff.baselines import BASELINES, Task, chosen, climatology, copula, deep, energy, var
+from timediff.baselines import BASELINES, chosen, climatology, copula, deep, energy, var
 from timediff.baselines.task import Fitted, past_windows
 from timediff.errors import InputError
 
 FAST = [name for name, one in BASELINES.items() if one.fast]
 DEEP = ["deepar", "deepar_copula", "patchtst", "energy"]
 CLASSICAL = ["auto_ets", "auto_arima"]
-START = pd.Period("2020-01-06", freq="h")
 
 
-def task_of(full, *, ends, horizon=4, seasons=(6,), train=None, start=START):
-    train = min(ends) if train is None else train
-    return Task(
-        train=full[:train],
-        histories=[full[:end] for end in ends],
-        gaps=[end - train for end in ends],
-        horizon=horizon,
-        freq="h",
-        starts=[start + end for end in ends],
-        seasons=list(seasons),
-        columns=[f"series {d}" for d in range(full.shape[1])],
-    )
+task_of = partial(tasks.task_of, seasons=(6,))
 
 
 def waves(steps=400, dim=3, *, season=6, noise=0.3, seed=0):

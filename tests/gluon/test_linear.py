@@ -11,6 +11,7 @@ from toys import condition, stir
 
 from timediff import SamplingConfig, TimeGradPredictor
 from timediff.config import DistillConfig
+from timediff.errors import InputError
 from timediff.gluon.distill import distill
 from timediff.gluon.entries import read_entry
 from timediff.gluon.linear import SHARES, Weighed, adaptive_shape, fit_on, weigh
@@ -650,3 +651,30 @@ def test_the_shape_of_adaptive_units_follows_from_options_and_frequency(freq, mo
     found = adaptive_shape(model, freq)
     own = (found["cycles"], found["half_life"], found["scale_half_life"], len(found["profiles"]))
     assert own == expected
+
+
+@oracles
+def test_every_series_has_its_share_of_the_origins(folder, monkeypatch):
+    monkeypatch.setattr("timediff.gluon.linear.ORIGINS", 100)
+    made = make(folder, [waves()])
+    data = WindowData([read_entry(waves(300, seed=k)) for k in range(2)], made.prediction_net.shape)
+    origins = fit_on(data, most_errors=1000).origins
+    ends = data.lengths.add(data.first).cumsum(0)
+    counts = [int((origins < ends[0]).sum()), int((origins >= ends[0]).sum())]
+    assert counts == [50, 50]
+
+
+@contracts
+def test_many_held_out_windows_are_thinned(weighing, monkeypatch):
+    model, data, held = weighing
+    monkeypatch.setattr("timediff.gluon.linear.WEIGHED_ON", 2)
+    assert weigh(model, data, held, SamplingConfig(), seed=1).windows == -(
+        -len(held) // -(-len(held) // 2)
+    )
+
+
+@contracts
+def test_a_training_that_diverges_is_told_in_a_sentence(folder):
+    train = TRAIN._replace(learning_rate=1e30, gradient_clip=0.0, steps=20)
+    with pytest.raises(InputError, match=r"training diverged.*lower learning_rate"):
+        make(folder, [waves()], train=train)

@@ -225,6 +225,11 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             progress=self.progress,
             checkpoint=ckpt_path,
         )
+        if not all(bool(p.isfinite().all()) for p in module.forecaster.parameters()):
+            raise InputError(
+                "training diverged: weights of the network are infinite or no numbers; lower learning_rate "
+                f"(it is {self.train_config.learning_rate:g}), or give a gradient_clip"
+            )
         transformation = self.create_transformation()
         choices: dict[str, Any] = {}
         if self.model.linear:
