@@ -8,7 +8,7 @@ import torch
 from tiny import period
 
 from timediff.baselines import BASELINES, Task
-from timediff.baselines.adaptive_linear import FEWEST, fit_adaptive_linear
+from timediff.baselines.adaptive_linear import fit_adaptive_linear
 from timediff.baselines.task import bounds
 from timediff.config import ModelConfig
 from timediff.frequency import num_time_features, quiet_business_days
@@ -17,6 +17,7 @@ from timediff.gluon.linear import adaptive_shape, fit_on
 from timediff.gluon.windows import WindowData, forecast_batch
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.centre import LinearCentre
+from timediff.timegrad.trajectories import FEWEST
 
 HORIZON, CYCLE = 5, 6
 

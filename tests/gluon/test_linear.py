@@ -14,7 +14,7 @@ from timediff.config import DistillConfig
 from timediff.errors import InputError
 from timediff.gluon.distill import distill
 from timediff.gluon.entries import read_entry
-from timediff.gluon.linear import SHARES, Weighed, _spread, adaptive_shape, fit_on, weigh
+from timediff.gluon.linear import POOLED, Weighed, _spread, adaptive_shape, fit_on, weigh
 from timediff.gluon.windows import WindowData, forecast_batch
 from timediff.metrics import energy_score, mean_wquantile_loss, sum_over_dimensions
 from timediff.networks.base import DenoisingNetwork
@@ -42,7 +42,7 @@ def make(folder, data, model=LINEAR, *, network=True, **options):
     """A predictor of some entries; without its network it is the linear forecaster and its Gaussian."""
     made = estimator(folder, model=model, **options).train(data)
     if not network:
-        share(made).fill_(0.0)
+        made.prediction_net.use(0.0, past_errors=False)
     return made
 
 
@@ -67,7 +67,7 @@ def fine(folder):
 def trained(folder):
     """A predictor as training leaves it, but for its share, and its data; for reading only."""
     made = make(folder, [waves()])
-    share(made).fill_(1.0)
+    made.prediction_net.use(1.0)
     return made
 
 
@@ -305,7 +305,7 @@ def test_the_unit_of_the_data_changes_nothing_but_the_unit(folder):
 def test_the_same_seed_gives_the_same_forecast_in_training_and_after_storage(folder, tmp_path):
     one, other = (make(folder, [waves()]) for _ in range(2))
     assert same_weights(weights(one.prediction_net), weights(other.prediction_net))
-    assert one.choices == other.choices and one.choices["network_share"] in SHARES
+    assert one.choices == other.choices and one.choices["network_share"] in (0.0, POOLED)
     np.testing.assert_array_equal(paths(other, [waves()]), paths(one, [waves()]))
     for value in (0.0, 1.0):
         share(one).fill_(value)
@@ -418,7 +418,7 @@ def test_gaps_and_a_series_that_was_never_seen_are_forecast(folder):
     data["target"][1] = np.nan
     with pytest.warns(UserWarning, match="never observed"):
         made = make(folder, [data])
-    share(made).fill_(1.0)
+    made.prediction_net.use(1.0)
     drawn = paths(made, [data])
     assert np.isfinite(drawn).all() and np.abs(drawn).max() < 50
 
@@ -471,21 +471,23 @@ def weighing(folder):
     ("start", "network", "best"),
     [
         (1.0, Correcting(1.0, 400.0), 0.0),  # the network makes it far too wide
-        (400.0, Correcting(400.0, 1.0), 1.0),  # or takes that back
+        (400.0, Correcting(400.0, 1.0), 0.5),  # or takes that back, where past errors are as wide
     ],
 )
-def test_the_better_of_network_and_gaussian_is_found(weighing, start, network, best):
+def test_the_better_of_network_and_past_errors_is_found(weighing, start, network, best):
     model, data, held = weighing
     model.denoiser.modes.zero_()
     model.denoiser.variances.fill_(start)
     model.denoiser.network = network
+    model.trajectories.errors = model.trajectories.errors * start**0.5
     for training in (True, False):
         model.train(training)
         found = weigh(model, data, held, SamplingConfig(steps=20), seed=1)
-        assert found.share == float(model.denoiser.share) == best
+        assert found.share == model.network_share == best
+        assert float(model.denoiser.share) == (best > 0)
         assert model.training == training
-    assert found.windows == len(held) == 7 and set(found.scores) == set(SHARES)
-    assert ("network" if best else "linear forecaster alone") in found.sentence
+    assert found.windows == len(held) == 7 and set(found.scores) == {0.0, 1.0}
+    assert ("half of each" if best else "linear forecaster alone") in found.sentence
 
 
 @cross_checks
@@ -495,7 +497,7 @@ def test_scores_of_shares_are_those_of_their_forecasts(weighing):
     found = weigh(model, data, held, sampling, seed=5)
     whole = waves(200)["target"]
     for value, score in found.scores.items():
-        model.denoiser.share.fill_(value)
+        model.use(value)
         drawn, truth = [], []
         for k, row in enumerate(held.tolist()):
             origin = row - data.first
@@ -508,14 +510,15 @@ def test_scores_of_shares_are_those_of_their_forecasts(weighing):
         assert score == pytest.approx(
             np.sqrt(total * np.mean(energy_score(drawn, truth))), rel=1e-4
         )
-    assert found.share == min(found.scores, key=found.scores.get)
+    assert found.share == (0.5 if found.scores[1.0] < found.scores[0.0] else 0.0)
 
 
 @contracts
 def test_without_held_out_windows_the_gaussian_serves(weighing):
     model, data, held = weighing
     found = weigh(model, data, held[:0], SamplingConfig(), seed=1)
-    assert found == Weighed(0.0, {}, 0) and float(model.denoiser.share) == 0
+    assert found == Weighed(0.0, {}, 0)
+    assert float(model.denoiser.share) == float(model.trajectories.share) == 0
     assert "too little data" in found.sentence
 
 
@@ -527,7 +530,7 @@ def test_where_nothing_is_held_out_the_network_is_used_as_it_is(folder):
 
 @contracts
 def test_what_was_chosen_for_constant_data_can_be_told():
-    found = Weighed(0.0, {0.0: 0.0, 0.5: 0.0, 1.0: 0.0}, 7).sentence
+    found = Weighed(0.0, {0.0: 0.0, 1.0: 0.0}, 7).sentence
     assert "7 held-out" in found and "linear forecaster alone" in found
 
 
@@ -544,7 +547,7 @@ def test_training_goes_on_from_a_predictor_whatever_its_share(folder):
     found = []
     for value in (1.0, 0.0):
         start = make(folder, [waves()])
-        share(start).fill_(value)
+        start.prediction_net.use(value)
         made = estimator(folder, model=LINEAR).train_from(start, [waves()])
         found.append(dict(made.prediction_net.named_parameters()))
     for name, parameter in found[0].items():
@@ -555,7 +558,7 @@ def test_training_goes_on_from_a_predictor_whatever_its_share(folder):
 @pytest.mark.parametrize("value", [0.0, 0.5])
 def test_a_student_is_all_of_a_network_whatever_the_share_of_its_teacher(folder, value):
     teacher = make(folder, [waves()])
-    share(teacher).fill_(value)
+    teacher.prediction_net.use(value)
     before = weights(teacher.prediction_net)
     config = DistillConfig(train_steps=2, batch_size=4)
     student = distill(teacher, [waves()], 2, config=config, progress=False)
@@ -605,7 +608,8 @@ def test_a_loss_may_be_asked_about_some_positions(folder, centre):
 @pytest.mark.parametrize("centre", ["linear", "none"])
 def test_paths_are_what_a_model_of_their_own_density_finds_again(folder, centre):
     """Teaching a path's own values gives the innovations that it was drawn from."""
-    made = make(folder, [waves()], LINEAR._replace(centre=centre, support="none"))
+    train = TRAIN._replace(held_out=0)
+    made = make(folder, [waves()], LINEAR._replace(centre=centre, support="none"), train=train)
     model, data = made.prediction_net, waves(90, seed=4)
     drawn = paths(made, [data], num_samples=3)[0]
     noted = []

@@ -490,7 +490,7 @@ def test_odd_series_have_finite_windows(shape):
         batches.append(forecast_batch([read_entry(part)], shape))
     for batch in batches:
         parts = [part for part in batch if part is not None]
-        assert len(parts) == (7 if shape is CYCLIC else 6)
+        assert len(parts) == (8 if shape is CYCLIC else 7)
         for part in parts:
             assert torch.isfinite(part).all()
         assert (batch.target[:, : shape.history_length].abs() <= LARGEST).all()

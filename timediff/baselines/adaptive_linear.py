@@ -16,10 +16,8 @@ from timediff.baselines.task import Array, Fitted, Task, Window, bounds, in_phas
 from timediff.config import ModelConfig
 from timediff.frequency import adaptive_cycles, num_time_features, quiet_business_days
 
-__all__ = ["ADAPTIVE_LINEAR", "FEWEST", "MOST_NUMBERS", "fit_adaptive_linear"]
+__all__ = ["ADAPTIVE_LINEAR", "MOST_NUMBERS", "fit_adaptive_linear"]
 
-#: Trajectories at the forecast's position in the cycle below which those of all positions serve.
-FEWEST = 20
 #: Numbers that the trajectories may hold.
 MOST_NUMBERS = 1e8
 
@@ -49,6 +47,7 @@ def fit_adaptive_linear(
     from timediff.gluon.windows import WindowData, forecast_batch
     from timediff.timegrad.batch import Shape
     from timediff.timegrad.centre import LinearCentre
+    from timediff.timegrad.trajectories import FEWEST, filled
 
     freq, (length, dim) = task.freq, task.train.shape
     config = ModelConfig(cycles=cycles or adaptive_cycles(freq, length), half_life=half_life)
@@ -60,7 +59,7 @@ def fit_adaptive_linear(
     fitted = fit_on(data, most_errors=max(1, int(MOST_NUMBERS // (task.horizon * dim))))
     centre = LinearCentre(shape)
     centre.coefficients.copy_(fitted.fit.coefficients)
-    errors = fitted.errors.numpy()
+    errors = filled(fitted.errors, fitted.known).numpy()
     origins = (fitted.origins - data.first).numpy()  # steps of the training data
     low, high = bounds(task.train)
 

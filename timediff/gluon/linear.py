@@ -16,12 +16,13 @@ from timediff.networks.wiener import WienerStart
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.centre import BLOCKS, LinearFit, fit_linear
 from timediff.timegrad.model import TimeGrad
+from timediff.timegrad.trajectories import FEWEST, NUMBERS
 
 __all__ = [
     "ERRORS",
     "ORIGINS",
     "PATHS",
-    "SHARES",
+    "POOLED",
     "WEIGHED_ON",
     "Fitted",
     "Weighed",
@@ -38,8 +39,8 @@ ORIGINS, ERRORS = 6000, 1500
 _LAST = 0.05
 #: Numbers that the windows of a part may hold.
 _PART = 2e7
-#: Shares of the network that are weighed, and paths of each window.
-SHARES, PATHS = (0.0, 0.5, 1.0), 100
+#: Share of the paths that a network draws which is of use, and paths of each window that it is weighed on.
+POOLED, PATHS = 0.5, 100
 #: Windows that they are weighed on, at most, spread evenly over those held out.
 WEIGHED_ON = 56
 
@@ -107,17 +108,25 @@ def fit_on(data: WindowData, *, most_errors: int) -> Fitted:
 
 
 def fit_centre(models: list[TimeGrad], data: WindowData) -> dict[str, Any]:
-    """Gives models the linear forecaster of some data and the Gaussian process of its errors.
+    """Gives models the linear forecaster of some data, its past errors and the Gaussian process of these.
 
     Returns:
         What was chosen.
     """
-    fit, _, errors, known, fitted_to = fit_on(data, most_errors=ERRORS)
+    shape = data.shape
+    kept = int(NUMBERS // (shape.horizon * shape.target_dim))
+    fit, origins, errors, known, fitted_to = fit_on(data, most_errors=max(kept, ERRORS))
     first = models[0]
+    assert data.tables is not None
+    positions = data.tables.position[origins]
     correlation = first.innovations.fit(errors, known)
+    some = _spread(torch.arange(len(errors)), max(kept, FEWEST))
+    first.trajectories.keep(errors[some], known[some], positions[some])
     for model in models:
         model.centre.coefficients.copy_(fit.coefficients)
         model.innovations.load_state_dict(first.innovations.state_dict())
+        model.trajectories.errors = first.trajectories.errors
+        model.trajectories.positions = first.trajectories.positions
         assert isinstance(model.denoiser, WienerStart)
         model.denoiser.modes.copy_(correlation.modes)
         model.denoiser.variances.copy_(correlation.variances)
@@ -152,8 +161,8 @@ class Weighed(NamedTuple):
     """What held-out windows say of the network.
 
     Attributes:
-        share: Of the network in the forecast, of least score.
-        scores: Score of each share: geometric mean of CRPS_sum and energy score.
+        share: Of the paths, those that the network draws: half of them if it scores better than past errors.
+        scores: Of the network (1) and without it (0): geometric mean of CRPS_sum and energy score.
         windows: Held out.
     """
 
@@ -167,9 +176,7 @@ class Weighed(NamedTuple):
         if not self.windows:
             return "too little data to hold windows out: the forecast is that of the linear forecaster alone"
         ratio = self.scores[1.0] / self.scores[0.0] if self.scores[0.0] else 1.0
-        use = {0.0: "the linear forecaster alone", 1.0: "the network"}.get(
-            self.share, "half of each"
-        )
+        use = "half of each" if self.share else "the linear forecaster alone"
         return (
             f"on {self.windows} held-out windows the network scores {ratio:.3f} of the linear forecaster; "
             f"the forecast uses {use}"
@@ -179,7 +186,10 @@ class Weighed(NamedTuple):
 def weigh(
     model: TimeGrad, data: WindowData, held: Tensor, sampling: SamplingConfig, seed: int
 ) -> Weighed:
-    """Sets the share of the network in the forecasts of a model to the best on held-out windows.
+    """Has the network draw half of the paths, if it is better than past errors on held-out windows, or none.
+
+    A few windows say whether it is of any use, not by how much. Where none is held out, all paths are those of
+    the Gaussian process.
 
     Args:
         model: Trained without them.
@@ -188,10 +198,8 @@ def weigh(
         sampling: How paths are drawn.
         seed: Of the paths.
     """
-    network = model.denoiser
-    assert isinstance(network, WienerStart)
     if not len(held):
-        network.share.fill_(0.0)
+        model.use(0.0, past_errors=False)  # of a handful of windows, hardly a spread
         return Weighed(0.0, {}, 0)
     held = held[:: -(-len(held) // WEIGHED_ON)]
     past, horizon = model.shape.history_length, model.shape.horizon
@@ -202,8 +210,8 @@ def weigh(
     rows = held[:, None] + torch.arange(horizon)
     truth = np.where(data.observed[rows], data.target[rows], np.nan)
     scores = {}
-    for share in SHARES:
-        network.share.fill_(share)
+    for share in (0.0, 1.0):
+        model.use(share)
         paths = model.sample(
             known.to(device),
             num_samples=PATHS,
@@ -212,8 +220,7 @@ def weigh(
         ).numpy()
         total = mean_wquantile_loss(*sum_over_dimensions(paths, truth))
         scores[share] = float(np.sqrt(total * np.nanmean(energy_score(paths, truth))))
-    finite = {share: score if np.isfinite(score) else np.inf for share, score in scores.items()}
-    best = min(SHARES, key=lambda share: finite[share])
-    network.share.fill_(best)
+    best = POOLED if scores[1.0] < scores[0.0] else 0.0
+    model.use(best)
     model.train(was_training)
     return Weighed(best, scores, len(held))

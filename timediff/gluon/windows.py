@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from timediff.data.entry import begin
 from timediff.frequency import quiet_business_days, time_features
 from timediff.gluon.entries import Series
 from timediff.timegrad.batch import Batch, Shape
@@ -61,6 +62,7 @@ class AdaptiveTables:
     def __init__(self, all_series: list[Series], shape: Shape, *, blank: int, beyond: int) -> None:
         self.shape = shape
         columns: list[list[np.ndarray]] = [[] for _ in range(3 + len(shape.profiles))]
+        positions = []
         for series in all_series:
             values = np.where(series.observed, series.values.astype(np.float64), np.nan)
             own = units(
@@ -79,6 +81,8 @@ class AdaptiveTables:
                 known = table[:length]
                 rows[blank : blank + len(known)] = known
                 column.append(rows)
+            positions.append((begin(series.entry) + np.arange(-blank, length)) % shape.cycle)
+        self.position = torch.from_numpy(np.concatenate(positions))
         tables = [torch.from_numpy(np.concatenate(column)) for column in columns]
         values_, self.location, self.scale, *self.profiles = tables
         # What the past of a window shows, once for all windows.
@@ -91,7 +95,7 @@ class AdaptiveTables:
         """These tables on a device."""
         moved = copy.copy(self)
         moved.location, moved.scale = self.location.to(device), self.scale.to(device)
-        moved.deviation = self.deviation.to(device)
+        moved.deviation, moved.position = self.deviation.to(device), self.position.to(device)
         moved.pattern = None if self.pattern is None else self.pattern.to(device)
         moved.profiles = [profile.to(device) for profile in self.profiles]
         return moved
@@ -136,6 +140,7 @@ class AdaptiveTables:
             torch.where(known, scale, 1.0).to(dtype),
             torch.stack(columns, dim=-1).clamp(-LARGEST, LARGEST).to(dtype) if columns else None,
             pattern,
+            self.position[origins],
         )
 
 

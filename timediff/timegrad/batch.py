@@ -64,6 +64,7 @@ class Batch(NamedTuple):
             ``[B, T, D, J]``.
         pattern: Where the last of `Shape.profiles` lay in each of the last steps of a cycle, likewise,
             ``[B, cycle, D]``; None with a single cycle.
+        position: Of the first step ahead in the shortest cycle of the clock, integer ``[B]``.
     """
 
     target: Tensor
@@ -73,6 +74,7 @@ class Batch(NamedTuple):
     scale: Tensor | None = None
     profiles: Tensor | None = None
     pattern: Tensor | None = None
+    position: Tensor | None = None
 
     def to(self, device: Any) -> "Batch":
         """These windows on a device."""

@@ -25,6 +25,7 @@ from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.process import Denoiser, add_noise
 from timediff.diffusion.schedule import Schedule, make_schedule
 from timediff.networks.encoder import Encoder, State, lagged
+from timediff.networks.wiener import WienerStart
 from timediff.registry import NORMALISATIONS
 from timediff.timegrad.batch import Batch, Shape, differenced, last_observed
 from timediff.timegrad.centre import LinearCentre
@@ -34,6 +35,7 @@ from timediff.timegrad.innovations import Innovations
 from timediff.timegrad.normalisation.adaptive import LARGEST
 from timediff.timegrad.reverse import Compiler, compile_chain, network_calls
 from timediff.timegrad.sampling import bytes_per_path, draw_paths
+from timediff.timegrad.trajectories import Trajectories
 
 __all__ = ["SELF_CONDITIONED_SHARE", "TimeGrad"]
 
@@ -77,6 +79,7 @@ class TimeGrad(nn.Module):
         if config.linear:
             self.centre = LinearCentre(shape)
             self.innovations = Innovations(shape.horizon, shape.target_dim)
+            self.trajectories = Trajectories(shape.horizon, shape.target_dim)
             inputs += 1 + shape.target_dim  # the lead and the linear forecast
         self.encoder = Encoder(
             shape.target_dim,
@@ -202,6 +205,26 @@ class TimeGrad(nn.Module):
         if t:
             start = start + self.innovations.carried(t, paths[t - 1] - past.mean[rows, t - 1])
         return start, self.innovations.unit(t)
+
+    @property
+    def network_share(self) -> float:
+        """Of the paths of a forecast, those that the network draws."""
+        return 1 - float(self.trajectories.share) if self.config.linear else 1.0
+
+    def use(self, share: float, *, past_errors: bool = True) -> None:
+        """Sets the share of the network in forecasts.
+
+        Without any, it is left out of what-if forecasts and likelihoods, too, which know no past errors:
+        these are then the Gaussian process's.
+
+        Args:
+            share: Of the paths, those that the network draws.
+            past_errors: Whether the others are made of past errors, or all of the Gaussian process if the
+                share is 0.
+        """
+        assert isinstance(self.denoiser, WienerStart)
+        self.trajectories.share.fill_(1 - share if past_errors else 0.0)
+        self.denoiser.share.fill_(float(share > 0))
 
     def supported(self, paths: Tensor) -> Tensor:
         """Values ``[..., D]`` within the support of each series."""

@@ -18,6 +18,7 @@ from timediff.networks.encoder import map_state
 from timediff.timegrad.batch import Batch, integrate
 from timediff.timegrad.noise import PATHS_PER_STREAM, NoiseStreams, steps_at_a_time
 from timediff.timegrad.reverse import Compiler, ReverseChains, network_calls
+from timediff.timegrad.trajectories import from_network
 from timediff.tools.threads import side_by_side, workers_for
 
 if TYPE_CHECKING:
@@ -43,7 +44,37 @@ def draw_paths(
     compiler: Compiler,
 ) -> Iterator[Tensor]:
     """Paths ``[S, T, D]`` of one window after another; the arguments are those of `TimeGrad.draw`."""
-    past, chains = model.encode(batch), ReverseChains(model, sampling, compiler)
+    past = model.encode(batch)
+    drawn = from_network(num_samples, model.network_share)
+    count = int(drawn.sum())
+    network = _network_paths(model, past, count, seeds, sampling, memory, on_step, compiler)
+    if count == num_samples:
+        yield from network
+        return
+    assert past.mean is not None
+    for window, seed in enumerate(seeds):
+        more = model.trajectories.draw(batch, past.mean, window, num_samples - count, seed)
+        more = model.supported(more.mul_(past.scale[window]).add_(past.loc[window])).cpu()
+        paths = more.new_empty(num_samples, *more.shape[1:])
+        if count:
+            paths[drawn] = next(network)
+        paths[~drawn] = more
+        on_step(len(more) * more.shape[1])
+        yield paths
+
+
+def _network_paths(
+    model: "TimeGrad",
+    past: "EncodedPast",
+    num_samples: int,
+    seeds: list[int],
+    sampling: SamplingConfig,
+    memory: float,
+    on_step: Callable[[int], None],
+    compiler: Compiler,
+) -> Iterator[Tensor]:
+    """The paths that the network draws."""
+    chains = ReverseChains(model, sampling, compiler)
     blocks = -(-num_samples // PATHS_PER_STREAM)
     streams = [(window, block) for window in range(len(seeds)) for block in range(blocks)]
     workers, size = chunks_of(model, len(streams), sampling, memory)

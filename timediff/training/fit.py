@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from timediff.errors import InputError
-from timediff.networks.wiener import WienerStart
 from timediff.timegrad.batch import Batch
 from timediff.training.budget import epochs_of, planned_steps
 from timediff.training.callbacks import Patience, TrainingBar
@@ -111,10 +110,8 @@ def start_from(module: TimeGradModule, network: nn.Module) -> None:
     try:
         for model in module.models:
             model.load_state_dict(network.state_dict())
-            if isinstance(model.denoiser, WienerStart):
-                model.denoiser.share.fill_(
-                    1.0
-                )  # all of the network is trained, however much forecast
+            if config.linear:
+                model.use(1.0)  # all of the network is trained, however much forecast
     except RuntimeError as error:
         raise InputError(
             "the predictor was made with other model options than this estimator's; use the same"

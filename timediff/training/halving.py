@@ -43,9 +43,8 @@ def halve(
     """
     student = copy.deepcopy(teacher).eval()
     if isinstance(student.denoiser, WienerStart):
-        student.denoiser.share.fill_(
-            1.0
-        )  # it is to learn what the teacher draws, whatever that is made of
+        # It is to learn what the teacher's chain draws, whatever that is made of.
+        student.denoiser.share.fill_(1.0)
     student.denoiser.requires_grad_(True)
     chain = respace(teacher.schedule, 2 * steps, spacing=SPACING)
     levels = teacher.levels(teacher.schedule)
