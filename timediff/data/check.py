@@ -28,7 +28,7 @@ _SEARCHED = 5000
 
 
 def check_table(table: Table, horizon: int) -> list[str]:
-    """Sentences on gaps, constant and copied series, level shifts and leaking covariates; none if all is well.
+    """Sentences on gaps, constant or copied series, level shifts, leaking covariates; none if all is well.
 
     Each sentence names at most three columns, so that its length is bounded.
 

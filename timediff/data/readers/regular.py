@@ -19,8 +19,8 @@ _DAY = 86400 * _SECOND
 _CALENDAR = ("W", "M", "Q", "Y")
 #: Fewest stamps that tell a frequency: two are regular at many.
 FEWEST = 3
-# Stretches of stamps of which most must be regular for their frequency to be that of the table.
-_STRETCH, _STRETCHES = 5, 200
+# Stretches of stamps whose frequency may be that of the table, and the share of stamps that may be off it.
+_STRETCH, _STRETCHES, _FEW = 5, 200, 0.05
 # Share of rows that leaves no doubt of the frequency.
 _PLENTY = 0.75
 
@@ -88,7 +88,7 @@ def _present(stamps: pd.DatetimeIndex, freq: str) -> float:
 
 
 def _usual_freq(stamps: pd.DatetimeIndex) -> str | None:
-    """The frequency of stamps, or of most stretches of them where a few are off the beat.
+    """The frequency of stamps, or of stretches of them where only a few are off its beat.
 
     One stamp on the half hour among hours makes half hours of all, of which nearly half are there.
     """
@@ -96,9 +96,14 @@ def _usual_freq(stamps: pd.DatetimeIndex) -> str | None:
     if freq is None or _present(stamps, freq) >= _PLENTY:
         return freq
     firsts = np.unique(np.linspace(0, len(stamps) - _STRETCH, _STRETCHES).astype(int).clip(0))
-    usual = Counter(suggested_freq(stamps[i : i + _STRETCH]) for i in firsts)
-    most, count = usual.most_common(1)[0]
-    return most if 2 * count > len(firsts) else freq
+    usual = Counter(suggested_freq(stamps[i : i + _STRETCH]) or freq for i in firsts)
+    for candidate, _ in usual.most_common():
+        if candidate != freq:
+            with quiet_business_days():
+                _, _, off = _best(stamps, candidate)
+            if off.sum() <= 1 + _FEW * len(stamps):
+                return candidate
+    return freq
 
 
 def _best(stamps: pd.DatetimeIndex, freq: str) -> tuple[Clock, np.ndarray, np.ndarray]:

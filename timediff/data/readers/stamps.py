@@ -71,7 +71,10 @@ def read_stamps(
             read = _from_objects(column, what, tz)
     if read.stamps.hasnans:
         raise InputError(_no_stamp(what, int(np.argmax(read.stamps.isna()))))
-    return read._replace(stamps=read.stamps.as_unit("ns"))
+    stamps = read.stamps.as_unit("ns")
+    return read._replace(
+        stamps=stamps if tz is None or stamps.tz is None else stamps.tz_convert(tz)
+    )
 
 
 def _known(freq: str | None) -> str | None:
