@@ -15,7 +15,8 @@ from timediff.errors import InputError
 __all__ = ["ENDINGS", "frame_of"]
 
 ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".feather")
-_SEPARATORS = (",", ";", "\t", "|")
+# Of two that fit, the first: a comma may be that of decimals.
+_SEPARATORS = (";", "\t", "|", ",")
 # Rows by which separator and decimal are recognised.
 _SAMPLE = 200
 _COMMA = re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+([eE][+-]?\d+)?\s*")
