@@ -137,6 +137,12 @@ def test_business_days_differ_from_days():
     assert read_frame(wide(pd.DatetimeIndex(days.to_numpy()))).clock.start.freqstr == "D"
 
 
+def test_business_days_of_which_a_third_is_absent_are_no_days():
+    rows = np.sort(np.random.default_rng(0).choice(300, size=200, replace=False))
+    index = pd.date_range("2024-01-01", periods=300, freq="B")[rows]
+    assert read_frame(wide(pd.DatetimeIndex(index.to_numpy()))).clock.start.freqstr == "B"
+
+
 def test_a_bare_quarter_or_year_fits_the_months_of_the_stamps():
     for asked, freq in (("Q", "QE-JAN"), ("Y", "YE-MAR")):
         index = pd.date_range("2020-01-01", periods=9, freq=freq)
@@ -463,6 +469,11 @@ def test_each_planted_defect_is_named(case, data):
         (plain(), {"freq": "moon"}, "frequency 'moon' is not known"),
         (plain(), {"freq": "30min"}, "2 steps of 30min apart throughout.* such as freq=h"),
         (plain(), {"freq": "D"}, "not regular at D: after 2024-01-01 00:00:00 comes"),
+        (
+            wide(pd.date_range("2024-06-01", periods=9)),
+            {"freq": "B"},
+            "not regular at B: it begins at 2024-06-01 00:00:00; .* such as freq=D",
+        ),
         (plain(), {"tz": "Mars"}, "time zone 'Mars' is not known"),
         (with_index(plain(), r4="2024-01-01 04:10"), {}, "regular at h: after .* comes .*04:10:00"),
         (with_index(plain(), r4="2024-01-01 03:00"), {}, "2024-01-01 03:00:00 twice"),

@@ -52,7 +52,7 @@ def clock_of(stamps: pd.DatetimeIndex, freq: str | None, what: str) -> Clock:
     freq = clock.start.freqstr
     hint = f", such as freq={suggested}" if asked and suggested and suggested != freq else ""
     if off.any():
-        row = int(np.argmax(off)) if off.sum() <= len(off) / 2 else min(1, len(off) - 1)
+        row = int(np.argmax(off)) if off[0] or 2 * off.sum() <= len(off) else 1
         place = (
             f"after {stamps[row - 1]} comes {stamps[row]}" if row else f"it begins at {stamps[0]}"
         )
@@ -97,11 +97,12 @@ def _usual_freq(stamps: pd.DatetimeIndex) -> str | None:
         return freq
     firsts = np.unique(np.linspace(0, len(stamps) - _STRETCH, _STRETCHES).astype(int).clip(0))
     usual = Counter(suggested_freq(stamps[i : i + _STRETCH]) or freq for i in firsts)
-    for candidate, _ in usual.most_common():
-        if candidate != freq:
-            with quiet_business_days():
-                _, _, off = _best(stamps, candidate)
-            if off.sum() <= 1 + _FEW * len(stamps):
+    with quiet_business_days():
+        span = _best(stamps, freq)[1][-1]
+        for candidate, _ in usual.most_common():
+            _, steps, off = _best(stamps, candidate)
+            # Days are of no use where business days fit all stamps.
+            if steps[-1] < span and off.sum() <= 1 + _FEW * len(stamps):
                 return candidate
     return freq
 
@@ -139,7 +140,8 @@ def _clocks(first: pd.Timestamp, freq: str) -> list[Clock]:
             offset = wall - anchored(ordinal, start.freq, anchor)[0]
             if offset >= pd.Timedelta(0) and (anchor == "start" or offset < pd.Timedelta(days=1)):
                 clocks.append(Clock(start, Stamp(anchor, offset, shift), tz))
-    return clocks
+    # A Saturday is of no business day; a clock that does not write it leaves it off the beat.
+    return clocks or [Clock(start, Stamp(), tz)]
 
 
 def suggested_freq(stamps: pd.DatetimeIndex) -> str | None:
