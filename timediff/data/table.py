@@ -96,7 +96,6 @@ def read_frame(
     if layout.unread:
         notes.append(f"columns of {what} without a role were not read: {_listed(layout.unread)}")
 
-    kept = np.ones(len(index), dtype=bool)
     if tz is not None and index.tz is None:
         # Some tables of 24 rows a day keep an empty row for the hour that the clock skips.
         kept = ~(off_clock(index, tz)[1] & np.isnan(targets).all(axis=0))
