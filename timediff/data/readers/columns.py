@@ -1,0 +1,78 @@
+"""The cells of a column as numbers or categories, or the first that is neither, by name."""
+
+import numpy as np
+import pandas as pd
+
+from timediff.errors import InputError
+
+__all__ = ["covariate", "numbers"]
+
+
+def numbers(column: pd.Series, what: str, rows: pd.Series | None = None) -> np.ndarray:
+    """The column as float64 ``[N]``, NaN where a cell is missing.
+
+    Args:
+        column: Numbers, or texts of numbers.
+        what: The column and its table, for the sentence of an error.
+        rows: What a row is called, such as its stamp; its number when None.
+
+    Raises:
+        InputError: It holds truth values, complex numbers, texts, or values that float32 cannot hold.
+    """
+    dtype = column.dtype
+    if pd.api.types.is_bool_dtype(dtype):
+        raise InputError(f"{what} holds truth values; convert it to 0 and 1, or remove it")
+    if pd.api.types.is_complex_dtype(dtype):
+        raise InputError(f"{what} holds complex numbers; give its real part, or remove it")
+    if pd.api.types.is_datetime64_any_dtype(dtype) or pd.api.types.is_timedelta64_dtype(dtype):
+        raise InputError(f"{what} holds times, not numbers; convert or remove it")
+    if pd.api.types.is_numeric_dtype(dtype):
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        values = _from_cells(column, what, rows)
+    with np.errstate(over="ignore"):
+        infinite = np.isinf(values.astype(np.float32))
+    if infinite.any():
+        row = int(np.argmax(infinite))
+        raise InputError(
+            f"{what} has {values[row]} in {_row(rows, row)}, which float32 cannot hold; leave it out or "
+            "scale the column"
+        )
+    return values
+
+
+def covariate(column: pd.Series, what: str) -> np.ndarray:
+    """The column as float64 ``[N]`` if it holds numbers or truth values, else its texts as objects."""
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return numbers(column, what)
+    cells = column.astype(object)
+    texts = np.array([None if pd.isna(cell) else str(cell) for cell in cells], dtype=object)
+    if not len(texts) or all(text is None for text in texts):
+        return np.full(len(texts), np.nan)
+    return texts
+
+
+def _from_cells(column: pd.Series, what: str, rows: pd.Series | None) -> np.ndarray:
+    """Numbers of a column of objects, texts or categories."""
+    cells = column.astype(object)
+    odd = cells.map(lambda cell: isinstance(cell, bool | np.bool_ | complex))
+    parsed = pd.to_numeric(cells.mask(odd), errors="coerce")
+    bad = np.asarray(parsed.isna() & (cells.notna() | odd))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            f"{what} has {_shown(cells.iloc[row])} in {_row(rows, row)} and is not numeric; convert or "
+            "remove it"
+        )
+    return parsed.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _row(rows: pd.Series | None, row: int) -> str:
+    return f"row {row + 1}" + ("" if rows is None else f" ({rows.iloc[row]})")
+
+
+def _shown(cell: object) -> str:
+    text = repr(cell)
+    return text if len(text) <= 40 else f"{text[:37]}..."
