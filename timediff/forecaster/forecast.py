@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from timediff.errors import InputError, check_whole
 from timediff.forecaster import exports
-from timediff.forecaster.frames import KINDS, Array, Columns, labels, make_frame
+from timediff.forecaster.frames import KINDS, Array, Columns, labels, make_frame, some
 from timediff.forecaster.scenarios import choose, distances, points_of
 from timediff.forecaster.sums import summing_matrix, sums_of_steps
 
@@ -214,7 +214,7 @@ class Forecast:
         names = list(self.names)
         if unknown := [name for name in series or () if name not in names]:
             raise InputError(
-                f"the forecast has no series {unknown[0]!r}; its series are {_some(names)}"
+                f"the forecast has no series {unknown[0]!r}; its series are {some(names)}"
             )
         history = np.empty((0, len(names))) if self.history is None else self.history
         before = self.stamps[:0] if self.history_stamps is None else self.history_stamps
@@ -252,6 +252,12 @@ class Forecast:
         Raises:
             InputError: A level is out of range.
         """
+        return make_frame(self.labelled(self.summary(level, quantiles)), self.kind)
+
+    def summary(
+        self, level: Sequence[float] | None, quantiles: Sequence[float] | None
+    ) -> dict[str, Array]:
+        """The columns of `to_quantile_frame`, ``[T, D]`` each."""
         values = {MODEL: self.mean, f"{MODEL}-median": self.quantile(0.5)}
         for percent in level or ():
             if not 0 < percent < 100:
@@ -259,8 +265,7 @@ class Forecast:
             ends = self.quantile([0.5 - percent / 200, 0.5 + percent / 200])
             for name, end in zip(("lo", "hi"), ends, strict=True):
                 values[f"{MODEL}-{name}-{percent:g}"] = end
-        values |= {f"{MODEL}_ql{q:g}": self.quantile(q) for q in quantiles or ()}
-        return make_frame(self.labelled(values), self.kind)
+        return values | {f"{MODEL}_ql{q:g}": self.quantile(q) for q in quantiles or ()}
 
     def labelled(self, values: Mapping[str, ArrayLike]) -> dict[str, Any]:
         """Columns of a long frame: series and stamp, then values given as ``[T, D]`` or ``[N, T, D]``.
@@ -328,7 +333,3 @@ def _naive(stamps: pd.Index) -> NDArray[np.datetime64]:
     if isinstance(stamps, pd.DatetimeIndex) and stamps.tz is not None:
         stamps = stamps.tz_localize(None)
     return np.asarray(stamps, dtype="datetime64[ns]")
-
-
-def _some(names: list[Any]) -> str:
-    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")

@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from timediff.errors import InputError
 
-__all__ = ["KINDS", "Array", "Columns", "eager", "kind_of", "labels", "make_frame", "numbers"]
+__all__ = [
+    "KINDS",
+    "Array",
+    "Columns",
+    "eager",
+    "kind_of",
+    "labels",
+    "make_frame",
+    "numbers",
+    "some",
+]
 
 Array = NDArray[np.floating[Any]]
 
@@ -57,9 +67,9 @@ def kind_of(frame: Any) -> str:
     return str(eager(frame, "the frame").implementation.value)
 
 
-def make_frame(columns: Mapping[str, Any], kind: str) -> IntoDataFrame:
+def make_frame(columns: Mapping[str, Any] | pd.DataFrame, kind: str) -> IntoDataFrame:
     """A frame of one of `KINDS` from columns of one length."""
-    frame = pd.DataFrame(dict(columns))
+    frame = pd.DataFrame(columns)
     if kind == "pandas":
         return frame
     wrapped = nw.from_native(frame, eager_only=True)
@@ -81,3 +91,8 @@ def numbers(frame: nw.DataFrame[Any], column: str, what: str) -> np.ndarray:
     if not (series.dtype.is_numeric() or series.dtype == nw.Boolean):
         raise InputError(f"column {column!r} of {what} is not numeric; convert or leave it out")
     return np.asarray(series.cast(nw.Float64).to_numpy(), dtype=np.float64)
+
+
+def some(names: Sequence[Any]) -> str:
+    """The first of some names, for a sentence."""
+    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
