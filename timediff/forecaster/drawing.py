@@ -16,7 +16,7 @@ from timediff.forecaster.known import Known, Layout, entry_of, read_known
 from timediff.frequency import quiet_business_days
 from timediff.gluon.predictor import TimeGradPredictor
 
-__all__ = ["Fitted", "draw", "windows_frame"]
+__all__ = ["Fitted", "draw", "read_more", "windows_frame"]
 
 
 class Fitted(NamedTuple):

@@ -95,11 +95,11 @@ def _draw_scenarios(
     dot = "o" if len(ahead) == 1 else None
     axes.plot(times, observed, color=INK, lw=1.3, zorder=4, label="observed")
     for path, weight in zip(paths, weights, strict=True):
-        wide = 0.6 + 2.4 * weight / weights.max()
+        wide = 0.3 + 1.3 * weight / weights.max()
         label = (
             None
             if axes.get_legend_handles_labels()[1][1:]
             else "scenarios, the wider the more probable"
         )
-        axes.plot(ahead, path, color=LIGHT.series[0], lw=wide, alpha=0.6, marker=dot, label=label)
+        axes.plot(ahead, path, color=LIGHT.series[0], lw=wide, alpha=0.8, marker=dot, label=label)
     axes.axvline(ahead[0], color=INK, lw=0.8, ls=":", zorder=0)
