@@ -92,6 +92,50 @@ def test_covariates_of_a_wide_frame_are_common_to_all_series():
         future_covariates(each, known, layout, HORIZON)
 
 
+def test_a_covariate_that_is_the_same_for_all_series_is_common_in_a_long_frame_too():
+    table = frame()
+    table["wind"] = table["wind"] % 100
+    late = table[(table["unique_id"] == "b") | (table["ds"] >= "2024-01-05 04:00")]
+    known, layout, future = trained(late)
+    assert layout.common == ["wind"]
+    rows = future_covariates(future, known, layout, HORIZON)
+    entry = entry_of(known, layout, rows)
+    np.testing.assert_array_equal(entry["feat_dynamic_real"], [np.arange(LENGTH + HORIZON)])
+    assert entry["feat_dynamic_cat"].shape == (1, 2, LENGTH + HORIZON)
+    once = future.assign(sky="rain")[future["unique_id"] == "a"]
+    with pytest.raises(InputError, match="no 'sky' of 'b'"):
+        future_covariates(once, known, layout, HORIZON)
+    np.testing.assert_array_equal(known.dynamic["wind"], np.arange(LENGTH))
+    # Covariates of one field are common together, or not at all.
+    known, layout, _ = trained(
+        late.assign(more=late["y"] * 0 + (late["unique_id"] == "a")),
+        lists=(["wind", "more"], [], ["kind"]),
+    )
+    assert layout.common == [] and entry_of(known, layout)["feat_dynamic_real"].shape == (
+        2,
+        2,
+        LENGTH,
+    )
+
+
+def test_a_wide_frame_after_a_long_one_gives_each_series_the_same():
+    _, layout, _ = trained()
+    step = np.arange(LENGTH)
+    wide = pd.DataFrame(
+        {"b": step + 0.5, "a": step + 0.5, "wind": step * 1.0, "seen": -step, "sky": "rain"},
+        index=pd.date_range("2024-01-05", periods=LENGTH, freq="h"),
+    )
+    options = {
+        "columns": Columns(),
+        "freq": "h",
+        "tz": None,
+        "futr": layout.futr,
+        "hist": layout.hist,
+    }
+    again, _, _ = read_known(wide, layout=layout, **options)
+    np.testing.assert_array_equal(again.dynamic["wind"], np.stack([step, step], axis=1))
+
+
 def test_a_covariate_that_starts_late_is_unknown_before():
     table = frame()
     table = table[(table["unique_id"] == "b") | (table["ds"] >= "2024-01-05 04:00")]
@@ -165,6 +209,7 @@ def test_a_future_that_does_not_fit_gets_one_sentence(change, sentence):
         (pd.concat([STATIC, STATIC]), "2 rows of the series"),
         (STATIC.drop(columns="kind"), "static_df has no column 'kind'"),
         (None, "go together"),
+        (STATIC.rename(columns={"kind": "wind"}), "static_df has no column 'kind'"),
     ],
 )
 def test_static_frames_that_do_not_fit(static, sentence):
@@ -188,3 +233,10 @@ def test_later_frames_must_have_the_covariates_and_categories():
         read_known(past.drop(columns="seen"), layout=layout, **options)
     with pytest.raises(InputError, match="category 'fog'"):
         read_known(past.assign(sky="fog"), layout=layout, **options)
+
+
+def test_a_column_has_one_role():
+    with pytest.raises(InputError, match="'wind' is listed twice"):
+        trained(lists=(["wind"], ["wind"], ["kind"]))
+    with pytest.raises(InputError, match="'y' is listed twice, or is no covariate"):
+        trained(lists=(["y"], [], ["kind"]))

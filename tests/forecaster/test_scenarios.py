@@ -107,7 +107,7 @@ def realistic(seed, *, count=1000, steps=24, dim=8, persistence=0.9, correlation
     ("persistence", "correlation", "share"), [(0.95, 0.8, 0.45), (0.9, 0.5, 0.52), (0.7, 0.3, 0.6)]
 )
 def test_ten_of_a_thousand_paths(seed, persistence, correlation, share):
-    """Half of the energy distance of random paths is reached where errors persist and are shared, not else."""
+    """Half of the energy distance of random paths is reached where errors persist and are shared."""
     paths = realistic(seed, persistence=persistence, correlation=correlation)
     whole = Forecast(paths, list("abcdefgh"), pd.date_range("2024-01-01", periods=24, freq="h"))
     begun = time.perf_counter()

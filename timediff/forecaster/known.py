@@ -15,7 +15,7 @@ from timediff.data.table import Roles, read_frame
 from timediff.errors import InputError
 from timediff.forecaster.frames import Array, Columns, eager, some
 
-__all__ = ["Known", "Layout", "entry_of", "is_long", "read_known", "read_training"]
+__all__ = ["Known", "Layout", "entry_of", "is_long", "read_known", "read_training", "shared_values"]
 
 
 class Layout(NamedTuple):
@@ -30,6 +30,7 @@ class Layout(NamedTuple):
         hist: Covariates known for the past only.
         stat: Covariates that do not change.
         categories: Of each covariate that has such, in the order of their numbers.
+        common: Covariates that are the same for all series.
     """
 
     columns: Columns
@@ -40,6 +41,7 @@ class Layout(NamedTuple):
     hist: list[str]
     stat: list[str]
     categories: dict[str, list[str]]
+    common: list[str]
 
     @property
     def width(self) -> int:
@@ -71,6 +73,29 @@ class Layout(NamedTuple):
                 f"not ({some(known)}); train with it, or give one of these"
             )
         return result.to_numpy(dtype=np.float64).reshape(values.shape)
+
+    def spread(self, name: str, values: Array, order: list[int], what: str) -> Array:
+        """A covariate ``[T]`` where it is common to all series, else ``[T, D]``.
+
+        Args:
+            name: Which.
+            values: ``[T]``, or with a column for each series of a frame.
+            order: Columns of the model's series.
+            what: The frame.
+
+        Raises:
+            InputError: It is common to all series of the training data, but differs here.
+        """
+        if name not in self.common:
+            return (
+                values[:, order] if values.ndim == 2 else np.repeat(values[:, None], self.width, 1)
+            )
+        if (shared := shared_values(values)) is None:
+            raise InputError(
+                f"{name!r} of {what} differs between series, but was common to all in the training data; "
+                "give all series the same"
+            )
+        return shared
 
 
 class Known(NamedTuple):
@@ -113,6 +138,11 @@ def read_training(
     Raises:
         InputError: A frame cannot be read, or a covariate is not there.
     """
+    listed = [*futr, *hist, *stat]
+    if twice := [name for name in listed if listed.count(name) > 1 or name in columns]:
+        raise InputError(
+            f"the covariate {twice[0]!r} is listed twice, or is no covariate; leave it out"
+        )
     if (static_df is None) != (not stat):
         raise InputError("static_df and stat_exog_list go together; give both, or neither")
     known, layout, notes = read_known(df, columns=columns, freq=freq, tz=tz, futr=futr, hist=hist)
@@ -158,10 +188,12 @@ def read_known(
     if layout is None:
         names = _own_names(frame, columns, table.names)
         found = table.clock.start.freqstr
-        layout = Layout(columns, names, found, tz, futr, hist, [], _categories(dynamic))
+        layout = Layout(columns, names, found, tz, futr, hist, [], _categories(dynamic), [])
+        numbers = {name: layout.numbered(name, values, what) for name, values in dynamic.items()}
+        layout = layout._replace(common=_common(numbers, layout))
     order = _order(table.names, layout.names, what)
     dynamic = {
-        name: layout.numbered(name, values if values.ndim == 1 else values[:, order], what)
+        name: layout.spread(name, layout.numbered(name, values, what), order, what)
         for name, values in dynamic.items()
     }
     return Known(table.values[:, order], table.clock, dynamic, {}), layout, table.notes
@@ -236,6 +268,26 @@ def _categories(covariates: dict[str, np.ndarray]) -> dict[str, list[str]]:
         for name, values in covariates.items()
         if values.dtype == object
     }
+
+
+def _common(dynamic: dict[str, Array], layout: Layout) -> list[str]:
+    """Covariates that are common to all series, as all others that share their field of an entry are."""
+    common = []
+    for group in (layout.futr, layout.hist):
+        for kind in (True, False):
+            names = [name for name in group if (name in layout.categories) is kind]
+            if all(shared_values(dynamic[name]) is not None for name in names):
+                common += names
+    return common
+
+
+def shared_values(values: Array) -> Array | None:
+    """The values ``[T]`` that all series ``[T, D]`` have where they have any; None where they differ."""
+    if values.ndim == 1:
+        return values
+    known = ~np.isnan(values)
+    first = np.take_along_axis(values, known.argmax(axis=1)[:, None], axis=1)
+    return None if (known & (values != first)).any() else first[:, 0]
 
 
 def _own_names(frame: Any, columns: Columns, names: list[str]) -> list[Any]:

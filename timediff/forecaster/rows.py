@@ -41,18 +41,17 @@ def future_covariates(frame: Any, known: Known, layout: Layout, horizon: int) ->
     stamps = known.stamps(len(known.values), horizon)
     result = {}
     for name in layout.futr:
-        own = known.dynamic[name].ndim == 2
-        if series is None and own:
+        if series is None and name not in layout.common:
             raise InputError(
                 f"futr_df has no column {layout.columns.id!r}, but each series has its own {name!r}; give it"
             )
         read = covariate(table[name], f"column {name!r} of {what}")
         cells = layout.numbered(name, read, what)
-        columns = np.zeros(len(steps), dtype=int) if series is None else series
         values = np.full((horizon, layout.width), np.nan)
-        values[steps[inside], columns[inside]] = cells[inside]
-        if not own:
-            values = _common(values, name, what) if series is not None else values[:, 0]
+        values[steps[inside], slice(None) if series is None else series[inside]] = (
+            cells[inside, None] if series is None else cells[inside]
+        )
+        values = layout.spread(name, values, list(range(layout.width)), what)
         if np.isnan(values).any():
             step, *place = np.argwhere(np.isnan(values))[0]
             who = f" of {layout.names[place[0]]!r}" if place else ""
@@ -196,18 +195,6 @@ def _check_once(rows: np.ndarray, table: pd.DataFrame, what: str) -> None:
         raise InputError(
             f"row {int(np.argmax(twice)) + 1} of {what} is of the same step as one before; keep one of them"
         )
-
-
-def _common(values: Array, name: str, what: str) -> Array:
-    """Values of all series ``[H, D]`` that are the same for each, ``[H]``."""
-    first = values[:, 0]
-    differs = ~((values == first[:, None]) | (np.isnan(values) & np.isnan(first)[:, None]))
-    if differs.any():
-        raise InputError(
-            f"{name!r} of {what} differs between series, but was common to all in the training "
-            "data; give it once"
-        )
-    return first
 
 
 def _numbers(table: pd.DataFrame, column: Any, what: str) -> Array:
