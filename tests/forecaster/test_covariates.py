@@ -47,14 +47,15 @@ def trained(table=None, static=STATIC, lists=LISTS):
     return known, layout, future
 
 
+@pytest.mark.parametrize("static", [STATIC, STATIC[::-1]], ids=["", "reversed"])
 @pytest.mark.parametrize("kind", ["pandas", "polars"])
-def test_every_value_stands_at_its_step_and_series(kind):
+def test_every_value_stands_at_its_step_and_series(kind, static):
     table = frame().sample(frac=1, random_state=3)
     past, future = split(table.sort_values("ds", kind="stable"))
     shuffled = [part.sample(frac=1, random_state=4) for part in (past, future)]
     if kind == "polars":
         shuffled = [pl.from_pandas(part) for part in shuffled]
-    known, layout, _ = read_training(shuffled[0], STATIC, Columns(), None, None, *LISTS)
+    known, layout, _ = read_training(shuffled[0], static, Columns(), None, None, *LISTS)
     rows = future_covariates(shuffled[1], known, layout, HORIZON)
     entry = entry_of(known, layout, rows)
     own = [NAMES.index(name) for name in layout.names]

@@ -49,6 +49,25 @@ def test_small_cases_equal_the_optimum_of_brute_force(seed):
     )
 
 
+def test_many_cases_equal_the_optimum_of_all_subsets():
+    """Weights by linear algebra; where one is negative, the set without that point is no worse."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        size, k = int(rng.integers(5, 13)), int(rng.integers(2, 5))
+        distance = distances(rng.normal(size=(size, int(rng.integers(1, 6)))))
+        p = rng.dirichlet(np.ones(size))
+        best = np.inf
+        for places in map(list, itertools.combinations(range(size), k)):
+            system = np.ones((k + 1, k + 1))
+            system[:k, :k], system[k, k] = distance[np.ix_(places, places)], 0
+            weights = np.linalg.solve(system, np.append(distance[places] @ p, 1))[:k]
+            if (weights >= 0).all():
+                best = min(best, energy_distance(distance, p, on(size, places, weights)))
+        chosen, weights = choose(distance, p, k)
+        reached = energy_distance(distance, p, on(size, chosen, weights))
+        assert reached == pytest.approx(best, rel=1e-9), seed
+
+
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=30, deadline=None)
 def test_the_energy_distance_is_that_of_its_definition(seed):
