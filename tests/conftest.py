@@ -12,8 +12,13 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from timediff.registry import TABLES
+
+# How long an example takes says more of the other processes of the machine than of the code.
+settings.register_profile("timediff", deadline=None)
+settings.load_profile("timediff")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

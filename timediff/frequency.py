@@ -32,9 +32,9 @@ __all__ = [
 _PERIODS = {
     "H": "h", "h": "h", "T": "min", "min": "min", "S": "s", "s": "s",
     "D": "D", "B": "B", "W": "W",
-    "M": "M", "ME": "M", "MS": "M",
-    "Q": "Q", "QE": "Q", "QS": "Q",
-    "A": "Y", "Y": "Y", "YE": "Y", "YS": "Y", "AS": "Y",
+    "M": "M", "ME": "M", "MS": "M", "BM": "M", "BME": "M", "BMS": "M",
+    "Q": "Q", "QE": "Q", "QS": "Q", "BQ": "Q", "BQE": "Q", "BQS": "Q",
+    "A": "Y", "Y": "Y", "YE": "Y", "YS": "Y", "AS": "Y", "BY": "Y", "BYE": "Y", "BYS": "Y",
 }  # fmt: skip
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -96,7 +96,7 @@ def to_period_freq(freq: str) -> str:
             f"frequency {freq!r} is not known; give one of s, min, h, D, B, W, M, Q, Y "
             "or a multiple such as 30min"
         )
-    if anchor and alias in ("QS", "YS", "AS"):
+    if anchor and alias.endswith("S"):
         # A year that starts in January is the period that ends in December.
         anchor = _MONTHS[_MONTHS.index(anchor) - 1]
     if multiple == "1":

@@ -292,6 +292,21 @@ def test_frequencies_are_read_from_stamps(freq, period):
     )
 
 
+@invariances
+def test_rows_that_are_absent_are_missing_and_their_order_does_not_matter():
+    data, gap = frame(), frame().index[5]
+    missing = data.copy()
+    missing.loc[gap] = np.nan
+    shown = []
+    for table in (missing, data.drop(index=gap), data.drop(index=gap)[::-1]):
+        probe = Probe()
+        run(table, probe)
+        shown.append([entry["target"] for entry in probe.shown])
+    for entries in shown[1:]:
+        for one, other in zip(shown[0], entries, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def broken(**changes):
     data = frame()
     for row, stamp in changes.get("stamps", {}).items():
@@ -306,17 +321,16 @@ def broken(**changes):
     ("data", "options", "message"),
     [
         (frame().iloc[:0], {}, "the frame is empty"),
-        (frame().assign(a="x"), {}, "column 'a' of the frame is not numeric"),
-        (frame().assign(b=1e39), {}, "column 'b' of the frame has values that float32 cannot hold"),
-        (frame().reset_index(drop=True), {}, "a stamp for each row"),
-        (frame().tz_localize("UTC"), {}, "has a time zone"),
-        (broken(stamps={3: pd.NaT}), {}, "a stamp for each row"),
+        (frame().assign(a="x"), {}, "column 'a' of the frame has 'x' in row 1 .* is not numeric"),
         (
-            frame().drop(index=frame().index[5]),
+            frame().assign(b=1e39),
             {},
-            "not regular, or their frequency cannot be told",
+            "column 'b' of the frame has 1e.39 in row 1 .* float32 cannot hold",
         ),
-        (frame().drop(index=frame().index[5]), {"freq": "h"}, "after 2020-01-06 04:00:00 comes"),
+        (frame().reset_index(drop=True), {}, "holds numbers such as"),
+        (broken(stamps={3: pd.NaT}), {}, "row 4 of the frame has no timestamp"),
+        (frame().iloc[[3, 0]], {}, "frequency of the frame cannot be told"),
+        (broken(stamps={3: pd.Timestamp("2020-01-06 03:30")}), {}, "comes .* 03:30:00"),
         (broken(stamps={3: pd.Timestamp("2020-01-06 03:30")}), {"freq": "h"}, "comes .* 03:30:00"),
         (frame(), {"freq": "moon"}, "frequency 'moon' is not known"),
         (frame(), {"windows": 0}, "windows is 0; it must be a whole number of at least 1"),
@@ -333,7 +347,12 @@ def broken(**changes):
         ),
         (frame(), {"history": 50}, "and 50 steps before the first need 64"),
         (frame(), {"refit": True}, "refit needs an estimator, and Probe is a predictor"),
-        (frame() * np.nan, {}, "every value in the windows is missing"),
+        (frame() * np.nan, {}, "every value of the frame is missing"),
+        (
+            frame().assign(**{n: [0.0] * 40 + [np.nan] * 20 for n in frame()}),
+            {},
+            "value in the windows is",
+        ),
     ],
 )
 def test_bad_input_is_named_before_any_forecast(data, options, message):

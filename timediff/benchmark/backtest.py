@@ -17,8 +17,8 @@ from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor
 
 from timediff.baselines.external import paths_of
-from timediff.data.readers.frame import read_frame
 from timediff.data.rolling import Entry, History, cut, window_origins
+from timediff.data.table import read_frame
 from timediff.errors import InputError, check_whole
 from timediff.frequency import error_season, quiet_business_days
 from timediff.metrics import score, seasonal_error
@@ -60,19 +60,19 @@ def backtest(
     seed: int = 0,
     progress: bool = True,
 ) -> Backtest:
-    """Forecasts and scores rolling windows of a wide table.
+    """Forecasts and scores rolling windows of a table.
 
     An estimator is trained once, on all that precedes the first window, or with ``refit`` before each window
     on what the window's forecast sees. A ``lead_time`` of the forecaster is kept: what it sees, in training
     too, ends so many steps before the origin.
 
     Args:
-        frame: One row per time step, regular and in order, one column per series; NaN is a missing value.
+        frame: As in `timediff.data.table.read_frame`, wide or long; NaN is a missing value.
         forecaster: A GluonTS estimator or predictor; its ``prediction_length`` is that of the windows.
         windows: W.
         stride: Steps from one origin to the next. Below ``prediction_length`` windows overlap: tell
             `timediff.metrics.paired.compare`.
-        freq: As in `timediff.data.readers.frame.read_frame`.
+        freq: Frequency of its stamps; what they suggest when None.
         history: "expanding", or how many steps a forecast may see, and each training with ``refit``.
         refit: Whether an estimator is trained again before each window.
         univariate: Give the forecaster each series as an entry of its own, target ``[T]``, for models of one
@@ -89,7 +89,8 @@ def backtest(
     _check(forecaster, refit=refit, num_samples=num_samples, seed=seed)
     horizon, lead = forecaster.prediction_length, forecaster.lead_time
     with quiet_business_days():
-        whole, columns = read_frame(frame, freq)
+        table = read_frame(frame, freq=freq)
+        whole, columns = table.entry("frame"), table.names
         origins = window_origins(
             whole, horizon=horizon, windows=windows, stride=stride, history=history, lead=lead
         )

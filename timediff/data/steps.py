@@ -50,7 +50,7 @@ class Clock(NamedTuple):
     tz: str | None = None
 
     def stamps(self, first: int, count: int) -> pd.DatetimeIndex:
-        """Stamps of ``count`` steps from step ``first`` on, beyond the table too, as the table writes them."""
+        """Stamps of ``count`` steps from step ``first`` on, beyond the table too, written as its own are."""
         written = self._written(first + np.arange(count))
         if self.tz is None:
             return written

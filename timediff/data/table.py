@@ -6,40 +6,27 @@ Axes: T time steps, D series, N rows of the table as given.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import narwhals as nw
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from timediff.data.readers.columns import covariate, numbers
-from timediff.data.readers.contents import unique_names
+from timediff.data.readers.file import frame_of
+from timediff.data.readers.layout import ROLES, Layout, Roles, layout_of
 from timediff.data.readers.regular import clock_of
 from timediff.data.readers.stamps import read_stamps
+from timediff.data.readers.zones import (
+    check_zone,
+    localized,
+    off_clock,
+    repeated_hour,
+    skipped_hour,
+)
 from timediff.data.steps import Clock
 from timediff.errors import InputError
+from timediff.frequency import split_freq
 
-__all__ = ["ROLES", "Roles", "Table", "read_file", "read_frame"]
-
-
-class Roles(NamedTuple):
-    """What the columns of a table are.
-
-    Attributes:
-        id_col: Name of the series, in a long table.
-        time_col: The stamps.
-        target_col: The values, in a long table.
-        futr: Covariates that are known for the future.
-        hist: Covariates that are known for the past only.
-    """
-
-    id_col: str = "unique_id"
-    time_col: str = "ds"
-    target_col: str = "y"
-    futr: tuple[str, ...] = ()
-    hist: tuple[str, ...] = ()
-
-
-#: The names that Nixtla's libraries use.
-ROLES = Roles()
+__all__ = ["Table", "read_file", "read_frame"]
 
 
 class Table(NamedTuple):
@@ -63,6 +50,11 @@ class Table(NamedTuple):
     past: dict[str, np.ndarray]
     notes: list[str]
 
+    def entry(self, item_id: str) -> dict[str, Any]:
+        """The series as one entry of GluonTS, target float32 ``[D, T]``."""
+        target = np.ascontiguousarray(self.values.T, dtype=np.float32)
+        return {"item_id": item_id, "start": self.clock.start, "target": target}
+
 
 def read_frame(
     frame: Any,
@@ -76,8 +68,8 @@ def read_frame(
     """The table of a pandas, polars or pyarrow frame.
 
     Long frames have the columns of ``roles``: one row per series and step. Wide ones have one row per step,
-    stamps as index, in ``roles.time_col`` or in the first column, and one column per series. Rows are sorted,
-    absent ones are missing values; nothing is filled in.
+    stamps in ``roles.time_col``, as index, or in the first column, and one column per series. Rows are
+    sorted, absent ones are missing values; nothing is filled in.
 
     Args:
         frame: Long or wide.
@@ -90,57 +82,49 @@ def read_frame(
     Raises:
         InputError: The table is empty, ambiguous, irregular or not numeric.
     """
-    table = _pandas(frame, what)
-    notes: list[str] = []
-    long = {roles.id_col, roles.time_col, roles.target_col} <= set(table.columns)
-    time, table = _time_column(table, roles, what)
-    stamps, own = read_stamps(time, what=what, tz=tz, day_first=day_first)
-    rising = stamps.unique().sort_values()
-    clock = clock_of(rising, freq or own, what)
-    steps, _ = clock.steps(stamps)
-    if (np.diff(steps) < 0).any() and not long:
-        notes.append(f"the rows of {what} were sorted by time")
+    layout = layout_of(frame, roles, what)
+    if tz is not None:
+        check_zone(tz)
+    read = read_stamps(layout.time, what=what, tz=tz, day_first=day_first)
+    index, notes = read.stamps, list(read.notes)
+    targets = [
+        numbers(column, f"column {column.name!r} of {what}", rows=index)
+        for column in layout.targets
+    ]
+    if not any(np.isfinite(target).any() for target in targets):
+        raise InputError(f"every value of {what} is missing; give at least some")
+    if layout.unread:
+        notes.append(f"columns of {what} without a role were not read: {_listed(layout.unread)}")
+
+    kept = np.ones(len(index), dtype=bool)
+    if tz is not None and index.tz is None:
+        # Some tables of 24 rows a day keep an empty row for the hour that the clock skips.
+        kept = ~(off_clock(index, tz)[1] & np.isnan(targets).all(axis=0))
+        layout, index, targets = layout.rows(kept), index[kept], [t[kept] for t in targets]
+    index = _in_zone(index, layout, tz, what)
+    clock = clock_of(index.unique().sort_values(), freq or read.freq, what)
+    steps, _ = clock.steps(index)
+    notes += _repairs(steps, layout, clock, what)
+
     length = int(steps.max()) + 1
-    if length > len(rising):
-        absent = length - len(rising)
-        notes.append(f"{absent} of {length} rows of {what} were absent and are missing values")
-    if long:
-        ids = table[roles.id_col].astype(str)
-        codes, found = pd.factorize(ids)
-        names = [str(name) for name in found]
-        columns = [roles.target_col]
-    else:
-        codes, names = np.zeros(len(table), dtype=int), []
-        columns = [c for c in table.columns if c not in {*roles.futr, *roles.hist}]
-    places = pd.MultiIndex.from_arrays([codes, steps])
-    if places.has_duplicates:
-        row = int(np.argmax(places.duplicated()))
-        who = f" of {names[codes[row]]}" if long else ""
-        raise InputError(
-            f"{what} has the stamp {stamps[row]}{who} twice; keep one row per time step"
-        )
 
     def spread(cells: np.ndarray) -> np.ndarray:
-        empty = np.nan if cells.dtype != object else None
-        shape = (length, len(names)) if long else (length,)
-        out = np.full(shape, empty, dtype=cells.dtype)
-        out[(steps, codes) if long else steps] = cells
-        return out
+        """Cells of the rows at their steps: ``[T]``, or ``[T, D]`` of a long table."""
+        shape = (length,) if layout.series is None else (length, len(layout.names))
+        spread = np.full(shape, None if cells.dtype == object else np.nan, dtype=cells.dtype)
+        spread[steps if layout.series is None else (steps, layout.series)] = cells
+        return spread
 
-    rows = pd.Series(stamps.astype(str))
-    read = [
-        spread(numbers(table.iloc[:, i], f"column {column!r} of {what}", rows))
-        for i, column in enumerate(table.columns)
-        if column in columns
-    ]
-    if not long:
-        names = unique_names([str(c) for c in columns])
-    values = read[0] if long else np.stack(read, axis=1)
+    columns = [spread(target) for target in targets]
+    values = np.stack(columns, axis=1) if layout.series is None else columns[0]
     future, past = (
-        {name: spread(covariate(table[name], f"column {name!r} of {what}")) for name in chosen}
-        for chosen in (roles.futr, roles.hist)
+        {
+            name: spread(covariate(layout.covariates[name], f"column {name!r} of {what}"))
+            for name in names
+        }
+        for names in (roles.futr, roles.hist)
     )
-    return Table(values, names, clock, future, past, notes)
+    return Table(values, layout.names, clock, future, past, notes)
 
 
 def read_file(
@@ -153,38 +137,96 @@ def read_file(
     decimal: str | None = None,
     day_first: bool | None = None,
 ) -> Table:
-    """The table of a CSV, Parquet or Feather file, by its ending."""
-    path = Path(path)
-    if path.suffix == ".parquet":
-        frame = pd.read_parquet(path)
-    elif path.suffix == ".feather":
-        frame = pd.read_feather(path)
-    else:
-        frame = pd.read_csv(path, sep=separator or ",", decimal=decimal or ".")
-    return read_frame(frame, roles=roles, freq=freq, tz=tz, day_first=day_first, what=str(path))
+    """The table of a CSV, Parquet or Feather file, by its ending; as `read_frame`.
+
+    Args:
+        path: Of the file.
+        roles: What the columns are.
+        freq: Frequency.
+        tz: Zone.
+        separator: Between the fields of a CSV; the one of ``,;|`` and tab that fits when None.
+        decimal: Point or comma of the numbers of a CSV; what its cells show when None.
+        day_first: Whether 05.06.2024 is the fifth of June.
+
+    Raises:
+        InputError: As `read_frame`, or the file cannot be read.
+    """
+    frame, notes = frame_of(Path(path), id_col=roles.id_col, separator=separator, decimal=decimal)
+    table = read_frame(frame, roles=roles, freq=freq, tz=tz, day_first=day_first, what=str(path))
+    return table._replace(notes=[*notes, *table.notes])
 
 
-def _pandas(frame: Any, what: str) -> pd.DataFrame:
-    if isinstance(frame, pd.DataFrame):
-        table = frame
-    else:
-        try:
-            table = nw.from_native(frame, eager_only=True).to_pandas()
-        except TypeError:
+def _in_zone(
+    index: pd.DatetimeIndex, layout: Layout, tz: str | None, what: str
+) -> pd.DatetimeIndex:
+    """The stamps in the zone of their clock, none of them twice in a series."""
+    series = np.zeros(len(index), dtype=np.intp) if layout.series is None else layout.series
+    if tz is not None and index.tz is None:
+        index = localized(index, tz, series, what)
+    keys = pd.DataFrame({"series": series, "stamp": index})
+    again = keys.duplicated().to_numpy()
+    if not again.any():
+        return index
+    if index.tz is None:
+        counts = keys[keys.duplicated(keep=False)].value_counts()
+        stamps = pd.DatetimeIndex(counts.index.get_level_values("stamp"))
+        if zone := repeated_hour(stamps, counts.to_numpy()):
             raise InputError(
-                f"{what} is a {type(frame).__name__}; give a frame of pandas, polars or pyarrow"
-            ) from None
-    if table.empty:
-        raise InputError(f"{what} is empty; give one row per time step")
-    return table
+                f"{what} has {stamps.min()} twice, as a local clock shows it when daylight saving ends; give "
+                f"its zone, such as tz={zone}"
+            )
+    row = int(np.argmax(again))
+    whose, hint = "", ", or name the column of the series if the table is long"
+    if layout.series is not None:
+        whose, hint = f" of series {layout.names[series[row]]}", ""
+    raise InputError(
+        f"{what} has the stamp {index[row]}{whose} twice; keep one row per time step{hint}"
+    )
 
 
-def _time_column(
-    table: pd.DataFrame, roles: Roles, what: str
-) -> tuple[pd.Series | pd.Index, pd.DataFrame]:
-    """The stamps of a table and the other columns."""
-    if roles.time_col in table.columns:
-        return table[roles.time_col], table.drop(columns=roles.time_col)
-    if isinstance(table.index, pd.DatetimeIndex | pd.PeriodIndex):
-        return table.index, table
-    return table.iloc[:, 0], table.iloc[:, 1:]
+def _repairs(steps: NDArray[np.int64], layout: Layout, clock: Clock, what: str) -> list[str]:
+    """Sentences on rows that were sorted, absent, or begin and end where others do not.
+
+    Raises:
+        InputError: More than half of the rows of a series are absent.
+    """
+    series = np.zeros(len(steps), dtype=np.intp) if layout.series is None else layout.series
+    by_series = np.argsort(series, kind="stable")
+    notes = []
+    if ((np.diff(steps[by_series]) < 0) & (np.diff(series[by_series]) == 0)).any():
+        notes.append(f"the rows of {what} were sorted by time")
+    spans = pd.DataFrame({"series": series, "step": steps}).groupby("series")["step"]
+    first, last, count = spans.min().to_numpy(), spans.max().to_numpy(), spans.count().to_numpy()
+    span = last - first + 1
+    sparse = 2 * count < span
+    if sparse.any():
+        worst = int(np.argmax(sparse))
+        raise InputError(
+            f"series {layout.names[worst]} of {what} has only {count[worst]} of {span[worst]} rows at "
+            f"{clock.start.freqstr} between its first and its last; write at least half of them, or leave it "
+            "out"
+        )
+    if absent := int((span - count).sum()):
+        notes.append(
+            f"{absent:,} of {int(span.sum()):,} rows of {what} were absent and are read as missing values"
+        )
+    ragged = int(((first > 0) | (last < steps.max())).sum())
+    if ragged:
+        notes.append(
+            f"{ragged} of {len(span)} series of {what} begin later or end earlier than others, and miss the "
+            "values there"
+        )
+    if clock.tz is None and absent and split_freq(clock.start.freqstr)[1] in ("s", "min", "h"):
+        present = np.zeros(int(steps.max()) + 1, dtype=bool)
+        present[steps] = True
+        stamps = clock.stamps(0, len(present))
+        if zone := skipped_hour(stamps[present], stamps[~present]):
+            notes.append(
+                f"{what} skips an hour as a local clock does when daylight saving begins; if it is one, give "
+                f"its zone, such as tz={zone}"
+            )
+    return notes
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -8,7 +8,7 @@ from timediff.errors import InputError
 __all__ = ["covariate", "numbers"]
 
 
-def numbers(column: pd.Series, what: str, rows: pd.Series | None = None) -> np.ndarray:
+def numbers(column: pd.Series, what: str, rows: pd.Index | None = None) -> np.ndarray:
     """The column as float64 ``[N]``, NaN where a cell is missing.
 
     Args:
@@ -47,6 +47,10 @@ def covariate(column: pd.Series, what: str) -> np.ndarray:
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     if pd.api.types.is_numeric_dtype(column.dtype):
         return numbers(column, what)
+    if pd.api.types.is_complex_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(
+        column.dtype
+    ):
+        raise InputError(f"{what} holds {column.dtype} cells; a covariate is numbers or categories")
     cells = column.astype(object)
     texts = np.array([None if pd.isna(cell) else str(cell) for cell in cells], dtype=object)
     if not len(texts) or all(text is None for text in texts):
@@ -54,7 +58,7 @@ def covariate(column: pd.Series, what: str) -> np.ndarray:
     return texts
 
 
-def _from_cells(column: pd.Series, what: str, rows: pd.Series | None) -> np.ndarray:
+def _from_cells(column: pd.Series, what: str, rows: pd.Index | None) -> np.ndarray:
     """Numbers of a column of objects, texts or categories."""
     cells = column.astype(object)
     odd = cells.map(lambda cell: isinstance(cell, bool | np.bool_ | complex))
@@ -63,14 +67,14 @@ def _from_cells(column: pd.Series, what: str, rows: pd.Series | None) -> np.ndar
     if bad.any():
         row = int(np.argmax(bad))
         raise InputError(
-            f"{what} has {_shown(cells.iloc[row])} in {_row(rows, row)} and is not numeric; convert or "
-            "remove it"
+            f"{what} has {_shown(cells.iloc[row])} in {_row(rows, row)} and is not numeric; convert it, "
+            "remove it, or name its role"
         )
     return parsed.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _row(rows: pd.Series | None, row: int) -> str:
-    return f"row {row + 1}" + ("" if rows is None else f" ({rows.iloc[row]})")
+def _row(rows: pd.Index | None, row: int) -> str:
+    return f"row {row + 1}" + ("" if rows is None else f" ({rows[row]})")
 
 
 def _shown(cell: object) -> str:

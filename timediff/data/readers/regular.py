@@ -1,21 +1,28 @@
 """From stamps to a `Clock`: the frequency that they have, and the place in their periods where they stand."""
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 
+from timediff.data.readers.zones import zone_name
 from timediff.data.steps import ANCHORS, Clock, Stamp, anchored
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days, split_freq, to_period_freq
 
-__all__ = ["clock_of", "suggested_freq"]
+__all__ = ["FEWEST", "clock_of", "is_regular", "suggested_freq"]
 
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _SECOND = 1_000_000_000
 _DAY = 86400 * _SECOND
 _CALENDAR = ("W", "M", "Q", "Y")
-#: Fewest rows that tell a frequency: two lie as far apart at any.
-_FEWEST = 3
+#: Fewest stamps that tell a frequency: two are regular at many.
+FEWEST = 3
+# Stretches of stamps whose frequency may be that of the table, and the share of stamps that may be off it.
+_STRETCH, _STRETCHES, _FEW = 5, 200, 0.05
+# Share of rows that leaves no doubt of the frequency.
+_PLENTY = 0.75
 
 
 def clock_of(stamps: pd.DatetimeIndex, freq: str | None, what: str) -> Clock:
@@ -31,36 +38,72 @@ def clock_of(stamps: pd.DatetimeIndex, freq: str | None, what: str) -> Clock:
             be told.
     """
     asked = None if freq is None else to_period_freq(freq)
-    suggestion = suggested_freq(stamps)
-    tried = asked or suggestion
-    if tried is None:
+    if asked is None and len(stamps) < FEWEST:
         raise InputError(
-            f"the frequency of {what} cannot be told from {len(stamps)} rows; give freq, such as h or D"
+            f"the frequency of {what} cannot be told from {len(stamps)} time step"
+            f"{'s' * (len(stamps) > 1)}; give freq, such as h or D"
         )
+    suggested = _usual_freq(stamps)
     with quiet_business_days():
-        clock, steps, off = _best(stamps, tried)
+        clock, steps, off = _best(stamps, asked or suggested or "s")
+        if asked and suggested and off.any() and split_freq(asked) == split_freq(suggested):
+            # Quarters and years may begin with other months than their bare names say.
+            clock, steps, off = _best(stamps, suggested)
+    freq = clock.start.freqstr
+    hint = f", such as freq={suggested}" if asked and suggested and suggested != freq else ""
     if off.any():
-        raise InputError(_broken(stamps, off, tried, what, asked=asked is not None))
-    span = int(steps[-1]) + 1
-    if len(stamps) >= _FEWEST and (every := int(np.gcd.reduce(np.diff(steps)))) > 1:
-        raise InputError(
-            f"the rows of {what} lie {every} steps of {tried} apart throughout; give their own "
-            f"frequency{f', such as freq={suggestion}' if suggestion else ''}"
+        row = int(np.argmax(off)) if off.sum() <= len(off) / 2 else min(1, len(off) - 1)
+        place = (
+            f"after {stamps[row - 1]} comes {stamps[row]}" if row else f"it begins at {stamps[0]}"
         )
-    if 2 * len(stamps) < span:
         raise InputError(
-            f"{what} has {len(stamps)} of the {span} rows from {stamps[0]} to {stamps[-1]} at "
-            f"{tried}, and more than half are absent; give another freq, or cut the table to where "
-            "its rows are"
+            f"{what} is not regular at {freq}: {place}; correct the stamps, or give freq{hint}"
+        )
+    if len(stamps) >= FEWEST and (every := int(np.gcd.reduce(np.diff(steps)))) > 1:
+        raise InputError(
+            f"the rows of {what} lie {every} steps of {freq} apart throughout, as {stamps[0]} and "
+            f"{stamps[1]}; give their own frequency{hint}"
+        )
+    if 2 * len(stamps) < (span := int(steps[-1]) + 1):
+        raise InputError(
+            f"{what} has only {len(stamps)} of the {span} rows at {freq} from {stamps[0]} to {stamps[-1]}; "
+            f"write at least half of them, with empty cells where nothing is known, or give freq{hint}"
         )
     return clock
 
 
-def _broken(stamps: pd.DatetimeIndex, off: np.ndarray, freq: str, what: str, *, asked: bool) -> str:
-    row = int(np.argmax(off))
-    after = f"after {stamps[row - 1]} comes {stamps[row]}" if row else f"it begins at {stamps[0]}"
-    out = "correct freq or the stamp" if asked else "correct the stamp, or give freq"
-    return f"{what} is not regular at {freq}: {after}; {out}"
+def is_regular(stamps: pd.DatetimeIndex) -> bool:
+    """Whether rising stamps are at least half of the steps of some frequency."""
+    freq = suggested_freq(stamps)
+    if freq is None:
+        return False
+    return _present(stamps, freq) >= 0.5
+
+
+def _present(stamps: pd.DatetimeIndex, freq: str) -> float:
+    """Share of the steps of a frequency that have a stamp; 0 if a stamp is none of them."""
+    with quiet_business_days():
+        _, steps, off = _best(stamps, freq)
+    return 0.0 if off.any() else len(stamps) / float(steps[-1] + 1)
+
+
+def _usual_freq(stamps: pd.DatetimeIndex) -> str | None:
+    """The frequency of stamps, or of stretches of them where only a few are off its beat.
+
+    One stamp on the half hour among hours makes half hours of all, of which nearly half are there.
+    """
+    freq = suggested_freq(stamps)
+    if freq is None or _present(stamps, freq) >= _PLENTY:
+        return freq
+    firsts = np.unique(np.linspace(0, len(stamps) - _STRETCH, _STRETCHES).astype(int).clip(0))
+    usual = Counter(suggested_freq(stamps[i : i + _STRETCH]) or freq for i in firsts)
+    for candidate, _ in usual.most_common():
+        if candidate != freq:
+            with quiet_business_days():
+                _, _, off = _best(stamps, candidate)
+            if off.sum() <= 1 + _FEW * len(stamps):
+                return candidate
+    return freq
 
 
 def _best(stamps: pd.DatetimeIndex, freq: str) -> tuple[Clock, np.ndarray, np.ndarray]:
@@ -81,7 +124,7 @@ def _best(stamps: pd.DatetimeIndex, freq: str) -> tuple[Clock, np.ndarray, np.nd
 def _clocks(first: pd.Timestamp, freq: str) -> list[Clock]:
     """Clocks of a frequency that write the first stamp, the likeliest first."""
     base = split_freq(freq)[1]
-    tz = None if first.tz is None else str(first.tz)
+    tz = None if first.tz is None else zone_name(first.tz)
     local = first.tz_localize(None)
     shifts: list[pd.Timedelta | None] = [None]
     if first.tz is not None and base in ("s", "min", "h", "D"):
@@ -101,7 +144,7 @@ def _clocks(first: pd.Timestamp, freq: str) -> list[Clock]:
 
 def suggested_freq(stamps: pd.DatetimeIndex) -> str | None:
     """The coarsest frequency of which rising stamps are steps; None for fewer than three of them."""
-    if len(stamps) < _FEWEST:
+    if len(stamps) < FEWEST:
         return None
     wall = stamps.tz_localize(None)
     days, times = np.divmod(wall.asi8, _DAY)
