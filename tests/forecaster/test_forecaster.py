@@ -409,3 +409,82 @@ def test_options_come_one_by_one_or_from_a_preset(make):
 def test_a_mistake_gets_one_sentence(fitted, mistake, sentence):
     with pytest.raises(InputError, match=sentence):
         mistake(fitted)
+
+
+SMALL = MODEL._replace(
+    scaling="adaptive", lags=None, difference=None, context_length=None, hidden_size=8
+)
+
+
+@pytest.fixture(scope="module")
+def driven(folder):
+    """A forecaster of two series that the wind drives, 5 and -3 times, and what came with it."""
+    rng = np.random.default_rng(0)
+    wind = rng.normal(size=400 + HORIZON).round(3)
+    stamps = pd.date_range("2024-01-05", periods=400 + HORIZON, freq="h")
+    parts = [
+        pd.DataFrame(
+            {
+                "unique_id": name,
+                "ds": stamps,
+                "y": 20 + effect * wind + 0.3 * rng.normal(size=len(wind)),
+                "wind": wind,
+                "gust": rng.normal(size=len(wind)),
+                "sky": rng.choice(["clear", "rain"], size=len(wind)),
+            }
+        )
+        for name, effect in [("a", 5.0), ("b", -3.0)]
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    static = pd.DataFrame({"unique_id": ["b", "a"], "kind": ["sea", "land"]})
+    past, future = frame[frame["ds"] < stamps[400]], frame[frame["ds"] >= stamps[400]]
+    trainer = {"default_root_dir": str(folder), "accelerator": "cpu"}
+    forecaster = Forecaster(SMALL, TRAIN, progress=False, trainer_kwargs=trainer)
+    lists = {
+        "futr_exog_list": ["wind", "sky"],
+        "hist_exog_list": ["gust"],
+        "stat_exog_list": ["kind"],
+    }
+    forecaster.fit(past, static, h=HORIZON, **lists)
+    return forecaster, past, future.drop(columns=["y", "gust"])
+
+
+def test_the_forecast_moves_with_a_covariate_known_ahead(driven):
+    forecaster, past, future = driven
+    as_it_is = forecaster.forecast(futr_df=future, n_paths=200, seed=1).mean
+    stormy = forecaster.forecast(
+        futr_df=future.assign(wind=future["wind"] + 1), n_paths=200, seed=1
+    ).mean
+    np.testing.assert_allclose((stormy - as_it_is).mean(axis=0), [5, -3], rtol=0.15)
+    again = forecaster.forecast(past, future.sample(frac=1, random_state=1), n_paths=200, seed=1)
+    np.testing.assert_array_equal(again.mean, as_it_is)
+
+
+def test_covariates_are_saved_with_the_data(driven, tmp_path):
+    forecaster, _, future = driven
+    forecaster.save(tmp_path / "model")
+    loaded = Forecaster.load(tmp_path / "model", progress=False)
+    expected = forecaster.simulate(futr_df=future, n_paths=10, seed=1)
+    pd.testing.assert_frame_equal(loaded.simulate(futr_df=future, n_paths=10, seed=1), expected)
+
+
+def test_rows_that_a_future_lacks(driven):
+    forecaster, _, future = driven
+    missing = forecaster.get_missing_future(future.iloc[[0, 2, 3, 4, 5]])
+    expected = future.iloc[[1, 6, 7]][["unique_id", "ds"]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(missing, expected)
+    assert len(forecaster.get_missing_future(future)) == 0
+    pd.testing.assert_frame_equal(
+        forecaster.make_future_dataframe(), future[["unique_id", "ds"]].reset_index(drop=True)
+    )
+
+
+def test_a_cross_validation_has_the_covariates_of_its_windows(driven, folder):
+    _, past, _ = driven
+    trainer = {"default_root_dir": str(folder), "accelerator": "cpu"}
+    forecaster = Forecaster(SMALL, TRAIN, progress=False, trainer_kwargs=trainer)
+    options = {"h": HORIZON, "n_windows": 5, "n_paths": 50, "seed": 1}
+    blind = forecaster.cross_validation(past, **options)
+    seeing = forecaster.cross_validation(past, futr_exog_list=["wind"], **options)
+    errors = [(table[COLUMN] - table["y"]).abs().mean() for table in (seeing, blind)]
+    assert errors[0] < 0.5 * errors[1]
