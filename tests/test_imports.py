@@ -39,6 +39,7 @@ RESERVED = {
     "gluonts": "gluon baselines benchmark forecaster",
     "lightning": "training",
     "matplotlib": "report",
+    "narwhals": "data forecaster",
     "pandas": "frequency data gluon baselines benchmark report forecaster",
 }
 

@@ -237,7 +237,21 @@ def test_later_frames_must_have_the_covariates_and_categories():
 
 
 def test_a_column_has_one_role():
-    with pytest.raises(InputError, match="'wind' is listed twice"):
+    with pytest.raises(InputError, match="'wind' of the frame has two roles"):
         trained(lists=(["wind"], ["wind"], ["kind"]))
-    with pytest.raises(InputError, match="'y' is listed twice, or is no covariate"):
-        trained(lists=(["y"], [], ["kind"]))
+    with pytest.raises(InputError, match="'seen' is a static covariate and another"):
+        trained(lists=(["wind"], ["seen"], ["kind", "seen"]))
+
+
+def test_names_may_stand_in_the_index():
+    known, layout, future = trained()
+    past, _ = split(frame())
+    again, other, _ = read_training(
+        past.set_index("unique_id"), STATIC.set_index("unique_id"), Columns(), None, None, *LISTS
+    )
+    assert other == layout
+    np.testing.assert_array_equal(again.dynamic["wind"], known.dynamic["wind"])
+    rows = future_covariates(future, known, layout, HORIZON)
+    for index in ("unique_id", ["unique_id", "ds"]):
+        indexed = future_covariates(future.set_index(index), known, layout, HORIZON)
+        np.testing.assert_array_equal(indexed["wind"], rows["wind"])

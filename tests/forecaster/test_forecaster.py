@@ -401,7 +401,7 @@ def test_options_come_one_by_one_or_from_a_preset(make):
             lambda f: f.fit(long_frame(), h=2, stat_exog_list=["kind"]),
             "static_df and stat_exog_list go together",
         ),
-        (lambda f: f.fit([1, 2], h=2), "is a list"),
+        (lambda f: f.fit([1, 2], h=2), "kind list"),
         (lambda f: f.cross_validation(long_frame(), h=30, n_windows=3), "windows"),
         (lambda f: f.simulate(n_paths=0), "num_samples is 0"),
     ],

@@ -15,6 +15,7 @@ __all__ = [
     "KINDS",
     "Array",
     "Columns",
+    "as_pandas",
     "eager",
     "kind_of",
     "labels",
@@ -60,6 +61,12 @@ def eager(frame: Any, what: str) -> nw.DataFrame[Any]:
             f"{what} is a frame of {wrapped.implementation.value}; give one of {', '.join(KINDS)}"
         )
     return wrapped
+
+
+def as_pandas(frame: Any, what: str) -> pd.DataFrame:
+    """A frame in pandas, with what has a name in its index among the columns."""
+    table = eager(frame, what).to_pandas()
+    return table.reset_index() if any(name is not None for name in table.index.names) else table
 
 
 def kind_of(frame: Any) -> str:

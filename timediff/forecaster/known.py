@@ -13,9 +13,9 @@ from timediff.data.readers.columns import covariate
 from timediff.data.steps import Clock
 from timediff.data.table import Roles, read_frame
 from timediff.errors import InputError
-from timediff.forecaster.frames import Array, Columns, eager, some
+from timediff.forecaster.frames import Array, Columns, as_pandas, some
 
-__all__ = ["Known", "Layout", "entry_of", "is_long", "read_known", "read_training", "shared_values"]
+__all__ = ["Known", "Layout", "entry_of", "read_known", "read_training", "shared_values"]
 
 
 class Layout(NamedTuple):
@@ -118,11 +118,6 @@ class Known(NamedTuple):
         return self.clock.stamps(first, count)
 
 
-def is_long(frame: Any, columns: Columns) -> bool:
-    """Whether a frame has the columns of a long one."""
-    return set(columns) <= set(eager(frame, "the frame").columns)
-
-
 def read_training(
     df: Any,
     static_df: Any,
@@ -138,10 +133,9 @@ def read_training(
     Raises:
         InputError: A frame cannot be read, or a covariate is not there.
     """
-    listed = [*futr, *hist, *stat]
-    if twice := [name for name in listed if listed.count(name) > 1 or name in columns]:
+    if twice := set(stat) & {*futr, *hist}:
         raise InputError(
-            f"the covariate {twice[0]!r} is listed twice, or is no covariate; leave it out"
+            f"{min(twice)!r} is a static covariate and another; leave it out of one list"
         )
     if (static_df is None) != (not stat):
         raise InputError("static_df and stat_exog_list go together; give both, or neither")
@@ -176,12 +170,6 @@ def read_known(
         InputError: The frame cannot be read, or does not fit the layout.
     """
     what = "the frame"
-    present = eager(frame, what).columns
-    if missing := [name for name in (*futr, *hist) if name not in present]:
-        raise InputError(
-            f"the frame has no column {missing[0]!r}, which is said to be a covariate; its columns are "
-            f"{some(present)}"
-        )
     roles = Roles(columns.id, columns.time, columns.target, tuple(futr), tuple(hist))
     table = read_frame(frame, roles=roles, freq=freq, tz=tz, what=what)
     dynamic = {**table.future, **table.past}
@@ -243,7 +231,7 @@ def _with_statics(
         InputError: A column is not there, or a series has not exactly one row.
     """
     what = "static_df"
-    table = eager(frame, what).to_pandas()
+    table = as_pandas(frame, what)
     id_col = layout.columns.id
     if missing := [name for name in (id_col, *wanted) if name not in table.columns]:
         raise InputError(
@@ -292,11 +280,9 @@ def shared_values(values: Array) -> Array | None:
 
 def _own_names(frame: Any, columns: Columns, names: list[str]) -> list[Any]:
     """The names of the series as the frame has them, such as whole numbers."""
-    table = eager(frame, "the frame")
-    found: list[Any] = table.columns
-    if is_long(frame, columns):
-        found = table[columns.id].unique().to_list()
-    own = {str(name): name for name in found}
+    table = as_pandas(frame, "the frame")
+    found = table[columns.id].unique() if columns.id in table.columns else table.columns
+    own = {str(name): name for name in found.tolist()}
     return [own.get(name, name) for name in names]
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from timediff.data.readers.columns import covariate
 from timediff.data.steps import Clock
 from timediff.errors import InputError
-from timediff.forecaster.frames import Array, eager, some
+from timediff.forecaster.frames import Array, as_pandas, some
 from timediff.forecaster.known import Known, Layout
 
 __all__ = ["future_covariates", "known_targets", "missing_rows"]
@@ -31,7 +31,7 @@ def future_covariates(frame: Any, known: Known, layout: Layout, horizon: int) ->
             f"the forecast needs the future of {some(layout.futr)}; give futr_df "
             "(make_future_dataframe has its rows)"
         )
-    table = eager(frame, what).to_pandas()
+    table = as_pandas(frame, what)
     if missing := [name for name in layout.futr if name not in table.columns]:
         raise InputError(
             f"futr_df has no column {missing[0]!r}; its columns are {some(list(table.columns))}"
@@ -76,7 +76,7 @@ def known_targets(frame: Any, known: Known, layout: Layout, horizon: int) -> Arr
         InputError: A row is of no step or series of the forecast.
     """
     what = "known"
-    table = eager(frame, what).to_pandas()
+    table = as_pandas(frame, what)
     steps, series = _places(table, known, layout, what)
     if ((steps < 0) | (steps >= horizon)).any():
         row = int(np.argmax((steps < 0) | (steps >= horizon)))
@@ -110,7 +110,7 @@ def missing_rows(
     frame: Any, known: Known, layout: Layout, horizon: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Series and steps of the forecast of which a frame has no row, in their order."""
-    table = eager(frame, "futr_df").to_pandas()
+    table = as_pandas(frame, "futr_df")
     steps, series = _places(table, known, layout, "futr_df")
     there = np.zeros((layout.width, horizon), dtype=bool)
     inside = (steps >= 0) & (steps < horizon)
