@@ -190,6 +190,11 @@ def test_sums_over_time_stand_at_their_first_steps_and_end_with_the_history():
         forecast(steps=8).sum_over(3)
 
 
+def test_it_says_what_it_is_in_a_line():
+    said = "Forecast(40 paths of 3 series over 6 steps from 2024-03-01 00:00:00 on)"
+    assert repr(forecast()) == said
+
+
 def test_the_probability_of_an_event_over_series_and_steps():
     made = forecast()
     late = made.stamps.hour >= 4

@@ -5,7 +5,7 @@ what is computed path by path (a sum, a maximum, an event) has the right distrib
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
@@ -37,7 +37,7 @@ TOTAL = "total"
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Forecast:
     """Joint sample paths of several series, with the labels of series and steps.
 
@@ -60,8 +60,8 @@ class Forecast:
     names: Sequence[Any]
     stamps: pd.Index
     weights: Array | None = None
-    history: Array | None = field(default=None, repr=False)
-    history_stamps: pd.Index | None = field(default=None, repr=False)
+    history: Array | None = None
+    history_stamps: pd.Index | None = None
     start: pd.Period | None = None
     columns: Columns = Columns()  # noqa: RUF009 (immutable)
     kind: str = "pandas"
@@ -85,6 +85,12 @@ class Forecast:
                 )
         if self.kind not in KINDS:
             raise InputError(f"kind is {self.kind!r}; give one of {', '.join(KINDS)}")
+
+    def __repr__(self) -> str:
+        count, steps, dim = self.paths.shape
+        return (
+            f"Forecast({count} paths of {dim} series over {steps} steps from {self.stamps[0]} on)"
+        )
 
     @property
     def mean(self) -> Array:
@@ -152,8 +158,7 @@ class Forecast:
     def probability(self, event: Callable[[Array], ArrayLike]) -> float:
         """Share of the paths on which something happens.
 
-        The standard error of S paths is sqrt(p (1 - p) / S): an event on none of 100 paths may well have
-        a probability of 3 %.
+        Its standard error is sqrt(p (1 - p) / S): of 100 paths, an event on none may well have 3 %.
 
         Args:
             event: Function of the paths ``[S, T, D]`` that says for each whether it happens, bool ``[S]``,
