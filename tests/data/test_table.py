@@ -252,6 +252,7 @@ def test_the_time_column_is_named_or_the_first_that_holds_times_or_the_first():
     same(read_frame(named), expected)
     same(read_frame(named[["s0", "when", "s1"]]), expected)
     same(read_frame(named.astype({"when": str})), expected)
+    same(read_frame(frame.set_axis(frame.index.astype(str))), expected)
     texts = named.astype({"when": str})[["s0", "when", "s1"]]
     same(read_frame(texts, roles=Roles(time_col="when")), expected)
     same(read_frame(long(frame).set_index(["unique_id", "ds"])), expected)
@@ -452,6 +453,12 @@ def test_each_planted_defect_is_named(case, data):
         (plain() * np.nan, {}, "every value of the frame is missing"),
         (plain().iloc[[1, 0]], {}, "cannot be told from 2 time steps; give freq"),
         (plain().set_axis(range(12)), {}, "holds numbers such as"),
+        (
+            plain(3).set_axis(["2024-01-01", "2024-01-02", 3]),
+            {},
+            "row 3 .* has 3 where a timestamp",
+        ),
+        (plain(3).set_axis(np.array(["3000-01-01"] * 3, "M8[s]")), {}, "after 2261"),
         (with_index(plain(), r4=None), {}, "row 5 of the frame has no timestamp"),
         (plain(), {"freq": "moon"}, "frequency 'moon' is not known"),
         (plain(), {"freq": "30min"}, "2 steps of 30min apart throughout.* such as freq=h"),
@@ -470,6 +477,23 @@ def test_each_planted_defect_is_named(case, data):
 )
 def test_mistakes_are_one_sentence(frame, options, match):
     fails(frame, match=match, **options)
+
+
+@pytest.mark.parametrize("freq", [None, "h"])
+def test_half_of_the_rows_may_be_absent_and_no_more(freq):
+    kept = [0, 1, 2, 5, 6, 9, 11, 12, 13, 16, 20, 21, 24, 25, 27, 30, 31, 34, 38, 39]
+    assert len(kept) == 20
+    frame = plain(40).iloc[kept]
+    assert np.isfinite(read_frame(frame, freq=freq).values[:, 0]).sum() == 20
+    fails(frame.drop(index=frame.index[5]), freq=freq, match="has only 19 of the 40 rows at h")
+
+
+def test_series_that_begin_late_or_end_early_are_counted():
+    rows = long(wide(plain().index, dims=4)).drop(index=[0, 23, 24, 26])
+    assert read_frame(rows).notes == [
+        "1 of 45 rows of the frame were absent and are read as missing values",
+        "3 of 4 series of the frame begin later or end earlier than others, and miss the values there",
+    ]
 
 
 def test_a_series_of_which_most_is_absent_is_named():

@@ -44,7 +44,7 @@ def check_table(table: Table, horizon: int) -> list[str]:
     ]
     sentences = [*_gaps(table, present, horizon)]
     sentences += _sentence("constant: {}", (table.names[i] for i in constant))
-    sentences += _copies(table, constant)
+    sentences += _copies(table)
     sentences += _shifts(table)
     for kind, columns in (("future", table.future), ("past", table.past)):
         sentences += _leaks(table, columns, horizon if kind == "future" else 1, kind)
@@ -123,10 +123,9 @@ def _standardised(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scaled / np.where(deviation > 0, deviation, 1.0), has.astype(np.float64)
 
 
-def _copies(table: Table, constant: list[int]) -> list[str]:
+def _copies(table: Table) -> list[str]:
     """Series that are others, as they are or in another unit."""
     alike = np.abs(correlations(table.values, table.values)) >= SAME
-    alike[constant] = False
     said = []
     for i in range(1, len(alike)):
         originals = np.flatnonzero(alike[i, :i])

@@ -74,7 +74,7 @@ def layout_of(frame: Any, roles: Roles, what: str) -> Layout:
     Raises:
         InputError: A column that a role names is absent, or the frame is empty or none.
     """
-    table = _pandas(frame, what)
+    table = _pandas(frame, roles, what)
     columns = [str(name) for name in table.columns]
     used = _covariate_names(roles, columns, what)
     # A long table that lacks a column is taken for a wide one only if it has none of the names.
@@ -110,15 +110,18 @@ def layout_of(frame: Any, roles: Roles, what: str) -> Layout:
     return Layout(time, series, names, targets, covariates, unread)
 
 
-def _pandas(frame: Any, what: str) -> pd.DataFrame:
-    """The frame in pandas, levels of its index that have a name and hold no time among the columns."""
+def _pandas(frame: Any, roles: Roles, what: str) -> pd.DataFrame:
+    """The frame in pandas, with an index of names or texts among the columns."""
     if isinstance(frame, pd.DataFrame):
-        table = frame
-        if isinstance(table.index, pd.MultiIndex) or (
-            table.index.name is not None
-            and not isinstance(table.index, pd.DatetimeIndex | pd.PeriodIndex)
+        table, index = frame, frame.index
+        if (
+            isinstance(index, pd.MultiIndex)
+            or index.name in (roles.id_col, roles.time_col)
+            or isinstance(index, pd.CategoricalIndex)
+            or pd.api.types.is_string_dtype(index.dtype)
+            or index.dtype == object
         ):
-            table = table.reset_index()
+            table = table.reset_index(allow_duplicates=True)
     else:
         try:
             table = nw.from_native(frame, eager_only=True).to_pandas()

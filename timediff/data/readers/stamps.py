@@ -3,6 +3,7 @@
 N rows, in the order of the table; several rows may have one stamp.
 """
 
+import datetime
 import re
 import warnings
 from typing import NamedTuple
@@ -71,7 +72,12 @@ def read_stamps(
             read = _from_objects(column, what, tz)
     if read.stamps.hasnans:
         raise InputError(_no_stamp(what, int(np.argmax(read.stamps.isna()))))
-    stamps = read.stamps.as_unit("ns")
+    try:
+        stamps = read.stamps.as_unit("ns")
+    except pd.errors.OutOfBoundsDatetime as error:
+        raise InputError(
+            f"{what} has a stamp before 1678 or after 2261 ({error}); correct it"
+        ) from None
     return read._replace(
         stamps=stamps if tz is None or stamps.tz is None else stamps.tz_convert(tz)
     )
@@ -108,6 +114,9 @@ def _whole_numbers(column: pd.Index, what: str) -> pd.Index:
 
 def _from_objects(column: pd.Index, what: str, tz: str | None) -> Stamps:
     """Dates and timestamps, perhaps of several zones."""
+    for cell in column:
+        if not isinstance(cell, datetime.date | np.datetime64 | str):
+            raise _bad(column, cell, what)
     try:
         return Stamps(pd.DatetimeIndex(pd.to_datetime(column)))
     except (ValueError, TypeError):
