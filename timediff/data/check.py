@@ -16,9 +16,9 @@ __all__ = ["check_table", "correlations", "level_shift"]
 
 # Names in a sentence, and characters of a name.
 _NAMED, _LONG = 3, 40
-#: Correlation from which one column is taken for another in other units, and a covariate for a leak.
-SAME = 0.9999
-LEAK = 0.999
+# Correlation from which one column is taken for another in other units, and a covariate for a leak.
+_SAME = 0.9999
+_LEAK = 0.999
 # Pairs of values that a correlation must rest on.
 _FEWEST_PAIRS = 10
 # Blocks on each side of a shift, and how many times their usual deviation it must be.
@@ -125,7 +125,7 @@ def _standardised(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _copies(table: Table) -> list[str]:
     """Series that are others, as they are or in another unit."""
-    alike = np.abs(correlations(table.values, table.values)) >= SAME
+    alike = np.abs(correlations(table.values, table.values)) >= _SAME
     said = []
     for i in range(1, len(alike)):
         originals = np.flatnonzero(alike[i, :i])
@@ -200,7 +200,7 @@ def _leaks(table: Table, columns: dict[str, np.ndarray], horizon: int, kind: str
             found = np.abs(correlations(covariate[lag:], targets[: len(values) - lag]))
             if covariate.shape[1] > 1:
                 found = np.diagonal(found)[None]  # of its own series only
-            if (found >= LEAK).any():
+            if (found >= _LEAK).any():
                 which = int(np.argmax(np.nan_to_num(found).max(axis=0)))
                 late = f" of {lag} steps before" if lag else ""
                 said.append(
