@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tiny import QUIET
 
 from timediff.registry import TABLES
 
@@ -11,16 +12,30 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
+def run_blocks(page, *, fewest):
+    """Runs all blocks of a page from top to bottom, with hardly any training."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), flags=re.DOTALL)
+    assert len(blocks) > fewest
+    names: dict[str, object] = {"__name__": "a_page"}
+    for block in blocks:
+        quick = re.sub(r"\bsteps=20+", "steps=2", block)
+        exec(compile(quick, page, "exec"), names)
+
+
 @pytest.mark.usefixtures("clean_tables")
 def test_the_page_of_parts_runs_from_top_to_bottom(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / "docs" / "parts.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) > 10
-    names: dict[str, object] = {"__name__": "a_page"}
-    for block in blocks:
-        exec(compile(block.replace("steps=20", "steps=2"), "parts.md", "exec"), names)
+    run_blocks("parts.md", fewest=10)
     assert float(capsys.readouterr().out) > 0
+
+
+@QUIET
+def test_the_page_of_the_forecaster_runs_from_top_to_bottom(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    run_blocks("forecaster.md", fewest=9)
+    printed = capsys.readouterr().out
+    assert "\n2\n" in printed and "'cutoff'" in printed
+    assert {path.name for path in tmp_path.iterdir()} >= {"forecast.png", "scenarios.png", "model"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -28,6 +28,7 @@ ROWS = [
     "baselines",
     "benchmark",
     "report",
+    "forecaster",
     "cli",
     "__init__ __main__ evaluate datasets",
 ]
@@ -35,10 +36,11 @@ FLOOR = {name: row for row, names in enumerate(ROWS) for name in names.split()}
 #: Packages that only some folders may import.
 RESERVED = {
     "torch": "tools diffusion networks timegrad training gluon baselines benchmark cli",
-    "gluonts": "gluon baselines benchmark",
+    "gluonts": "gluon baselines benchmark forecaster",
     "lightning": "training",
     "matplotlib": "report",
-    "pandas": "frequency data gluon baselines benchmark report",
+    "narwhals": "data forecaster",
+    "pandas": "frequency data gluon baselines benchmark report forecaster",
 }
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from timediff.config import ModelConfig, Preset, SamplingConfig, TrainConfig
     from timediff.data.dataset import Dataset, load_dataset
     from timediff.errors import InputError
+    from timediff.forecaster.forecast import Forecast
+    from timediff.forecaster.forecaster import Forecaster
     from timediff.gluon.distill import distill
     from timediff.gluon.estimator import TimeGradEstimator
     from timediff.gluon.predictor import TimeGradPredictor
@@ -25,6 +27,8 @@ __version__ = "0.2.0.dev0"
 __all__ = [
     "PRESETS",
     "Dataset",
+    "Forecast",
+    "Forecaster",
     "InputError",
     "ModelConfig",
     "Preset",
@@ -44,6 +48,8 @@ __all__ = [
 _HOMES = {
     "PRESETS": "presets",
     "Dataset": "data.dataset",
+    "Forecast": "forecaster.forecast",
+    "Forecaster": "forecaster.forecaster",
     "InputError": "errors",
     "ModelConfig": "config",
     "Preset": "config",

@@ -64,6 +64,8 @@ class ModelConfig(NamedTuple):
         difference: Model the change since this many steps ago instead of the value, and add the changes
             up in the forecast; 0 for the value itself. When left out: a day of hours or minutes, a week
             of days, a year of months or quarters, else one step; 0 if the series are too short for it.
+        holidays: Country whose public holidays are covariates, an ISO code such as "DE", or with a
+            subdivision "US-CA"; stamps are local time (needs the extra "holidays"). None when left out.
         cond_size: Size of the condition that the denoiser receives from the encoder.
         denoiser: "conv", the paper's dilated convolution over the dimensions, "mlp", a residual
             perceptron with adaptive layer norm, made of matrix products only, or "attention" over the
@@ -102,6 +104,7 @@ class ModelConfig(NamedTuple):
     centre: Literal["auto", "linear", "none"] = "auto"
     support: Literal["auto", "none"] = "auto"
     difference: Annotated[int | None, Between(0)] = None
+    holidays: str | None = None
     cond_size: Whole = 100
     denoiser: Annotated[str, Choice("network")] = "mlp"
     denoiser_layers: Whole = 3

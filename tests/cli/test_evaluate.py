@@ -435,8 +435,8 @@ def test_nll_is_reported_where_it_is_asked_for(folder, tmp_path, finished, monke
 def forecasts_of(out):
     """Seed -> paths ``[W, S, T, D]``, read from the table."""
     table = pd.read_parquet(out / "forecasts.parquet")
-    assert list(table.columns[:4]) == ["seed", "window", "sample", "time"]
-    ordered = table.sort_values(["seed", "window", "sample", "time"])
+    assert list(table.columns[:4]) == ["seed", "window", "sample_id", "time"]
+    ordered = table.sort_values(["seed", "window", "sample_id", "time"])
     return {
         int(seed): rows.to_numpy()[:, 4:].astype(float).reshape(WINDOWS, 20, HORIZON, -1)
         for seed, rows in ordered.groupby("seed")
@@ -870,16 +870,16 @@ def test_the_record_is_written_before_table_and_picture_can_fail(folder, tmp_pat
 def test_series_named_like_the_keys_of_the_table_are_not_lost(tmp_path):
     values = entry(dim=4, length=120)["target"].T
     folder = wide_folder(tmp_path / "data", values=values)
-    names = ["sample", "time", "time_", "load"]
+    names = ["sample_id", "time", "time_", "load"]
     table = pd.read_csv(folder / "data.csv", index_col=0).set_axis(names, axis=1)
     table.to_csv(folder / "data.csv", index_label="stamp")
     assert run(folder, tmp_path / "out")[0] == 0
     written = pd.read_parquet(tmp_path / "out" / "forecasts.parquet")
     assert list(written.columns) == [
-        *("seed", "window", "sample", "time"),
-        *("sample_", "time__", "time_", "load"),
+        *("seed", "window", "sample_id", "time"),
+        *("sample_id_", "time__", "time_", "load"),
     ]
-    assert set(written["sample"]) == set(range(20))
+    assert set(written["sample_id"]) == set(range(20))
     assert written["time"].dtype.kind == "M"
     paths = np.load(tmp_path / "out" / "timediff" / "seed-1" / "paths.npy")
     np.testing.assert_array_equal(written.to_numpy()[:, 4:].astype("f4"), paths.reshape(-1, 4))

@@ -240,8 +240,8 @@ def test_missing_values_are_not_zeros(tmp_path):
 
 
 def test_covariates_are_not_ignored_in_silence(tmp_path, plain):
-    with pytest.warns(UserWarning, match=r"covariates are not used \(feat_dynamic_real\)"):
-        more = estimator(tmp_path).train([entry(feat_dynamic_real=np.zeros((2, 60)))])
+    with pytest.warns(UserWarning, match=r"covariates are not used \(time_feat\)"):
+        more = estimator(tmp_path).train([entry(time_feat=np.zeros((2, 60)))])
     assert same_weights(weights(plain.prediction_net), weights(more.prediction_net))
 
 

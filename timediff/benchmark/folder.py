@@ -39,7 +39,7 @@ __all__ = [
 if sys.platform != "win32":
     import fcntl
 
-KEYS = ("seed", "window", "sample", "time")
+KEYS = ("seed", "window", "sample_id", "time")
 """Columns of ``forecasts.parquet`` before those of the series."""
 #: Files of a finished seed; the second is written last.
 PATHS, RESULT = "paths.npy", "result.json"

@@ -55,7 +55,7 @@ def fit_ours(
         "steps": output.trainer.global_step,
         "network_calls": network.network_calls(predictor.sampling),
         "parameters": sum(p.numel() for p in network.parameters()),
-        "shape": network.shape._asdict(),
+        "shape": network.shape.plain(),
         "history": output.trained_net.history,
         **predictor.choices,
     }

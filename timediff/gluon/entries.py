@@ -1,7 +1,7 @@
 """GluonTS data entries, read and checked."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -164,10 +164,10 @@ def warn_of_poor_dimensions(all_series: list[Series], *, horizon: int) -> None:
         )
 
 
-def warn_of_unused_fields(all_series: list[Series]) -> None:
-    """Warns, once, of covariates, by their names: nobody should think that they were used."""
+def warn_of_unused_fields(all_series: list[Series], used: Set[str] = frozenset()) -> None:
+    """Warns, once, of covariates that are not used, by their names: nobody should think that they were."""
     names = {name for series in all_series for name in dynamic_fields(series.entry)}
-    if fields := sorted(names - set(OF_TARGET)):
+    if fields := sorted(names - set(OF_TARGET) - used):
         warnings.warn(f"covariates are not used ({', '.join(fields)})", stacklevel=2)
 
 

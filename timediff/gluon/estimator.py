@@ -30,6 +30,7 @@ from timediff.gluon.entries import (
     warn_of_poor_dimensions,
     warn_of_unused_fields,
 )
+from timediff.gluon.fields import covariate_shape
 from timediff.gluon.linear import adaptive_shape, fit_centre, weigh
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.gluon.windows import LastWindows, TrainingWindows, WindowData
@@ -84,6 +85,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         self.target_dim = target_dim
         self.model, self.train_config, self.sampling = model, train, sampling
         self.progress = progress
+        #: Fields of `Shape` that say what is known beside the target; read from the training data.
+        self.beside: dict[str, Any] = {}
         if lead_time < 0:
             raise InputError(f"lead_time is {lead_time}; it must not be negative")
         check_options(
@@ -109,6 +112,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             lags=sorted(model.lags) if model.lags else default_lags(self.freq),
             num_features=num_time_features(self.freq),
             difference=difference,
+            **self.beside,
             **(adaptive_shape(model, self.freq) if model.scaling == "adaptive" else {}),
         )
 
@@ -198,7 +202,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
     ) -> TrainOutput:
         self._check_training(all_series, validated=validation_data is not None)
         warn_of_poor_dimensions(all_series, horizon=self.shape.horizon)
-        warn_of_unused_fields(all_series)
+        warn_of_unused_fields(all_series, {covariate.field for covariate in self.shape.covariates})
         module = self.create_lightning_module()
         self._warn_of_signal(module)
         entries = [series.entry for series in all_series]
@@ -286,22 +290,22 @@ class TimeGradEstimator(PyTorchLightningEstimator):
     ) -> "TimeGradEstimator":
         """This estimator with what was left out filled in from the data."""
         freq = self.freq or to_period_freq(all_series[0].start.freqstr)
+        model = predictor.prediction_net if isinstance(predictor, TimeGradPredictor) else None
+        before = model.shape if model else None
         difference = self.model.difference
-        if difference is None and isinstance(predictor, TimeGradPredictor):
-            difference = predictor.prediction_net.shape.difference
+        if difference is None and before is not None:
+            difference = before.difference
+        if difference is None and self.model.scaling == "adaptive":
+            difference = 0
         longest = max(len(series.values) for series in all_series)
         cycles = self.model.cycles
         if cycles is None and self.model.scaling == "adaptive":
-            cycles = adaptive_cycles(freq, longest)
-            if isinstance(predictor, TimeGradPredictor):
-                cycles = predictor.prediction_net.shape.cycles or cycles
-        if difference is None and self.model.scaling == "adaptive":
-            difference = 0
+            cycles = (before.cycles if before else None) or adaptive_cycles(freq, longest)
         if difference is None:
             difference = default_difference(freq)
             if longest < 2 * difference + self.prediction_length + self.lead_time:
                 difference = 0
-        return TimeGradEstimator(
+        resolved = TimeGradEstimator(
             prediction_length=self.prediction_length,
             freq=freq,
             target_dim=self.target_dim or all_series[0].values.shape[1],
@@ -312,6 +316,9 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             progress=self.progress,
             trainer_kwargs=self.trainer_kwargs,
         )
+        holidays, cycle = self.model.holidays, min(cycles or [1])
+        resolved.beside = covariate_shape(all_series, cycle, holidays=holidays, like=before)
+        return resolved
 
     def _read(self, data: Iterable[Mapping[str, Any]], what: str = "training data") -> list[Series]:
         return read_dataset(data, freq=self.freq, target_dim=self.target_dim, what=what)

@@ -188,8 +188,8 @@ def weigh(
 ) -> Weighed:
     """Has the network draw half of the paths, if it is better than past errors on held-out windows, or none.
 
-    A few windows say whether it is of any use, not by how much. Where none is held out, all paths are those of
-    the Gaussian process.
+    A few windows say whether it is of use, not how much. Where none is held out, all paths are those of the
+    Gaussian process.
 
     Args:
         model: Trained without them.

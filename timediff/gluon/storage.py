@@ -17,7 +17,7 @@ from timediff.diffusion.schedule import make_schedule
 from timediff.errors import InputError
 from timediff.options import fields_of
 from timediff.registry import TABLES
-from timediff.timegrad.batch import Shape
+from timediff.timegrad.batch import Covariate, Shape
 from timediff.timegrad.model import TimeGrad
 from timediff.tools.files import whole
 
@@ -68,7 +68,7 @@ def save(predictor: "TimeGradPredictor", folder: Path) -> None:
         "class": CLASS,
         "model": model.config._asdict(),
         "sampling": predictor.sampling.flat(),
-        "shape": model.shape._asdict(),
+        "shape": model.shape.plain(),
         **{name: getattr(predictor, name) for name in OPTIONS},
         "parts": [part._asdict() for part in parts_of(model.config, predictor.sampling)],
         "chain": chain_of(model.config),
@@ -105,7 +105,9 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
         raise InputError(f"{folder} has format {form}; this version reads 2 and {FORMAT}")
     check_parts(folder, content)
     try:
-        model = TimeGrad(ModelConfig(**content["model"]), Shape(**content["shape"]))
+        shape = Shape(**content["shape"])
+        shape = shape._replace(covariates=[Covariate(**one) for one in shape.covariates])  # type: ignore[arg-type]
+        model = TimeGrad(ModelConfig(**content["model"]), shape)
         weights = load_file(folder / _WEIGHTS)
         if form == 2 or "support" not in weights:  # 0.1.0 knew none
             weights["support"] = model.support

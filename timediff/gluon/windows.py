@@ -14,6 +14,7 @@ from torch import Tensor
 
 from timediff.data.entry import begin
 from timediff.frequency import quiet_business_days, time_features
+from timediff.gluon.covariates import CovariateTables
 from timediff.gluon.entries import Series
 from timediff.timegrad.batch import Batch, Shape
 from timediff.timegrad.normalisation.adaptive import LARGEST, ahead, recent_mean, units
@@ -35,8 +36,8 @@ FIFTH = 5
 def features_of(series: Series, *, first: int, length: int) -> np.ndarray:
     """Features of ``length`` steps, of the calendar, float32 ``[length, F]``.
 
-    Training and forecasts both have them from here. Covariates, which are fields of the entry that are known
-    ahead, would be further columns.
+    Training and forecasts both have them from here; covariates are further columns
+    (`timediff.gluon.covariates`).
 
     Args:
         series: The series, ``series.entry`` with all its fields.
@@ -188,6 +189,9 @@ class WindowData:
         self.tables = (
             AdaptiveTables(all_series, shape, blank=past, beyond=0) if shape.cycles else None
         )
+        self.covariates = (
+            CovariateTables(all_series, shape, blank=past, beyond=0) if shape.covariates else None
+        )
 
     def to(self, device: torch.device) -> "WindowData":
         """These data on a device."""
@@ -195,6 +199,7 @@ class WindowData:
         moved.target, moved.observed = self.target.to(device), self.observed.to(device)
         moved.features = self.features.to(device)
         moved.tables = None if self.tables is None else self.tables.to(device)
+        moved.covariates = None if self.covariates is None else self.covariates.to(device)
         return moved
 
     def hold_out(self, count: int) -> tuple["WindowData", Tensor]:
@@ -224,6 +229,13 @@ class WindowData:
 
     def windows(self, starts: Tensor) -> Batch:
         """The windows whose forecasts begin at the rows ``starts``, future included, all on one device."""
+        batch = self._of_target(starts)
+        return (
+            batch if self.covariates is None else self.covariates.added(batch, starts, self.tables)
+        )
+
+    def _of_target(self, starts: Tensor) -> Batch:
+        """The same without covariates."""
         past, horizon = self.shape.history_length, self.shape.horizon
         rows = starts[:, None] + torch.arange(-past, horizon, device=starts.device)  # [B, P]
         dtype = torch.get_default_dtype()
@@ -303,13 +315,17 @@ def forecast_batch(all_series: list[Series], shape: Shape) -> Batch:
             observed[i, -known:] = series.observed[-known:]
         features[i] = features_of(series, first=length - shape.context_length, length=near)
     dtype = torch.get_default_dtype()
+    # What comes after each series: the steps that units are known of, and those that covariates are.
+    beyond = max(*shape.cycles, shape.horizon if shape.covariates else 0, 0)
+    lengths = torch.tensor([past + len(series.values) + beyond for series in all_series])
+    origins, tables = lengths.cumsum(0) - beyond, None
+    near_features = torch.from_numpy(features).to(dtype)
     if shape.cycles:
-        beyond = max(shape.cycles)
         tables = AdaptiveTables(all_series, shape, blank=past, beyond=beyond)
-        lengths = torch.tensor([past + len(series.values) + beyond for series in all_series])
-        return tables.batch(torch.from_numpy(features).to(dtype), lengths.cumsum(0) - beyond)
-    return Batch(
-        torch.from_numpy(target).to(dtype),
-        torch.from_numpy(observed),
-        torch.from_numpy(features).to(dtype),
-    )
+        batch = tables.batch(near_features, origins)
+    else:
+        batch = Batch(torch.from_numpy(target).to(dtype), torch.from_numpy(observed), near_features)
+    if not shape.covariates:
+        return batch
+    covariates = CovariateTables(all_series, shape, blank=past, beyond=beyond, forecast=True)
+    return covariates.added(batch, origins, tables)

@@ -7,7 +7,52 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Batch", "Shape", "differenced", "integrate", "last_observed"]
+__all__ = ["Batch", "Covariate", "Shape", "differenced", "integrate", "last_observed"]
+
+
+class Covariate(NamedTuple):
+    """One column of numbers that are known beside the target, and its statistics in the training data.
+
+    Args:
+        field: The field of the data that it is a row of, or "holidays:" and a country.
+        row: Which row, from 0.
+        own: Whether each series has values of its own.
+        category: The category whose presence the column tells; None for a row of numbers.
+        location: Mean, of each series if these have their own, else one number.
+        scale: Standard deviation, likewise.
+        change: Standard deviation of the change over a cycle in units of the scale, likewise.
+    """
+
+    field: str
+    row: int
+    own: bool
+    category: int | None
+    location: list[float]
+    scale: list[float]
+    change: list[float]
+
+    @property
+    def ahead(self) -> bool:
+        """Whether it is known over the horizon."""
+        return "past" not in self.field
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it does not change with time."""
+        return "static" in self.field
+
+    @property
+    def indicator(self) -> bool:
+        """Whether it tells if something is there, and not how much."""
+        return self.category is not None
+
+    def like_sunday(self, shape: "Shape") -> bool:
+        """Whether the linear centre is told what the series do on Sundays: of holidays, with cycles of a day
+        and a week.
+        """
+        cycles = shape.cycles
+        weekly = len(cycles) > 1 and cycles[1] == 7 * cycles[0] and bool(shape.profiles)
+        return weekly and self.field.startswith("holidays:") and self.row == 0
 
 
 class Shape(NamedTuple):
@@ -25,6 +70,9 @@ class Shape(NamedTuple):
         half_life: Of the adaptive location, in cycles.
         scale_half_life: Of the adaptive scale, in cycles.
         profiles: Cycle and half-life of further profiles that the linear centre sees.
+        covariates: What is known beside the target.
+        spread: Standard deviation of the change of each series over a cycle in the training data, where
+            there are covariates.
     """
 
     target_dim: int
@@ -37,6 +85,22 @@ class Shape(NamedTuple):
     half_life: float = 4.0
     scale_half_life: float = 8.0
     profiles: list[list[float]] = []  # noqa: RUF012
+    covariates: list[Covariate] = []  # noqa: RUF012
+    spread: list[float] = []  # noqa: RUF012
+
+    def plain(self) -> dict[str, Any]:
+        """Its fields as JSON has them."""
+        return self._asdict() | {"covariates": [one._asdict() for one in self.covariates]}
+
+    @property
+    def own(self) -> int:
+        """Covariates of which each series has its own values."""
+        return sum(covariate.own for covariate in self.covariates)
+
+    @property
+    def common(self) -> int:
+        """Covariates that all series share."""
+        return len(self.covariates) - self.own
 
     @property
     def cycle(self) -> int:
@@ -56,7 +120,8 @@ class Batch(NamedTuple):
     Attributes:
         target: ``[B, P, D]``: the past (`Shape.history_length` steps) and, for training, the future.
         observed: Which entries of it are known, bool ``[B, P, D]``. Others may hold anything.
-        features: Calendar features of context and horizon, ``[B, C + T, F]``.
+        features: Calendar features of context and horizon, and covariates that all series share,
+            ``[B, C + T, F + F_common]``.
         location: What 0 of the target stands for at each step of the horizon, ``[B, T, D]``; None where the
             target is in the data's own units.
         scale: Data units of its unit, likewise.
@@ -65,6 +130,9 @@ class Batch(NamedTuple):
         pattern: Where the last of `Shape.profiles` lay in each of the last steps of a cycle, likewise,
             ``[B, cycle, D]``; None with a single cycle.
         position: Of the first step ahead in the shortest cycle of the clock, integer ``[B]``.
+        own: Covariates of each series of context and horizon, ``[B, C + T, D, F_own]``; None without any.
+        regressors: What the linear centre is told of covariates at each lead, ``[B, T, D, K']``; None without
+            any, and with another normalisation.
     """
 
     target: Tensor
@@ -75,6 +143,8 @@ class Batch(NamedTuple):
     profiles: Tensor | None = None
     pattern: Tensor | None = None
     position: Tensor | None = None
+    own: Tensor | None = None
+    regressors: Tensor | None = None
 
     def to(self, device: Any) -> "Batch":
         """These windows on a device."""

@@ -7,10 +7,10 @@ same positions of their last cycles. The forecast of lead h, direct and not iter
 
 of a constant, the last two deviations, their means over a quarter and a whole cycle, those at the same
 position one and two cycles and one long cycle (a week) ago, and how far profiles of other half-lives and of
-the long cycle lie from the location, the last value and the one a cycle ago themselves among them; and, of
-what the long cycle's profile did not explain lately, the same last value, means and value of a cycle ago. The
-ridge regression of each series is drawn towards that of all series together; its penalty is the one of the
-least error on left-out blocks of origins.
+the long cycle lie from the location, the last value and the one a cycle ago themselves among them; of what
+the long cycle's profile did not explain lately, the same last value, means and value of a cycle ago; and of
+covariates what `covariate_count` lists. The ridge regression of each series is drawn towards that of all
+series together; its penalty is the one of the least error on left-out blocks of origins.
 
 Axes: ``B`` windows, ``P`` steps of the past, ``T`` leads, ``D`` series, ``K`` regressors, ``J`` profiles.
 """
@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from timediff.timegrad.batch import Batch, Shape
+from timediff.timegrad.batch import Batch, Covariate, Shape
 from timediff.timegrad.normalisation.adaptive import LARGEST
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "PENALTIES",
     "LinearCentre",
     "LinearFit",
+    "covariate_count",
     "fit_linear",
     "regressor_count",
     "regressors",
@@ -46,7 +47,23 @@ def regressor_count(shape: Shape) -> int:
     """K."""
     patterned = bool(shape.profiles) and len(shape.cycles) > 1
     seasonal = 2 if shape.cycle > 1 else 0
-    return 5 + seasonal + len(shape.cycles[1:]) + len(shape.profiles) + (4 if patterned else 0)
+    count = 5 + seasonal + len(shape.cycles[1:]) + len(shape.profiles) + (4 if patterned else 0)
+    return count + sum(covariate_count(covariate, shape) for covariate in shape.covariates)
+
+
+def covariate_count(covariate: Covariate, shape: Shape) -> int:
+    """How many regressors there are of a covariate.
+
+    Of one that does not change with time its value alone. Of an indicator its value and its deviation from
+    its own adaptive location, in units of the series; of holidays also where the series lie on Sundays. Of
+    others known ahead value and deviation, the latter in units of its own too, and of all others the last
+    deviation, the mean of those of the last cycle, and the one a cycle ago.
+    """
+    if covariate.fixed:
+        return 1
+    if covariate.indicator and covariate.ahead:
+        return 3 if covariate.like_sunday(shape) else 2
+    return (3 if covariate.ahead else 0) + (3 if shape.cycle > 1 else 2)
 
 
 def regressors(batch: Batch, shape: Shape) -> Tensor:
@@ -82,6 +99,8 @@ def regressors(batch: Batch, shape: Shape) -> Tensor:
         )
         columns.append(recent[:, None].expand(-1, horizon, -1, -1))
         columns.append(left[:, leads % shape.cycle, :, None])
+    if batch.regressors is not None:
+        columns.append(batch.regressors)
     return torch.cat(columns, dim=-1)
 
 

@@ -37,7 +37,10 @@ from timediff.timegrad.reverse import Compiler, compile_chain, network_calls
 from timediff.timegrad.sampling import bytes_per_path, draw_paths
 from timediff.timegrad.trajectories import Trajectories
 
-__all__ = ["SELF_CONDITIONED_SHARE", "TimeGrad"]
+__all__ = ["OWN_INPUTS", "SELF_CONDITIONED_SHARE", "TimeGrad"]
+
+#: Numbers that the encoder sees of a series' own covariates at each step, at most.
+OWN_INPUTS = 2
 
 #: Share of training steps in which a self-conditioned network sees an estimate (Chen et al. 2022).
 SELF_CONDITIONED_SHARE = 0.5
@@ -75,12 +78,16 @@ class TimeGrad(nn.Module):
         # What no path leaves: the least and the largest value of each series.
         ends = torch.tensor([-torch.inf, torch.inf])[:, None]
         self.register_buffer("support", ends.expand(2, shape.target_dim).contiguous())
-        inputs = shape.num_features
+        inputs = shape.num_features + shape.common
         if config.linear:
             self.centre = LinearCentre(shape)
             self.innovations = Innovations(shape.horizon, shape.target_dim)
             self.trajectories = Trajectories(shape.horizon, shape.target_dim)
             inputs += 1 + shape.target_dim  # the lead and the linear forecast
+        if shape.own:
+            # One map for all series, as wide data would have too many inputs.
+            self.own = nn.Linear(shape.own, min(shape.own, OWN_INPUTS), bias=False)
+            inputs += shape.target_dim * self.own.out_features
         self.encoder = Encoder(
             shape.target_dim,
             num_lags=len(shape.lags),
@@ -236,14 +243,17 @@ class TimeGrad(nn.Module):
 
     def _inputs(self, batch: Batch, mean: Tensor | None) -> Tensor:
         """What the encoder is told of each step beside the lags, ``[B, C (+ T), F]``."""
+        features = batch.features
+        if batch.own is not None:
+            features = torch.cat([features, self.own(batch.own).flatten(2)], dim=-1)
         if mean is None:
-            return batch.features
+            return features
         context = self.shape.context_length
         lead = torch.linspace(0, 1, self.shape.horizon + 1, device=mean.device, dtype=mean.dtype)[
             1:
         ]
         ahead = torch.cat([lead[:, None].expand(len(mean), -1, 1), mean], dim=-1)
-        return torch.cat([batch.features, F.pad(ahead, (0, 0, context, 0))], dim=-1)
+        return torch.cat([features, F.pad(ahead, (0, 0, context, 0))], dim=-1)
 
     def advance(
         self, past: EncodedPast, rows: Tensor, paths: Tensor, state: State, t: int

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["plain", "whole", "write_text"]
+__all__ = ["plain", "whole", "whole_folder", "write_text"]
 
 
 @contextmanager
@@ -25,6 +26,31 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # a read-only file system refuses to remove files, too
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Temporary folder to write files into in the context, moved to ``path`` at its end.
+
+    The folder that was there before is replaced; it stays if the writing fails or is interrupted.
+    """
+    temporary, before = (
+        path.with_name(f".{os.getpid()}-{name}-{path.name}") for name in ("new", "old")
+    )
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if path.exists():
+            os.replace(path, before)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if before.exists():
+                os.replace(before, path)
+            raise
+    finally:
+        for folder in (temporary, before):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

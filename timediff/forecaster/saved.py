@@ -1,0 +1,110 @@
+"""The folder that a forecaster is kept in: two files of its own, and its predictor's.
+
+Everything is JSON or safetensors, and no file decides what is imported or run.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from timediff.config import ModelConfig, SamplingConfig, TrainConfig, flat_sampling
+from timediff.data.steps import Clock
+from timediff.errors import InputError
+from timediff.forecaster.drawing import Fitted
+from timediff.forecaster.frames import Columns
+from timediff.forecaster.known import Known, Layout
+from timediff.gluon.predictor import TimeGradPredictor
+from timediff.tools.files import whole_folder
+
+__all__ = ["Configs", "load", "save"]
+
+Configs = tuple[ModelConfig, TrainConfig, SamplingConfig]
+_FORMAT = 1
+_JSON, _DATA, _PREDICTOR = "forecaster.json", "data.safetensors", "predictor"
+
+
+def save(fitted: Fitted, configs: Configs, folder: Path, *, overwrite: bool) -> None:
+    """Writes the folder, whole or not at all.
+
+    Raises:
+        InputError: Something is there that may not be replaced, or a series is called by what JSON has not.
+    """
+    if folder.exists():
+        ours = folder.is_dir() and ((folder / _JSON).is_file() or not any(folder.iterdir()))
+        if not ours:
+            raise InputError(
+                f"{folder} is there and no forecaster that was saved; choose another path"
+            )
+        if not overwrite and any(folder.iterdir()):
+            raise InputError(f"{folder} is there already; give overwrite=True, or another path")
+    names = fitted.layout.names
+    if odd := [name for name in names if not _in_json(name)]:
+        raise InputError(
+            f"the series {odd[0]!r} is called by a {type(odd[0]).__name__}; only strings and numbers can be "
+            "saved"
+        )
+    model, train, sampling = configs
+    content = {
+        "format": _FORMAT,
+        "layout": fitted.layout._asdict() | {"columns": fitted.layout.columns._asdict()},
+        "clock": fitted.known.clock.state(),
+        "kind": fitted.kind,
+        "model": model._asdict(),
+        "train": train._asdict(),
+        "sampling": sampling.flat(),
+    }
+    known = fitted.known
+    arrays = {"values": known.values}
+    for group, values in (("dynamic", known.dynamic), ("static", known.static)):
+        arrays |= {f"{group}/{name}": array for name, array in values.items()}
+    with whole_folder(folder) as part:
+        fitted.predictor.serialize(part / _PREDICTOR)
+        # safetensors reorders what is not contiguous, in silence.
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in arrays.items()}, part / _DATA
+        )
+        (part / _JSON).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def load(folder: Path) -> tuple[Fitted, Configs]:
+    """What `save` wrote.
+
+    Raises:
+        InputError: A file is missing or damaged.
+    """
+    for name in (_JSON, _DATA, _PREDICTOR):
+        if not (folder / name).exists():
+            raise InputError(
+                f"{folder} holds no {name}; give a folder that a forecaster was saved to"
+            )
+    predictor = TimeGradPredictor.deserialize(folder / _PREDICTOR)
+    try:
+        content = json.loads((folder / _JSON).read_text(encoding="utf-8"))
+        form = content["format"]
+        if form == _FORMAT:
+            arrays = load_file(folder / _DATA)
+            groups: dict[str, dict[str, np.ndarray]] = {"dynamic": {}, "static": {}}
+            for name, array in arrays.items():
+                group, _, own = name.partition("/")
+                if own:
+                    groups[group][own] = array
+            layout = Layout(
+                **content["layout"] | {"columns": Columns(**content["layout"]["columns"])}
+            )
+            known = Known(arrays["values"], Clock.restored(content["clock"]), **groups)
+            model, train = ModelConfig(**content["model"]), TrainConfig(**content["train"])
+            configs = model, train, flat_sampling(content["sampling"])
+            return Fitted(predictor, known, layout, content["kind"]), configs
+    except Exception as error:  # a damaged file may fail in any way
+        raise InputError(
+            f"the forecaster in {folder} cannot be read ({type(error).__name__}); save it again"
+        ) from error
+    raise InputError(f"{folder} has format {form}; this version reads {_FORMAT}")
+
+
+def _in_json(name: Any) -> bool:
+    return isinstance(name, str | int) or (isinstance(name, float) and math.isfinite(name))
