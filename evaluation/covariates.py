@@ -6,8 +6,8 @@ Every study trains the default with and without a covariate on the same data and
 24 hours; ratios are of CRPS_sum over a group of windows and series, with to without, each over all of its
 windows. What is measured in the future is perfect foresight: no weather forecast is as good.
 
-holidays: US federal holidays. The windows are all such days after training that lack no value, and every 18th
-    other day. gefcom2012_load20 is trained before 2006 and traffic_pems20 before 2016.
+holidays: US federal holidays. The windows are all such days after training that lack no value, and every 36th
+    day. gefcom2012_load20 is trained before 2006 and traffic_pems20 before 2016.
 weather: citylearn2022, its four weather columns, the last 28 days.
 sensor: the same, solar_1 as what is known of the sky over the other sixteen roofs.
 noise: the same, a row of standard normal numbers.
@@ -29,7 +29,7 @@ from timediff.data.entry import cut_entry
 from timediff.data.holidays import holiday_features
 from timediff.metrics import mean_wquantile_loss, sum_over_dimensions
 
-HORIZON, DAYS, STRIDE = 24, 28, 18
+HORIZON, DAYS, STRIDE = 24, 28, 36
 CITY = Path(__file__).resolve().parents[1] / "datasets" / "citylearn2022"
 
 
@@ -104,12 +104,17 @@ def make(study: str, data_dir: Path) -> Study:
     if study == "sensor":
         roof = pd.read_parquet(CITY / "data.parquet")["solar_1"].to_numpy()
         return city({"feat_dynamic_real": roof[None]}, without=("solar_1",))
-    return holidays(
-        data_dir, *{"holidays": ("gefcom2012_load20", 2006)}.get(study, ("traffic_pems20", 2016))
-    )
+    return holidays(data_dir, DATA[study], 2006 if study == "holidays" else 2016)
 
 
-STUDIES = ("holidays", "holidays, traffic", "weather", "sensor", "noise")
+#: Each study, and what its runs without a covariate are called: two share theirs.
+DATA = {
+    "holidays": "gefcom2012_load20",
+    "weather": "citylearn2022",
+    "noise": "citylearn2022",
+    "sensor": "citylearn2022 without solar_1",
+    "holidays, traffic": "traffic_pems20",
+}
 
 
 def run(study: str, data_dir: Path, given: bool, seed: int) -> dict[str, Any]:
@@ -141,7 +146,7 @@ def run(study: str, data_dir: Path, given: bool, seed: int) -> dict[str, Any]:
 def main() -> int:
     parser = parser_of(__doc__, "runs/covariates")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--studies", nargs="+", default=list(STUDIES), choices=STUDIES)
+    parser.add_argument("--studies", nargs="+", default=list(DATA), choices=list(DATA))
     parser.add_argument("--jobs", type=int, default=1, help="processes, one thread each")
     parser.add_argument("--out", type=Path, default=RESULTS / "covariates.json")
     options = parser.parse_args()
@@ -150,8 +155,7 @@ def main() -> int:
         jobs = {
             (study, given, seed): pool.submit(
                 cached,
-                options.work
-                / f"{study.replace(', ', '_')}-{'with' if given else 'without'}-{seed}.json",
+                options.work / f"{study if given else DATA[study]}-{'with' * given}-{seed}.json",
                 partial(run, study, options.data_dir, given, seed),
             )
             for seed in options.seeds
