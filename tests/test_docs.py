@@ -23,6 +23,16 @@ def test_the_page_of_parts_runs_from_top_to_bottom(capsys, monkeypatch, tmp_path
     assert float(capsys.readouterr().out) > 0
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_page_of_covariates_runs_from_top_to_bottom(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "covariates.md").read_text()
+    names: dict[str, object] = {"__name__": "a_page"}
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(compile(block.replace("steps=20", "steps=2"), "covariates.md", "exec"), names)
+    assert capsys.readouterr().out.startswith("[")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page):
     text = page.read_text()

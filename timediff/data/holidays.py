@@ -53,7 +53,7 @@ def _days_off(country: str, year: int) -> np.ndarray:
         import holidays
     except ImportError as error:
         raise InputError(
-            "holidays need the package of that name; pip install 'timediff-forecast[holidays]'"
+            "the package holidays is not installed; install timediff with its extra [holidays]"
         ) from error
     code, _, subdivision = country.partition("-")
     try:
