@@ -73,20 +73,19 @@ class CovariateTables:
             width = shape.target_dim if own else 1
             rows: list[list[np.ndarray]] = [[], []]
             for series, read in zip(all_series, fields, strict=True):
-                known = len(series.values)
+                length = len(series.values) + beyond
                 values = np.stack(
-                    [column(read, one, series, known + beyond, width) for one in covariates],
+                    [column(read, one, series, length, width) for one in covariates],
                     axis=-1,
                 )  # [T, S, J]
                 location = np.full_like(values, np.nan)
                 if shape.cycles:
                     means, _ = recent_mean(
-                        values[:known].reshape(known, -1),
+                        values.reshape(len(values), -1),
                         cycle=shape.cycle,
                         half_life=shape.half_life,
                     )
-                    means = means[: len(values)].reshape(-1, *values.shape[1:])
-                    location[: len(means)] = means
+                    location = means[: len(values)].reshape(values.shape)
                     for j, one in enumerate(covariates):
                         if one.indicator:  # its location is that it is not there
                             location[..., j] = absent(one, width)
