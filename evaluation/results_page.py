@@ -18,10 +18,10 @@ Written by `python evaluation/tables.py` from the records in [results](results) 
 [published.json](published.json); do not edit. [README.md](README.md) says how records are made.
 
 CRPS_sum is `mean_wquantile_loss_sum`, the published definition; CRPS is the ensemble score. Lower is
-better, but for the coverage, whose aim is 0.9. The definition of every score stands in each record. ± is
-the standard error over seeds, which differ in training and in the noise of sampling. Baselines are run with
-all seeds of their record, and with one where the column is empty; those of a data set's first record are
-shown. Seconds are of one run, in wall-clock time.
+better, but for the coverage, whose aim is that of a perfect forecast, 0.9 of 100 paths. The definition of
+every score stands in each record. ± is the standard error over seeds, which differ in training and in the
+noise of sampling. Baselines are run with all seeds of their record, and with one where the column is empty;
+those of a data set's first record are shown. Seconds are of one run, in wall-clock time.
 """
 COMPARED = (
     "CRPS_sum of ours over the other's on the same windows (mean loss over our seeds): below 1 is better. "

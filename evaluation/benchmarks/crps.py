@@ -81,6 +81,7 @@ def scores(paths: np.ndarray, truth: np.ndarray) -> dict[str, Callable[[], Any]]
         "correlation_error": lambda: metrics.correlation_error(*both),
         "covariance_shrinkage": lambda: metrics.covariance_shrinkage(*both),
         "covered": lambda: metrics.covered(*both, level=0.9),
+        "covered_by_rank": lambda: metrics.covered_by_rank(*both, level=0.9),
         "covered_jointly": lambda: metrics.covered_jointly(*both, level=0.9),
         "crps_ensemble": lambda: metrics.crps_ensemble(*both),
         "dawid_sebastiani": lambda: metrics.dawid_sebastiani(*both),

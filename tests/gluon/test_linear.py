@@ -14,7 +14,7 @@ from timediff.config import DistillConfig
 from timediff.errors import InputError
 from timediff.gluon.distill import distill
 from timediff.gluon.entries import read_entry
-from timediff.gluon.linear import SHARES, Weighed, adaptive_shape, fit_on, weigh
+from timediff.gluon.linear import SHARES, Weighed, _spread, adaptive_shape, fit_on, weigh
 from timediff.gluon.windows import WindowData, forecast_batch
 from timediff.metrics import energy_score, mean_wquantile_loss, sum_over_dimensions
 from timediff.networks.base import DenoisingNetwork
@@ -636,13 +636,13 @@ def test_paths_are_what_a_model_of_their_own_density_finds_again(folder, centre)
 @pytest.mark.parametrize(
     ("freq", "model", "expected"),
     [
-        ("h", LINEAR._replace(cycles=[24, 168]), ([24, 168], 4.0, 8.0, 4)),
-        ("h", LINEAR._replace(cycles=None), ([24, 168], 4.0, 8.0, 4)),
+        ("h", LINEAR._replace(cycles=[24, 168]), ([24, 168], 4.0, 8.0, 6)),
+        ("h", LINEAR._replace(cycles=None), ([24, 168], 4.0, 8.0, 6)),
         ("B", LINEAR._replace(cycles=None), ([1], 0.05, 100.0, 2)),
         (
             "h",
             LINEAR._replace(cycles=[24], half_life=2.0, scale_half_life=5.0),
-            ([24], 2.0, 5.0, 2),
+            ([24], 2.0, 5.0, 4),
         ),
         ("h", LINEAR._replace(cycles=[24], centre="none"), ([24], 4.0, 8.0, 0)),
     ],
@@ -662,6 +662,18 @@ def test_every_series_has_its_share_of_the_origins(folder, monkeypatch):
     ends = data.lengths.add(data.first).cumsum(0)
     counts = [int((origins < ends[0]).sum()), int((origins >= ends[0]).sum())]
     assert counts == [50, 50]
+
+
+@oracles
+@pytest.mark.parametrize("count", [500, 501, 1000, 1200, 5000])
+def test_origins_are_of_all_the_past_and_of_all_positions_of_a_cycle(count):
+    rows = _spread(torch.arange(count), 500)
+    assert len(rows) == 500 and (rows.diff() > 0).all() and rows[-1] < count
+    assert torch.equal(rows, _spread(torch.arange(count), 500))
+    # Shares within five standard deviations of a draw.
+    for shares in ((rows * 5 // count).bincount(), (rows % 4).bincount(), (rows % 24).bincount()):
+        expected = 500 / len(shares)
+        assert (shares - expected).abs().max() < 5 * expected**0.5
 
 
 @contracts

@@ -71,6 +71,9 @@ def table_from_single_scores(paths, truth, unit):
         for suffix, x, y in (("", paths, truth), ("_sum", sums, total)):
             share = np.nanmean(metrics.covered(x, y, level=level / 100))
             table[f"coverage_{level}{suffix}"] = share
+            if level in (50, 90):
+                ranked = metrics.covered_by_rank(x, y, level=level / 100)
+                table[f"coverage_{level}{suffix}_rank"] = np.nanmean(ranked)
         joint = metrics.covered_jointly(paths, truth, level=level / 100)
         table[f"coverage_{level}_joint"] = joint.mean()
     for suffix, x, y in (("", paths, truth), ("_sum", sums, total)):
@@ -235,7 +238,7 @@ def benchmark(monkeypatch):
 def test_the_benchmark_runs_every_score(benchmark):
     functions = benchmark.scores(*benchmark.forecast((6, 2, 7)))
     rows = {"Evaluation", "Score", "definitions", "is_loss", "title_of"}
-    others = rows | {"LEVELS", "rank_histogram", "seasonal_error"}
+    others = rows | {"LEVELS", "expected_coverage", "rank_histogram", "seasonal_error"}
     assert functions.keys() == set(metrics.__all__) - others
     for function in functions.values():
         function()

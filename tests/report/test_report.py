@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from timediff import metrics
-from timediff.benchmark.diagnosis import BINS, COVERAGES, LEVELS, diagnose
+from timediff.benchmark.diagnosis import BINS, BY_HORIZON, COVERAGES, LEVELS, diagnose
 from timediff.benchmark.lifting import lifted
 from timediff.benchmark.record import from_json
 from timediff.data.dataset import Dataset
@@ -18,6 +18,7 @@ from timediff.registry import METRICS
 from timediff.report import figures, write_report
 from timediff.report.html import write_page
 from timediff.report.plots import LIGHT
+from timediff.report.text import as_text
 from timediff.tools.files import plain
 
 HORIZON, SERIES, MEMBERS = 6, 4, 40
@@ -67,6 +68,15 @@ def test_parts_are_means_of_losses_and_make_up_the_score_of_the_record(gappy):
         counts = np.isfinite(happened).sum(axis=(0, 2))
         whole = np.average(found["by_horizon"][name], weights=counts)
         assert whole == pytest.approx(metrics.score(paths, truth)[name], rel=1e-4)
+    score = metrics.score(paths, truth)
+    for suffix, (ahead, happened) in {"": (paths, truth), "_sum": totals}.items():
+        for level in BY_HORIZON:
+            name = f"coverage_{level}{suffix}_rank"
+            inside = metrics.covered_by_rank(ahead, happened, level=level / 100)
+            by_step = found["by_horizon"][name]
+            np.testing.assert_allclose(by_step, np.nanmean(inside, axis=(0, 2)), rtol=1e-4)
+            whole = np.average(by_step, weights=np.isfinite(happened).sum(axis=(0, 2)))
+            assert whole == pytest.approx(score[name], rel=1e-4)
     order = np.argsort(found["by_window"]["crps_sum"]).tolist()
     assert (found["best"], found["worst"]) == (order[:2], order[::-1][:2])
 
@@ -153,6 +163,20 @@ def test_ties_of_the_paths_are_no_miscalibration():
     low, high = np.asarray(found["pit"]["each"]["chance"])
     assert ((share < low) | (share > high)).sum() <= 5
     assert (np.asarray(found["coverage"]["chance"]["each"])[0] >= 0.5 * (1 + 0.35)).all()
+
+
+@pytest.mark.oracles
+def test_coverage_by_step_of_a_right_forecast_keeps_to_its_aim_at_night_and_by_day():
+    windows = 400
+    paths, truth = normal_forecast(windows, members=50)
+    paths[:, :, ::2], truth[:, ::2] = 0.0, 0.0  # as solar power at night
+    by_step = diagnose(paths, truth)["by_horizon"]
+    for level in BY_HORIZON:
+        aim = metrics.expected_coverage(level / 100, num_samples=50)
+        for suffix, count in (("", windows * SERIES), ("_sum", windows)):
+            shares = np.asarray(by_step[f"coverage_{level}{suffix}_rank"])
+            np.testing.assert_allclose(shares[::2], aim, rtol=1e-4)
+            assert np.abs(shares[1::2] - aim).max() < 5 * np.sqrt(aim * (1 - aim) / count)
 
 
 @pytest.mark.invariances
@@ -394,6 +418,40 @@ def test_small_forecasts_have_a_report_as_well(tmp_path, windows, dimensions, mo
     write_report(tmp_path, read_back(record), data, truth, {"timediff": paths})
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert page.open == [] and "figure" in page.tags
+
+
+@pytest.mark.contracts
+def test_aims_of_coverages_are_those_of_a_perfect_forecast_of_as_many_paths(report):
+    out, _, text, page = report
+    shown = " ".join(" ".join(page.text).split())
+    inside = [f"{100 * metrics.expected_coverage(c, num_samples=MEMBERS):.1f} %" for c in COVERAGES]
+    assert inside == ["50.0 %", "90.0 %", "95.0 %", "95.1 %"]  # 39 of 41 at the most
+    assert f"perfect forecast of {MEMBERS} paths {' '.join(inside)}" in shown
+    assert "0.5000 at 50 %, 0.9000 at 90 %, 0.9500 at 95 %, 0.9512 at 99 %" in shown
+    assert f"the aim, 50.0 and 90.0 % of a perfect forecast of {MEMBERS} paths" in shown
+    assert (out / "plots" / "coverage-each.png").is_file() and 'id="figure-coverage-sum"' in text
+
+
+@pytest.mark.contracts
+def test_a_record_from_before_coverage_by_step_has_a_report_without_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("timediff.report.write.save_figure", lambda figure, path: None)
+    paths, truth = normal_forecast(2)
+    data = dataset(truth)
+    record = a_record(data, truth, paths, paths + 1)
+    scores = [record["metrics"], *(each["metrics"] for each in record["baselines"].values())]
+    by_step = [record["diagnosis"][name]["by_horizon"] for name in ("timediff", "naive")]
+    for values in (*scores, *by_step, record["recalibration"]["diagnosis"]["by_horizon"]):
+        for name in [name for name in values if name.endswith("_rank")]:
+            del values[name]
+    record["hardware"]["device"] = "cpu"
+    old = read_back(record)
+    write_report(tmp_path, old, data, truth, {"timediff": paths})
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "figure-horizon-crps" in text and "figure-coverage" not in text
+    assert f"perfect forecast of {MEMBERS} paths" in text and "by rank" not in text
+    shown = as_text(old, tmp_path)
+    assert f"a perfect forecast of {MEMBERS} paths covers 0.5000 at 50 %" in shown
+    assert re.search(r"90 % coverage, by rank +–", shown)
 
 
 @pytest.mark.contracts

@@ -21,13 +21,15 @@ from timediff.errors import InputError
 from timediff.metrics.arrays import Sums, add, check_windows
 from timediff.tools.progress import progress_bar
 
-__all__ = ["BINS", "COVERAGES", "EXTREMES", "LEVELS", "Array", "diagnose"]
+__all__ = ["BINS", "BY_HORIZON", "COVERAGES", "EXTREMES", "LEVELS", "Array", "diagnose"]
 
 Array = NDArray[np.float64]
 
 BINS = 20
 LEVELS = np.arange(1, BINS) / BINS
 COVERAGES = (0.5, 0.9, 0.95, 0.99)
+#: Per cent of the intervals of which coverage is counted by horizon.
+BY_HORIZON = (50, 90)
 EXTREMES = 5
 _BLOCK = 4_000_000  # numbers of a block of paths
 
@@ -49,6 +51,10 @@ def diagnose(
     hour and window: the mean loss of that part over the mean :math:`|y|` of all, so that the mean over the
     parts, weighted by their observed entries, is the record's score. By series: over the series' own mean
     :math:`|y|`. None where nothing but zeros was observed.
+
+    By horizon also the coverages ``coverage_50_rank`` to ``coverage_90_sum_rank`` of the record. They are by
+    rank, as a lead can be one hour of the day, at which truth and paths of many series are 0: ties that make
+    plain coverage 1.
 
     Args:
         paths: Sample paths, ``[W, S, T, D]``; may be a memory map.
@@ -73,14 +79,14 @@ def diagnose(
     names, hours = _checked(paths, truth, columns, stamps)
     rng = np.random.default_rng(seed)
     losses = _Losses(truth.shape)
-    calibration = _Calibration()
+    calibration = _Calibration(truth.shape[1])
     correlated = CorrelationSums(chosen_series(truth, most=most_correlated))
     with progress_bar("diagnosis", total=len(truth), shown=progress) as bar:
         for window in range(len(truth)):
             for steps, ahead, happened in _blocks(paths[window], truth[window]):
                 totals = metrics.sum_over_dimensions(ahead, happened)
                 losses.add(window, steps, ahead, happened, totals)
-                calibration.add(ahead, happened, totals, rng)
+                calibration.add(steps, ahead, happened, totals, rng)
             calibration.add_whole(paths[window], truth[window])
             correlated.add(paths[window], truth[window])
             bar.update()
@@ -90,7 +96,7 @@ def diagnose(
     return {
         "size": dict(zip(("windows", "paths", "steps", "series"), paths.shape, strict=True)),
         "score": "crps",
-        "by_horizon": _lists(losses.over("horizon")),
+        "by_horizon": _lists(losses.over("horizon") | calibration.by_horizon()),
         "by_series": _by_series(losses.over("series")["crps"], names, most_series),
         "by_hour": None if hours is None else _by_hour(losses, hours),
         "by_window": _lists(by_window),
@@ -147,7 +153,9 @@ class _Losses:
 class _Calibration:
     """Counts behind histograms, reliability and coverage."""
 
-    def __init__(self) -> None:
+    def __init__(self, horizon: int) -> None:
+        # Entries inside each interval, then those observed.
+        self.at_step = {part: np.zeros((len(BY_HORIZON) + 1, horizon)) for part in ("each", "sum")}
         parts = ("each", "sum", "average_rank", "band_depth")
         self.histogram = {part: np.zeros(BINS) for part in parts}
         self.chance: Sums = {}
@@ -158,6 +166,7 @@ class _Calibration:
 
     def add(
         self,
+        steps: slice,
         paths: Array,
         truth: Array,
         totals: tuple[Array, Array],
@@ -174,6 +183,9 @@ class _Calibration:
             self.below[part] += seen * metrics.reliability(ahead, happened, levels=LEVELS)
             for i, level in enumerate(COVERAGES):
                 self.inside[part][i] += np.nansum(metrics.covered(ahead, happened, level=level))
+            inside = [metrics.covered_by_rank(ahead, happened, level=c / 100) for c in BY_HORIZON]
+            entries = np.stack([*inside, np.isfinite(happened)])
+            self.at_step[part][:, steps] += np.nansum(entries, axis=-1)
         if truth.shape[-1] > 1:
             for part, rank in (
                 ("average_rank", metrics.average_rank),
@@ -192,6 +204,14 @@ class _Calibration:
             self.windows += 1
             for i, level in enumerate(COVERAGES):
                 self.joint[i] += float(metrics.covered_jointly(paths, truth, level=level))
+
+    def by_horizon(self) -> dict[str, Array]:
+        """Coverage by rank of each step, ``[T]`` by the names of the scores."""
+        return {
+            f"coverage_{level}{suffix}_rank": _ratio(self.at_step[part][i], self.at_step[part][-1])
+            for part, suffix in {"each": "", "sum": "_sum"}.items()
+            for i, level in enumerate(BY_HORIZON)
+        }
 
     def result(self) -> dict[str, Any]:
         both = ("each", "sum")

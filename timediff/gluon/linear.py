@@ -31,9 +31,11 @@ __all__ = [
     "weigh",
 ]
 
-#: Origins of the end of the training data that the linear forecaster is fitted to, at most, and those whose
-#: errors are kept for their correlation.
+#: Origins of the training data that the linear forecaster is fitted to, at most, and those whose errors are
+#: kept for their correlation.
 ORIGINS, ERRORS = 6000, 1500
+#: Half-life of a mean that is the last value itself.
+_LAST = 0.05
 #: Numbers that the windows of a part may hold.
 _PART = 2e7
 #: Shares of the network that are weighed, and paths of each window.
@@ -48,9 +50,9 @@ def adaptive_shape(model: ModelConfig, freq: str) -> dict[str, Any]:
     cycle, *longer = cycles
     half_life = model.half_life or (4.0 if cycle > 1 else 0.05)
     scale_half_life = model.scale_half_life or (8.0 if cycle > 1 else 100.0)
-    profiles = (
-        [[cycle, half_life / 4], [cycle, 2 * half_life]] if cycle > 1 else [[1, 8.0], [1, 64.0]]
-    )
+    profiles = [[1, 8.0], [1, 64.0]]
+    if cycle > 1:
+        profiles = [[cycle, half_life / 4], [cycle, 2 * half_life], [1, _LAST], [cycle, _LAST]]
     profiles += [[other, half] for other in longer for half in (1.0, 4.0)]
     return {
         "cycles": cycles,
@@ -82,7 +84,7 @@ def fit_on(data: WindowData, *, most_errors: int) -> Fitted:
     """The linear forecaster of some data.
 
     Args:
-        data: What it is fitted to, the last windows of each of its series, `ORIGINS` in all.
+        data: What it is fitted to, windows spread evenly over each of its series, `ORIGINS` in all.
         most_errors: Windows whose errors are kept, spread evenly over these.
     """
     shape = data.shape
@@ -91,17 +93,17 @@ def fit_on(data: WindowData, *, most_errors: int) -> Fitted:
     numbers = (shape.history_length + 16 * shape.horizon) * shape.target_dim
     size = max(1, int(_PART // numbers))
 
-    def parts(step: int = 1) -> Iterator[tuple[int, Batch]]:
+    def parts(which: Tensor) -> Iterator[tuple[int, Batch]]:
         for block in range(BLOCKS):
-            own = starts[blocks == block][::step]
+            own = starts[which[blocks[which] == block]]
             for chosen in own.split(size) if len(own) else ():
                 yield block, data.windows(chosen)
 
-    fit = fit_linear(parts, shape)
-    every = -(-len(starts) // most_errors) or 1
-    known = torch.cat([batch.observed[:, -shape.horizon :] for _, batch in parts(every)])
-    origins = torch.cat([starts[blocks == block][::every] for block in range(BLOCKS)])
-    return Fitted(fit, origins, fit.errors(parts(every), shape), known, len(starts))
+    every = torch.arange(len(starts))
+    fit = fit_linear(lambda: parts(every), shape)
+    kept = _spread(torch.arange(len(starts)), most_errors)
+    known = torch.cat([batch.observed[:, -shape.horizon :] for _, batch in parts(kept)])
+    return Fitted(fit, starts[kept], fit.errors(parts(kept), shape), known, len(starts))
 
 
 def fit_centre(models: list[TimeGrad], data: WindowData) -> dict[str, Any]:
@@ -122,6 +124,12 @@ def fit_centre(models: list[TimeGrad], data: WindowData) -> dict[str, Any]:
     return {"cycles": list(data.shape.cycles), "penalty": fit.penalty, "origins": fitted_to}
 
 
+def _spread(rows: Tensor, most: int) -> Tensor:
+    """Some of the rows, in order; drawn, the same each time, so that they keep in step with no cycle."""
+    chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:most]
+    return rows[chosen.sort().values]
+
+
 def _settled(data: WindowData) -> Tensor:
     """Rows of the first forecast steps of windows whose series have settled units, where there are enough."""
     shape, settled, row = data.shape, [], 0
@@ -135,7 +143,7 @@ def _settled(data: WindowData) -> Tensor:
                 break
         if not len(own):
             own = data.starts[(data.starts >= first) & (data.starts < first + length)]
-        settled.append(own[-most:])
+        settled.append(_spread(own, most))
         row = first + length
     return torch.cat(settled)
 

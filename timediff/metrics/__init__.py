@@ -14,12 +14,16 @@ throughout, is NaN: the score is not defined there.
 from timediff.metrics.calibration import (
     average_rank,
     band_depth_rank,
-    covered,
-    covered_jointly,
     pit,
     rank_histogram,
     reliability,
     sharpness,
+)
+from timediff.metrics.coverage import (
+    covered,
+    covered_by_rank,
+    covered_jointly,
+    expected_coverage,
 )
 from timediff.metrics.crps import (
     brier_score,
@@ -68,11 +72,13 @@ __all__ = [
     "correlation_error",
     "covariance_shrinkage",
     "covered",
+    "covered_by_rank",
     "covered_jointly",
     "crps_ensemble",
     "dawid_sebastiani",
     "definitions",
     "energy_score",
+    "expected_coverage",
     "interval_score",
     "is_loss",
     "mean_quantile_loss",

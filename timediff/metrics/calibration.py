@@ -1,10 +1,9 @@
-"""Coverage, ranks, reliability, sharpness: whether what happened could be one of the paths.
+"""Ranks, reliability, sharpness: whether what happened could be one of the paths.
 
 A rank is scaled to 0 .. 1 with a random share of its step, which also breaks ties: for a truth drawn like
 the paths it is uniform exactly, for any S and any distribution.
 """
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,84 +12,24 @@ from numpy.typing import ArrayLike, NDArray
 from timediff.errors import InputError
 from timediff.metrics.arrays import (
     Array,
-    Floats,
     by_entry,
     by_step,
-    check_level,
-    check_members,
     checked,
     entry_blocks,
     flat,
-    observed_steps,
     ratio,
 )
-from timediff.metrics.quantiles import central_interval, checked_levels, ends_of, weibull
+from timediff.metrics.quantiles import central_interval, checked_levels, weibull
 
 __all__ = [
     "average_rank",
     "band_depth_rank",
     "below_of",
-    "covered",
-    "covered_jointly",
-    "covered_of",
-    "extremes",
-    "inside_band",
     "pit",
     "rank_histogram",
     "reliability",
     "sharpness",
 ]
-
-
-def covered(paths: ArrayLike, truth: ArrayLike, *, level: float) -> Array:
-    """Whether the truth lies in `central_interval`, ends included: 1 or 0, NaN where it is missing.
-
-    Args:
-        paths: Sample paths, ``[..., S, T, D]``.
-        truth: What happened, ``[..., T, D]``.
-        level: Nominal coverage, above 0 and up to 1.
-
-    Returns:
-        ``[..., T, D]``.
-
-    Raises:
-        InputError: If the level is no share.
-    """
-    check_level(level)
-    return by_entry(partial(covered_of, level=level), paths, truth)
-
-
-def covered_jointly(paths: ArrayLike, truth: ArrayLike, *, level: float) -> Array:
-    r"""Whether the whole truth, all steps and dimensions, lies in one simultaneous band: 1 or 0.
-
-    .. math:: m_{td} \pm c\, s_{td}, \qquad c = \text{quantile at level of }
-        \max_{t,d} |x_{i,td} - m^{(-i)}_{td}| / s^{(-i)}_{td} \text{ over the paths } i,
-
-    with mean m and standard deviation s of the paths, in c those of the other paths: the truth is no part of
-    its m and s, so a path must be no part of its own. The quantile is that of `central_interval`.
-
-    Source: Montiel Olea and Plagborg-Møller (2019), Journal of Applied Econometrics 34 (the sup-t band);
-    here paths are left out one at a time.
-
-    Args:
-        paths: Sample paths, ``[..., S, T, D]``.
-        truth: What happened, ``[..., T, D]``; entries that are missing are no part of the band.
-        level: Nominal coverage, above 0 and up to 1.
-
-    Returns:
-        ``[...]``, NaN for windows of which nothing was observed.
-
-    Raises:
-        InputError: If the level is no share, or there are fewer than 3 paths.
-    """
-    check_level(level)
-    paths, truth = checked(paths, truth)
-    check_members(paths, 3, "a simultaneous band")
-    windows = zip(*flat(paths, truth), strict=True)
-    inside = [
-        np.nan if np.isnan(y).all() else inside_band(*extremes(x, y), level) for x, y in windows
-    ]
-    return np.reshape(np.array(inside), truth.shape[:-2])
 
 
 def pit(paths: ArrayLike, truth: ArrayLike, *, rng: np.random.Generator) -> Array:
@@ -229,52 +168,10 @@ def sharpness(paths: ArrayLike, *, level: float) -> float:
     return float((high - low).mean())
 
 
-def covered_of(ordered: Array, truth: Array, *, level: float) -> Array:
-    low, high = ends_of(ordered, level)
-    return np.where(np.isnan(truth), np.nan, (low <= truth) & (truth <= high))
-
-
 def below_of(ordered: Array, truth: Array, levels: Array) -> Array:
     """Whether the truth is at most the quantile of each level, 1 or 0, NaN if it is missing: ``[..., L]``."""
     below = np.stack([truth <= weibull(ordered, p) for p in levels], axis=-1)
     return np.where(np.isnan(truth)[..., None], np.nan, below)
-
-
-def extremes(paths: Floats, truth: Array) -> tuple[Array, float]:
-    """Largest standardised deviation in one window of each path from the others, and of the truth.
-
-    Args:
-        paths: ``[S, T, D]``, at least 3.
-        truth: ``[T, D]``, of which something was observed.
-
-    Returns:
-        Those of the paths in ascending order ``[S]``, and that of the truth.
-    """
-    members = len(paths)
-    of_paths, of_truth = np.zeros(members), 0.0
-    for _, _, x, y in observed_steps(paths, truth):
-        mean = x.mean(axis=0)
-        squares = np.square(x - mean)  # [S, d]
-        variance = squares.sum(axis=0) / (members - 1)
-        # Without path i: its deviation is S / (S - 1) times larger, the variance as follows.
-        others = (members - 1) * variance - squares * members / (members - 1)
-        others = np.maximum(others, 0.0) / (members - 2)
-        reach = _over(squares * (members / (members - 1)) ** 2, others)
-        of_paths = np.maximum(of_paths, reach.max(axis=-1))
-        of_truth = max(of_truth, _over(np.square(y - mean), variance).max())
-    return np.sqrt(np.sort(of_paths)), float(np.sqrt(of_truth))
-
-
-def inside_band(of_paths: Array, of_truth: float, level: float) -> float:
-    # Where all other paths agree a deviation is infinite, and times the weight 0 of a neighbour it is NaN.
-    finite = np.nan_to_num(of_paths, posinf=np.finfo(np.float64).max)
-    return float(of_truth <= weibull(finite, level))
-
-
-def _over(square: Array, variance: Array) -> Array:
-    """Ratio of a squared deviation to a variance, 0 for 0 / 0: no deviation from paths that all agree."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(square == 0, 0.0, square / variance)
 
 
 def _ranks(x: Array, y: Array, rng: np.random.Generator) -> NDArray[np.int_]:

@@ -13,7 +13,7 @@ import numpy as np
 from timediff.metrics.arrays import Array, Floats, Sums, ratio
 from timediff.metrics.gaussian import correlation_error_of
 from timediff.metrics.quantiles import LEVELS
-from timediff.metrics.sums import ratio_of
+from timediff.metrics.sums import COVERAGES, RANKED, ratio_of
 from timediff.registry import METRICS
 
 __all__ = [
@@ -93,9 +93,41 @@ def correlation_error(evaluation: Evaluation) -> float:
 
 
 _INTERVAL = (
-    "whose ends are the order statistics at positions p (S + 1), interpolated, and at most the outermost: of "
-    "calibrated forecasts S paths hold no more than (S - 1) / (S + 1), so 98 % of 100 paths at the level 99 %"
+    "whose ends are the order statistics at positions p (S + 1), interpolated, and at most the outermost: "
+    "perfect forecasts of S paths have min(level, (S - 1) / (S + 1)), of 100 paths 0.90 and at 99 % 0.98"
 )
+_RANK = (
+    "by the rank of the truth among the paths, its ties with paths broken at random and the mean taken over "
+    "all ways to do so: ties lift the plain coverage of a perfect forecast, and not this one"
+)
+
+
+def _coverages() -> dict[str, Score]:
+    """Coverages of all entries, of their sum, and of windows as a whole."""
+    rows = {}
+    for suffix, whose, of in (("", "", "each"), ("_sum", " of the sum", "total")):
+        for level in COVERAGES:
+            name, title = f"coverage_{level}{suffix}", f"{level} % coverage{whose}"
+            definition = f"coverage_{level} of the sum over dimensions"
+            if not suffix:
+                first = f", {_INTERVAL}" if level == COVERAGES[0] else ""
+                definition = f"share of entries in the central {level} % interval{first}"
+            value = quotient(f"covered_{level}", "count", of=of)
+            rows[name] = Score(title, definition, value, loss=False)
+            if level in RANKED:
+                value = quotient(f"ranked_{level}", "count", of=of)
+                first = f"coverage_{RANKED[0]}"
+                definition = f"{name} {_RANK}" if name == first else f"{name}, as {first}_rank"
+                rows[f"{name}_rank"] = Score(f"{title}, by rank", definition, value, loss=False)
+    for level in COVERAGES:
+        definition = (
+            "share of windows that lie as a whole, all steps and dimensions, in one band m +- c s which "
+            f"holds {level} % of paths as a whole"
+        )
+        value = quotient(f"covered_{level}", "count", of="whole")
+        title = f"{level} % coverage of the whole path"
+        rows[f"coverage_{level}_joint"] = Score(title, definition, value, loss=False)
+    return rows
 
 
 def title_of(name: str) -> str:
@@ -223,82 +255,7 @@ SCORES: dict[str, Score] = {
         " sum |y| of the sum",
         quotient("newsvendor", "size", of="total"),
     ),
-    "coverage_50": Score(
-        "50 % coverage",
-        f"share of entries in the central 50 % interval, {_INTERVAL}",
-        quotient("covered_50", "count", of="each"),
-        loss=False,
-    ),
-    "coverage_90": Score(
-        "90 % coverage",
-        "share of entries in the central 90 % interval",
-        quotient("covered_90", "count", of="each"),
-        loss=False,
-    ),
-    "coverage_95": Score(
-        "95 % coverage",
-        "share of entries in the central 95 % interval",
-        quotient("covered_95", "count", of="each"),
-        loss=False,
-    ),
-    "coverage_99": Score(
-        "99 % coverage",
-        "share of entries in the central 99 % interval",
-        quotient("covered_99", "count", of="each"),
-        loss=False,
-    ),
-    "coverage_50_sum": Score(
-        "50 % coverage of the sum",
-        "coverage_50 of the sum over dimensions",
-        quotient("covered_50", "count", of="total"),
-        loss=False,
-    ),
-    "coverage_90_sum": Score(
-        "90 % coverage of the sum",
-        "coverage_90 of the sum over dimensions",
-        quotient("covered_90", "count", of="total"),
-        loss=False,
-    ),
-    "coverage_95_sum": Score(
-        "95 % coverage of the sum",
-        "coverage_95 of the sum over dimensions",
-        quotient("covered_95", "count", of="total"),
-        loss=False,
-    ),
-    "coverage_99_sum": Score(
-        "99 % coverage of the sum",
-        "coverage_99 of the sum over dimensions",
-        quotient("covered_99", "count", of="total"),
-        loss=False,
-    ),
-    "coverage_50_joint": Score(
-        "50 % coverage of the whole path",
-        "share of windows that lie as a whole, all steps and dimensions, in one band m +- c s which holds"
-        " 50 % of paths as a whole",
-        quotient("covered_50", "count", of="whole"),
-        loss=False,
-    ),
-    "coverage_90_joint": Score(
-        "90 % coverage of the whole path",
-        "share of windows that lie as a whole, all steps and dimensions, in one band m +- c s which holds"
-        " 90 % of paths as a whole",
-        quotient("covered_90", "count", of="whole"),
-        loss=False,
-    ),
-    "coverage_95_joint": Score(
-        "95 % coverage of the whole path",
-        "share of windows that lie as a whole, all steps and dimensions, in one band m +- c s which holds"
-        " 95 % of paths as a whole",
-        quotient("covered_95", "count", of="whole"),
-        loss=False,
-    ),
-    "coverage_99_joint": Score(
-        "99 % coverage of the whole path",
-        "share of windows that lie as a whole, all steps and dimensions, in one band m +- c s which holds"
-        " 99 % of paths as a whole",
-        quotient("covered_99", "count", of="whole"),
-        loss=False,
-    ),
+    **_coverages(),
     "reliability_error": Score(
         "reliability error",
         "mean over the levels 0.05 .. 0.95 of |share of entries at or below the quantile - level|",

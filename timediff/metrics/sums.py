@@ -8,7 +8,14 @@ from numpy.typing import ArrayLike
 
 from timediff.errors import InputError
 from timediff.metrics.arrays import Array, Floats, Sums, add, entry_blocks, observed_steps, ratio
-from timediff.metrics.calibration import below_of, covered_of, extremes, inside_band
+from timediff.metrics.calibration import below_of
+from timediff.metrics.coverage import (
+    covered_by_rank_of,
+    covered_of,
+    extremes,
+    inside_band,
+    ranks_of,
+)
 from timediff.metrics.crps import brier_of, crps_of, tail_crps_of
 from timediff.metrics.gaussian import dawid_sebastiani_of
 from timediff.metrics.multivariate import energy_of, variogram_of
@@ -24,6 +31,7 @@ from timediff.metrics.quantiles import (
 __all__ = [
     "COVERAGES",
     "MAX_PAIRS",
+    "RANKED",
     "RESERVE",
     "TAIL",
     "Scale",
@@ -38,6 +46,8 @@ __all__ = [
 
 #: Per cent of the central intervals.
 COVERAGES = (50, 90, 95, 99)
+#: Those of which coverage by rank is shown beside the plain one.
+RANKED = (50, 90)
 #: Numbers that definitions state: pairs at a step for the variogram score, tails, costs of a reserve.
 MAX_PAIRS = 20_000
 TAIL = 0.1
@@ -81,6 +91,7 @@ def scale_of(truth: Array, seasonal: ArrayLike | None) -> Scale:
 def losses(ordered: Array, truth: Array) -> Sums:
     """Losses of each entry by name, from ``ordered [..., S]`` and ``truth [...]``."""
     low, high = ends_of(ordered, 0.9)
+    ranks, members = ranks_of(ordered, truth), ordered.shape[-1]
     return {
         "quantile_loss": quantile_loss_of(ordered, truth),
         "crps": crps_of(ordered, truth),
@@ -90,6 +101,10 @@ def losses(ordered: Array, truth: Array) -> Sums:
         "newsvendor": newsvendor_of(ordered, truth, **RESERVE),
         **{
             f"covered_{level}": covered_of(ordered, truth, level=level / 100) for level in COVERAGES
+        },
+        **{
+            f"ranked_{level}": covered_by_rank_of(*ranks, members, level=level / 100)
+            for level in RANKED
         },
         "below": below_of(ordered, truth, LEVELS),
         "width": np.where(np.isnan(truth), np.nan, high - low),

@@ -9,55 +9,47 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from timediff.benchmark.diagnosis import BY_HORIZON
+from timediff.metrics import expected_coverage
+from timediff.report.panels import (
+    SIZE,
+    Array,
+    few,
+    finish,
+    legend,
+    line,
+    lines,
+    numbers,
+    panel,
+    short,
+)
 from timediff.report.plots import STEPS, Theme, draw_forecast, style_axes
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
     "CHANCE",
     "MARKERS",
-    "MOST_LINES",
     "SCORES",
-    "SIZE",
-    "STYLES",
-    "Array",
     "correlation_figure",
     "correlation_map",
     "cost_figure",
+    "coverage_figure",
     "fan_figure",
     "histogram_figure",
     "horizon_figure",
     "hour_figure",
-    "panel",
     "reliability_figure",
     "series_figure",
     "window_figure",
 ]
 
-Array = NDArray[np.floating]
-
-MOST_LINES = 6
-"""Entrants told apart in one picture."""
 MARKERS = "osD^vP"
 CHANCE = "chance, 95 %"
-SIZE = (5.2, 3.3)
-"""Inches; letters are of 9 to 11 points, and a phone shows the picture some 4 inches wide."""
-STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 SCORES = {"crps": "CRPS", "crps_sum": "CRPS of the sum"}
-
-
-def panel(title: str, theme: Theme, *, size: tuple[float, float] = SIZE) -> tuple[Any, Any]:
-    """A figure with one empty panel in the colours of a theme."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, dpi=150, layout="constrained", facecolor=theme.paper)
-    axes = figure.add_subplot()
-    style_axes(axes, title, theme=theme)
-    return figure, axes
 
 
 def fan_figure(
@@ -91,7 +83,7 @@ def fan_figure(
     style_axes(axes, title, stamped=stamps is not None, theme=theme)
     if stamps is None:
         axes.set_xlabel(STEPS, color=theme.ink)
-    _legend(axes, theme)
+    legend(axes, theme)
     return figure
 
 
@@ -100,38 +92,53 @@ def horizon_figure(
 ) -> "Figure":
     """A score by step of the forecast, a line for each entrant."""
     figure, axes = panel(f"{SCORES[score]} by step of the forecast", theme)
-    for i, (name, diagnosis) in enumerate(_few(diagnoses).items()):
-        values = _numbers(diagnosis["by_horizon"][score])
-        _line(axes, np.arange(1, len(values) + 1), values, i, name, theme)
-    _finish(axes, theme, "step", f"{SCORES[score]} / mean |y|")
+    lines(axes, diagnoses, "by_horizon", score, theme)
+    finish(axes, theme, "step", f"{SCORES[score]} / mean |y|")
+    return figure
+
+
+def coverage_figure(
+    diagnoses: Mapping[str, dict[str, Any]], *, part: str, title: str, theme: Theme
+) -> "Figure":
+    """Coverage by rank by step of the forecast, with that of a perfect forecast of as many paths."""
+    figure, axes = panel(title, theme)
+    members = next(iter(diagnoses.values()))["size"]["paths"]
+    suffix = {"each": "", "sum": "_sum"}[part]
+    for place, level in enumerate(BY_HORIZON):
+        first = place == 0  # each entrant is named once
+        aim = expected_coverage(level / 100, num_samples=members)
+        label = f"perfect forecast of {members} paths" if first else None
+        axes.axhline(aim, color=theme.ink, lw=1, ls="--", label=label)
+        right = axes.get_yaxis_transform()
+        axes.text(1.01, aim, f"{level} %", transform=right, va="center", color=theme.ink)
+        name = f"coverage_{level}{suffix}_rank"
+        lines(axes, diagnoses, "by_horizon", name, theme, named=first)
+    axes.set_ylim(0, 1.02)
+    finish(axes, theme, "step", "share inside", zero=False)
     return figure
 
 
 def hour_figure(diagnoses: Mapping[str, dict[str, Any]], *, score: str, theme: Theme) -> "Figure":
     """A score by hour of the day, a line for each entrant."""
     figure, axes = panel(f"{SCORES[score]} by hour of the day", theme)
-    for i, (name, diagnosis) in enumerate(_few(diagnoses).items()):
-        values = _numbers(diagnosis["by_hour"][score])
-        _line(axes, np.asarray(diagnosis["by_hour"]["hour"]), values, i, name, theme)
+    lines(axes, diagnoses, "by_hour", score, theme)
     axes.set_xticks(range(0, 24, 3))
-    _finish(axes, theme, "hour", f"{SCORES[score]} / mean |y|")
+    finish(axes, theme, "hour", f"{SCORES[score]} / mean |y|")
     return figure
 
 
 def window_figure(diagnoses: Mapping[str, dict[str, Any]], *, score: str, theme: Theme) -> "Figure":
     """A score of each window, a line for each entrant."""
     figure, axes = panel(f"{SCORES[score]} by window", theme)
-    for i, (name, diagnosis) in enumerate(_few(diagnoses).items()):
-        values = _numbers(diagnosis["by_window"][score])
-        _line(axes, np.arange(1, len(values) + 1), values, i, name, theme)
+    lines(axes, diagnoses, "by_window", score, theme)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    _finish(axes, theme, "window, in order of time", f"{SCORES[score]} / mean |y|")
+    finish(axes, theme, "window, in order of time", f"{SCORES[score]} / mean |y|")
     return figure
 
 
 def series_figure(diagnoses: Mapping[str, dict[str, Any]], *, theme: Theme) -> "Figure":
     """CRPS of the series of which ours is worst, a row for each, and of the other entrants."""
-    shown = list(_few(diagnoses).items())
+    shown = list(few(diagnoses).items())
     names = shown[0][1]["by_series"]["names"][:30]
     figure, axes = panel(
         "CRPS by series, our worst first", theme, size=(SIZE[0], 1.4 + 0.17 * len(names))
@@ -141,17 +148,17 @@ def series_figure(diagnoses: Mapping[str, dict[str, Any]], *, theme: Theme) -> "
         listed = dict(
             zip(diagnosis["by_series"]["names"], diagnosis["by_series"]["crps"], strict=True)
         )
-        values = _numbers([listed.get(series) for series in names])
+        values = numbers([listed.get(series) for series in names])
         size = 6 if i == 0 else 4
         axes.plot(
             values, rows, MARKERS[i], ms=size, color=theme.series[i], label=name, zorder=9 - i
         )
     axes.grid(axis="x", color=theme.grid, lw=0.6)
-    axes.set_yticks(rows, [_short(name) for name in names], fontsize=8)
+    axes.set_yticks(rows, [short(name) for name in names], fontsize=8)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.margins(x=0.05)
-    _finish(axes, theme, "CRPS / |y|", "", zero=False)
+    finish(axes, theme, "CRPS / |y|", "", zero=False)
     return figure
 
 
@@ -160,8 +167,8 @@ def histogram_figure(
 ) -> "Figure":
     """Shares of a PIT or rank histogram relative to even ones, with the band of chance behind."""
     figure, axes = panel(title, theme)
-    share = _numbers(histogram["share"]) * len(histogram["share"])
-    low, high = (_numbers(end) * len(share) for end in histogram["chance"])
+    share = numbers(histogram["share"]) * len(histogram["share"])
+    low, high = (numbers(end) * len(share) for end in histogram["chance"])
     edges = np.linspace(0, 1, len(share) + 1)
     axes.bar(
         edges[:-1], share, width=1 / len(share), align="edge", color=theme.series[0], alpha=0.7,
@@ -175,7 +182,7 @@ def histogram_figure(
     axes.axhline(1, color=theme.ink, lw=1, ls="--", label="calibrated")
     axes.set_ylim(0, max(1.6, 1.25 * np.nanmax([share.max(), high.max()])))
     axes.set_xlim(0, 1)
-    _finish(axes, theme, xlabel, "share relative to even", zero=False)
+    finish(axes, theme, xlabel, "share relative to even", zero=False)
     return figure
 
 
@@ -185,21 +192,21 @@ def reliability_figure(
     """Share of truths below the quantile of each level, less the level, with our band of chance."""
     figure, axes = panel(title, theme)
     ours = next(iter(diagnoses.values()))["reliability"]
-    levels = _numbers(ours["levels"])
-    low, high = (_numbers(end) - levels for end in ours["chance"][part])
+    levels = numbers(ours["levels"])
+    low, high = (numbers(end) - levels for end in ours["chance"][part])
     axes.fill_between(levels, low, high, color=theme.muted, alpha=0.3, lw=0, label=CHANCE)
     axes.axhline(0, color=theme.ink, lw=1, ls="--", label="calibrated")
-    for i, (name, diagnosis) in enumerate(_few(diagnoses).items()):
-        _line(axes, levels, _numbers(diagnosis["reliability"][part]) - levels, i, name, theme)
+    for i, (name, diagnosis) in enumerate(few(diagnoses).items()):
+        line(axes, levels, numbers(diagnosis["reliability"][part]) - levels, i, name, theme)
     axes.set_xlim(0, 1)
-    _finish(axes, theme, "level of the quantile", "share below it - level", zero=False)
+    finish(axes, theme, "level of the quantile", "share below it - level", zero=False)
     return figure
 
 
 def correlation_figure(correlation: dict[str, Any], *, theme: Theme) -> "Figure":
     """Correlation of each pair of series: true against forecast."""
     figure, axes = panel("Correlations: true against forecast", theme, size=(5.2, 4.6))
-    forecast, truth = _numbers(correlation["forecast"]), _numbers(correlation["truth"])
+    forecast, truth = numbers(correlation["forecast"]), numbers(correlation["truth"])
     axes.axline((0, 0), slope=1, color=theme.ink, lw=1, ls="--", label="equal")
     axes.plot(
         forecast,
@@ -214,7 +221,7 @@ def correlation_figure(correlation: dict[str, Any], *, theme: Theme) -> "Figure"
     known = np.concatenate([forecast, truth])[np.isfinite(np.concatenate([forecast, truth]))]
     low = min(-0.1, known.min() - 0.05) if known.size else -1
     axes.set(xlim=(low, 1.02), ylim=(low, 1.02), aspect="equal")
-    _finish(axes, theme, "forecast", "true", zero=False)
+    finish(axes, theme, "forecast", "true", zero=False)
     return figure
 
 
@@ -225,8 +232,8 @@ def correlation_map(correlation: dict[str, Any], *, theme: Theme) -> "Figure":
     size = len(correlation["names"])
     matrix = np.full((size, size), np.nan)
     upper = np.triu_indices(size, k=1)
-    matrix[upper] = _numbers(correlation["forecast"])
-    matrix.T[upper] = _numbers(correlation["truth"])
+    matrix[upper] = numbers(correlation["forecast"])
+    matrix.T[upper] = numbers(correlation["truth"])
     # See-through at 0, so that one picture serves on light and on dark paper.
     negative, positive = to_rgba(theme.series[1]), to_rgba(theme.series[0])
     ends = [negative, (*negative[:3], 0.0), (*positive[:3], 0.0), positive]
@@ -238,7 +245,7 @@ def correlation_map(correlation: dict[str, Any], *, theme: Theme) -> "Figure":
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.plot([-0.5, size - 0.5], [-0.5, size - 0.5], color=theme.muted, lw=0.8)
-    labels = [_short(name, 12) for name in correlation["names"]]
+    labels = [short(name, 12) for name in correlation["names"]]
     axes.set_xticks(range(size), labels, rotation=90, fontsize=7)
     axes.set_yticks(range(size), labels, fontsize=7)
     bar = figure.colorbar(image, ax=axes, shrink=0.8)
@@ -262,60 +269,5 @@ def cost_figure(rows: Sequence[tuple[str, float, float]], *, score: str, theme: 
         axes.set_yscale("log")
     axes.margins(x=0.1, y=0.15)
     axes.grid(axis="x", color=theme.grid, lw=0.6)
-    _finish(axes, theme, "seconds, all windows", score, zero=False)
+    finish(axes, theme, "seconds, all windows", score, zero=False)
     return figure
-
-
-def _few(diagnoses: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return dict(list(diagnoses.items())[:MOST_LINES])
-
-
-def _line(axes: "Axes", x: NDArray, y: Array, place: int, name: str, theme: Theme) -> None:
-    dot = "o" if len(x) == 1 else None
-    style: dict[str, Any] = {
-        "color": theme.series[place],
-        "ls": STYLES[place],
-        "lw": 2 if place == 0 else 1.4,
-    }
-    axes.plot(x, y, label=name, zorder=9 - place, marker=dot, **style)
-
-
-def _finish(axes: "Axes", theme: Theme, xlabel: str, ylabel: str, *, zero: bool = True) -> None:
-    axes.set_xlabel(xlabel, color=theme.ink)
-    axes.set_ylabel(ylabel, color=theme.ink)
-    if zero:
-        axes.set_ylim(bottom=0)
-    _legend(axes, theme)
-
-
-def _legend(axes: "Axes", theme: Theme) -> None:
-    """Below the panel, where it hides nothing, in as many columns as have room."""
-    handles, names = axes.get_legend_handles_labels()
-    labels = [_short(name, 44) for name in names]
-    columns = _columns(labels)
-    # Rows beyond two are added to the picture, not taken from the panel.
-    more = max(-(-len(labels) // columns) - 2, 0)
-    figure: Any = axes.figure
-    figure.set_figheight(figure.get_figheight() + 0.16 * more)
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8,
-        labelcolor=theme.ink,
-    )  # fmt: skip
-
-
-def _columns(labels: Sequence[str], *, room: int = 76, handle: int = 8) -> int:
-    """Columns of a legend, at most three: letters of the longest labels and handles in the room of a line."""
-    for columns in (3, 2):
-        rows = -(-len(labels) // columns)
-        longest = [max(map(len, labels[i : i + rows])) for i in range(0, len(labels), rows)]
-        if sum(longest) + handle * len(longest) <= room:
-            return columns
-    return 1
-
-
-def _numbers(values: Sequence[float | None]) -> Array:
-    return np.asarray([np.nan if value is None else value for value in values], dtype=float)
-
-
-def _short(name: str, most: int = 28) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"

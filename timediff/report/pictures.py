@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from timediff.benchmark.folder import stamps
 from timediff.benchmark.record import COMPARED, Result
 from timediff.data.dataset import Dataset
-from timediff.metrics import covered, sum_over_dimensions
+from timediff.metrics import covered, expected_coverage, sum_over_dimensions
 from timediff.report import captions, figures
 from timediff.report.plots import Theme, typical_series
 
@@ -110,8 +110,8 @@ def _fan(
         name,
         f"Forecast of the {what}: the truth lies inside the 90 % interval at {inside} of "
         f"{seen_steps} steps.",
-        f"{title}: {what.rstrip('.')}. In a calibrated forecast the observed line leaves the pale band at "
-        "one step in ten.",
+        f"{title}: {what.rstrip('.')}. In a perfect forecast of {len(shown)} paths the observed line is "
+        f"inside the pale band at {expected_coverage(0.9, num_samples=len(shown)):.0%} of the steps.",
         partial(
             _draw_fan,
             observed,
@@ -207,7 +207,7 @@ def _parts(diagnosis: dict[str, Any]) -> dict[str, str]:
 
 
 def calibration_pictures(diagnoses: dict[str, dict[str, Any]]) -> list[Picture]:
-    """PIT and ranks of ours, reliability of all."""
+    """PIT and ranks of ours, reliability and coverage by step of all."""
     name, ours = next(iter(diagnoses.items()))
     pictures = pit_pictures(ours, section="calibration", name="pit")
     for part, words in _parts(ours).items():
@@ -215,6 +215,7 @@ def calibration_pictures(diagnoses: dict[str, dict[str, Any]]) -> list[Picture]:
         title = f"Reliability of {words}"
         draw = partial(_themed, figures.reliability_figure, diagnoses, part=part, title=title)
         pictures.append(Picture("calibration", f"reliability-{part}", caption, caption, draw))
+    pictures += _coverage_pictures(diagnoses)
     for part, histogram in ours["ranks"].items():
         caption = captions.histogram(histogram, captions.RANKS[part], captions.RANK_SHAPES[part])
         title = {"average_rank": "Average rank", "band_depth": "Band depth"}[part]
@@ -223,6 +224,25 @@ def calibration_pictures(diagnoses: dict[str, dict[str, Any]]) -> list[Picture]:
             xlabel="rank of the truth",
         )  # fmt: skip
         pictures.append(Picture("calibration", part.replace("_", "-"), caption, caption, draw))
+    return pictures
+
+
+def _coverage_pictures(diagnoses: dict[str, dict[str, Any]]) -> list[Picture]:
+    """Coverage by step, of the entrants of which the record has it: those of before 0.2.0 have none."""
+    known = {
+        name: diagnosis
+        for name, diagnosis in diagnoses.items()
+        if "coverage_50_rank" in diagnosis["by_horizon"]
+    }
+    pictures = []
+    if known:
+        ours = next(iter(known.values()))
+        caption = captions.coverage_by_step(ours["size"]["paths"], ours["size"]["windows"])
+        for part, words in _parts(ours).items():
+            title = f"Coverage by step of the forecast, {words}"
+            draw = partial(_themed, figures.coverage_figure, known, part=part, title=title)
+            name = f"coverage-{part}"
+            pictures.append(Picture("calibration", name, f"{title}. {caption}", caption, draw))
     return pictures
 
 

@@ -4,10 +4,20 @@ from collections.abc import Iterable, Sequence
 
 from timediff.benchmark.record import Record, Result
 from timediff.data.catalogue import Published
-from timediff.metrics import title_of
+from timediff.metrics import expected_coverage, title_of
+from timediff.metrics.sums import COVERAGES
 from timediff.report import numbers
 
-__all__ = ["published_value", "score_rows", "setting"]
+__all__ = ["aims", "published_value", "score_rows", "setting"]
+
+
+def aims(num_samples: int) -> str:
+    """Aim of the coverages of series and sum: those of a perfect forecast of so many paths."""
+    values = ", ".join(
+        f"{numbers.value(expected_coverage(level / 100, num_samples=num_samples))} at {level} %"
+        for level in COVERAGES
+    )
+    return f"a perfect forecast of {num_samples} paths covers {values}"
 
 
 def setting(record: Record) -> str:

@@ -5,12 +5,12 @@ from typing import Any
 
 from timediff.benchmark.record import Record, Result
 from timediff.data.catalogue import Published
-from timediff.metrics import title_of
+from timediff.metrics import expected_coverage, title_of
 from timediff.report import comparisons as paired
 from timediff.report import numbers
 from timediff.report.captions import COVERAGE
 from timediff.report.html import escape, table
-from timediff.report.scores import published_value, score_rows, setting
+from timediff.report.scores import aims, published_value, score_rows, setting
 
 __all__ = [
     "MAIN_SCORES",
@@ -28,7 +28,9 @@ __all__ = [
 MAIN_SCORES = (
     *("mean_wquantile_loss_sum", "mean_wquantile_loss", "crps_sum", "crps", "energy_score"),
     *("variogram_score", "dawid_sebastiani", "nd", "nrmse", "mase", "msis"),
-    *("coverage_50", "coverage_90", "coverage_50_sum", "coverage_90_sum", "coverage_90_joint"),
+    *("coverage_50", "coverage_50_rank", "coverage_90", "coverage_90_rank"),
+    *("coverage_50_sum", "coverage_50_sum_rank", "coverage_90_sum", "coverage_90_sum_rank"),
+    "coverage_90_joint",
     *("reliability_error_sum", "sharpness_90_sum", "correlation_error"),
 )
 """Scores shown at once; the others are behind a fold."""
@@ -64,8 +66,8 @@ def scores(record: Record) -> str:
     spread = f"means ± standard errors over {seeds} seeds" if seeds > 1 else "one seed"
     text = table(
         *_score_table(record, main, published=True),
-        caption="Lower is better, but coverages should be their level, and widths say how sharp; "
-        f"{spread}",
+        caption="Lower is better, but widths say how sharp, and coverages of series and sum should be those "
+        f"of a perfect forecast ({aims(record.num_samples)}); {spread}",
     )
     monte_carlo = (
         f" The Monte-Carlo error is the standard error of {escape(title)} (its first seed) "
@@ -189,10 +191,13 @@ def protocols(record: Record) -> str:
 
 def coverage(diagnoses: Mapping[str, dict[str, Any]]) -> str:
     """Nominal and actual coverage of every entrant, from their diagnoses by title."""
-    several = next(iter(diagnoses.values()))["size"]["series"] > 1
+    first = next(iter(diagnoses.values()))
+    several, members = first["size"]["series"] > 1, first["size"]["paths"]
     parts = ("each", "sum", "joint") if several else ("each", "joint")
     words = {"each": "each", "sum": "sum", "joint": "path"}
-    rows = []
+    levels = first["coverage"]["levels"]
+    aim = [numbers.percent(expected_coverage(level, num_samples=members)) for level in levels]
+    rows = [[f"perfect forecast of {members} paths", *aim]]
     for title, diagnosis in diagnoses.items():
         coverages = diagnosis["coverage"]
         for part in parts:
@@ -203,7 +208,6 @@ def coverage(diagnoses: Mapping[str, dict[str, Any]]) -> str:
                     text += f" ({100 * band[0][i]:.1f} .. {100 * band[1][i]:.1f})"
                 cells.append(text)
             rows.append([f"{title}, {words[part]}", *cells])
-    levels = next(iter(diagnoses.values()))["coverage"]["levels"]
     return table(["", *(f"{100 * level:g} %" for level in levels)], rows, caption=COVERAGE)
 
 

@@ -7,7 +7,7 @@ from timediff.metrics import is_loss
 from timediff.registry import METRICS
 from timediff.report import comparisons, numbers
 from timediff.report.columns import aligned
-from timediff.report.scores import published_value, score_rows, setting
+from timediff.report.scores import aims, published_value, score_rows, setting
 
 __all__ = ["MAIN", "as_text"]
 
@@ -103,6 +103,7 @@ def _tail(record: Record, out: Path) -> list[str]:
         f"{trained}sampling {numbers.seconds(sampling)} s, {called}on {record.hardware['device']}",
         *([f"the seasonal naive repeats {naive.details['season']} steps"] if naive else []),
         "CRPS_sum is mean_wquantile_loss_sum, the published definition",
+        f"aim of coverages of series and sum: {aims(record.num_samples)}",
         *(f"published: {entry.model}, {entry.source}" for entry in published),
         f"table    {out / 'table.txt'}",
         f"record   {out / 'record.json'}",
