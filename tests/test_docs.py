@@ -1,5 +1,6 @@
 """The documents' examples run, and their links lead somewhere."""
 
+import json
 import re
 from pathlib import Path
 
@@ -36,6 +37,29 @@ def test_the_page_of_the_forecaster_runs_from_top_to_bottom(capsys, monkeypatch,
     printed = capsys.readouterr().out
     assert "\n2\n" in printed and "'cutoff'" in printed
     assert {path.name for path in tmp_path.iterdir()} >= {"forecast.png", "scenarios.png", "model"}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_page_of_covariates_runs_from_top_to_bottom(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "covariates.md").read_text()
+    names: dict[str, object] = {"__name__": "a_page"}
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(compile(block.replace("steps=20", "steps=2"), "covariates.md", "exec"), names)
+    assert capsys.readouterr().out.startswith("[")
+
+
+def test_the_table_of_covariates_is_that_of_the_record():
+    results = json.loads((ROOT / "evaluation" / "results" / "covariates.json").read_text())[
+        "results"
+    ]
+    text = (ROOT / "docs" / "covariates.md").read_text()
+    rows = [
+        f"| {study} | {group} | {row['windows']} | {row['ratio']['mean']:.3f} |"
+        for study, groups in results.items()
+        for group, row in groups.items()
+    ]
+    assert len(rows) > 5 and "\n".join(rows) in text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -9,13 +9,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
-from timediff.frequency import quiet_business_days
 from timediff.gluon.entries import Series
-from timediff.gluon.fields import column, read_fields, spread_over
+from timediff.gluon.fields import absent, column, read_fields, spread_over
 from timediff.timegrad.batch import Batch, Covariate, Shape
 from timediff.timegrad.normalisation.adaptive import LARGEST, ahead, recent_mean
 
@@ -75,20 +73,22 @@ class CovariateTables:
             width = shape.target_dim if own else 1
             rows: list[list[np.ndarray]] = [[], []]
             for series, read in zip(all_series, fields, strict=True):
-                known = len(series.values)
+                length = len(series.values) + beyond
                 values = np.stack(
-                    [column(read, one, series, known + beyond, width) for one in covariates],
+                    [column(read, one, series, length, width) for one in covariates],
                     axis=-1,
                 )  # [T, S, J]
                 location = np.full_like(values, np.nan)
                 if shape.cycles:
                     means, _ = recent_mean(
-                        values[:known].reshape(known, -1),
+                        values.reshape(len(values), -1),
                         cycle=shape.cycle,
                         half_life=shape.half_life,
                     )
-                    means = means[: len(values)].reshape(-1, *values.shape[1:])
-                    location[: len(means)] = means
+                    location = means[: len(values)].reshape(values.shape)
+                    for j, one in enumerate(covariates):
+                        if one.indicator:  # its location is that it is not there
+                            location[..., j] = absent(one, width)
                 before = np.full((blank, *values.shape[1:]), np.nan)
                 rows[0] += [before, values]
                 rows[1] += [before, location]
@@ -104,17 +104,11 @@ class CovariateTables:
                 )
             )
         self.spread = torch.tensor(shape.spread)
-        #: Steps from each row to the Sunday of its week, where that is asked about.
-        self.to_sunday = torch.zeros(0, dtype=torch.long)
-        if any(one.like_sunday(shape) for one in shape.covariates):
-            parts = [_weekdays(s, -blank, len(s.values) + beyond) for s in all_series]
-            self.to_sunday = torch.from_numpy((6 - np.concatenate(parts)) * shape.cycle)
 
     def to(self, device: torch.device) -> "CovariateTables":
         """These tables on a device."""
         moved = copy.copy(self)
         moved.spread = self.spread.to(device)
-        moved.to_sunday = self.to_sunday.to(device)
         moved.groups = [
             group._replace(
                 values=group.values.to(device),
@@ -195,23 +189,7 @@ class CovariateTables:
             if one.fixed:
                 parts = [value]
             elif one.indicator and one.ahead:
-                parts = [value, effect]
+                parts = [effect]
             else:
                 parts = ([value, free, effect] if one.ahead else []) + tail
             yield from (part[..., j] for part in parts)
-            if one.like_sunday(shape):
-                week = shape.cycles[1]
-                # The last Sunday before the origin; the last profile is that of the week.
-                sunday = origins[:, None] + (leads + self.to_sunday[steps]) % week - week
-                away = (units.profiles[-1][sunday] - batch.location) / batch.scale
-                on = group.values[steps][..., j] > 0
-                yield torch.where(on, away.nan_to_num(0.0), 0.0).clamp(-LARGEST, LARGEST).float()
-
-
-def _weekdays(series: Series, first: int, end: int) -> np.ndarray:
-    """Weekdays of the steps ``first`` to before ``end`` of a series, 0 for Monday."""
-    with quiet_business_days():
-        start = series.start
-        return np.asarray(
-            pd.period_range(start + first, periods=end - first, freq=start.freq).dayofweek
-        )

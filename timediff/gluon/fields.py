@@ -19,7 +19,15 @@ from timediff.timegrad.batch import Covariate, Shape
 from timediff.timegrad.normalisation.adaptive import LARGEST
 from timediff.timegrad.normalisation.training import training_default
 
-__all__ = ["FIELDS", "MOST_CATEGORIES", "column", "covariate_shape", "read_fields", "spread_over"]
+__all__ = [
+    "FIELDS",
+    "MOST_CATEGORIES",
+    "absent",
+    "column",
+    "covariate_shape",
+    "read_fields",
+    "spread_over",
+]
 
 #: Fields of an entry that are used.
 FIELDS = (
@@ -293,6 +301,12 @@ def column(
         rows[: known.shape[-1]] = np.atleast_2d(known).T
     location, scale = spread_over(one.location, width), spread_over(one.scale, width)
     return np.clip((rows - location) / np.where(scale > 0, scale, 1.0), -LARGEST, LARGEST)
+
+
+def absent(one: Covariate, width: int) -> np.ndarray:
+    """What an indicator is in units of the training data where it is not there, ``[width]``."""
+    location, scale = spread_over(one.location, width), spread_over(one.scale, width)
+    return np.clip(-location / np.where(scale > 0, scale, 1.0), -LARGEST, LARGEST)
 
 
 def spread_over(values: list[float], width: int) -> np.ndarray:

@@ -46,14 +46,6 @@ class Covariate(NamedTuple):
         """Whether it tells if something is there, and not how much."""
         return self.category is not None
 
-    def like_sunday(self, shape: "Shape") -> bool:
-        """Whether the linear centre is told what the series do on Sundays: of holidays, with cycles of a day
-        and a week.
-        """
-        cycles = shape.cycles
-        weekly = len(cycles) > 1 and cycles[1] == 7 * cycles[0] and bool(shape.profiles)
-        return weekly and self.field.startswith("holidays:") and self.row == 0
-
 
 class Shape(NamedTuple):
     """Sizes that follow from the data, which nobody needs to give.

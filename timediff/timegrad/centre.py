@@ -54,15 +54,13 @@ def regressor_count(shape: Shape) -> int:
 def covariate_count(covariate: Covariate, shape: Shape) -> int:
     """How many regressors there are of a covariate.
 
-    Of one that does not change with time its value alone. Of an indicator its value and its deviation from
-    its own adaptive location, in units of the series; of holidays also where the series lie on Sundays. Of
-    others known ahead value and deviation, the latter in units of its own too, and of all others the last
-    deviation, the mean of those of the last cycle, and the one a cycle ago.
+    Of one that does not change with time its value. Of an indicator known ahead whether it is there, in units
+    of the series, and no more: there are few holidays to learn from. Of others known ahead the value, and its
+    deviation from its own adaptive location, in units of its own and in those of the series; of all others
+    the last deviation in units of the series, the mean of those of the last cycle, and the one a cycle ago.
     """
-    if covariate.fixed:
+    if covariate.fixed or (covariate.indicator and covariate.ahead):
         return 1
-    if covariate.indicator and covariate.ahead:
-        return 3 if covariate.like_sunday(shape) else 2
     return (3 if covariate.ahead else 0) + (3 if shape.cycle > 1 else 2)
 
 
