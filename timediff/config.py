@@ -60,7 +60,9 @@ class ModelConfig(NamedTuple):
             week, or what the frequency has in their place, as far as the data is long enough, when left out.
         centre: Model what an adaptive linear forecaster leaves ("linear"), or the series itself ("none");
             "auto" is linear with the adaptive scaling and none with another.
-        support: Whether no path of a series that was never negative is negative ("auto").
+        support: Whether paths keep to what the training data did ("auto"): never negative, of whole numbers,
+            and exactly at a value that a series sits at in a part of its cycle (solar power at night).
+        bounds: Least and greatest value of each series by hand, [[0, null], ...], or of all, [[0, 100]].
         difference: Model the change since this many steps ago instead of the value, and add the changes
             up in the forecast; 0 for the value itself. When left out: a day of hours or minutes, a week
             of days, a year of months or quarters, else one step; 0 if the series are too short for it.
@@ -101,6 +103,7 @@ class ModelConfig(NamedTuple):
     cycles: list[int] | None = None
     centre: Literal["auto", "linear", "none"] = "auto"
     support: Literal["auto", "none"] = "auto"
+    bounds: list[list[float | None]] | None = None
     difference: Annotated[int | None, Between(0)] = None
     cond_size: Whole = 100
     denoiser: Annotated[str, Choice("network")] = "mlp"

@@ -107,8 +107,8 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
     try:
         model = TimeGrad(ModelConfig(**content["model"]), Shape(**content["shape"]))
         weights = load_file(folder / _WEIGHTS)
-        if form == 2 or "support" not in weights:  # 0.1.0 knew none
-            weights["support"] = model.support
+        # 0.1.0 knew no support.
+        weights = {**model.support.state_dict(prefix="support."), **weights}
         model.load_state_dict(weights)
         arguments = {name: content[name] for name in OPTIONS if name not in _LATER}
         arguments |= {name: content.get(name) for name in _LATER}

@@ -15,7 +15,14 @@ from torch import Tensor
 from timediff.frequency import quiet_business_days, time_features
 from timediff.gluon.entries import Series
 from timediff.timegrad.batch import Batch, Shape
-from timediff.timegrad.normalisation.adaptive import LARGEST, ahead, recent_mean, units
+from timediff.timegrad.normalisation.adaptive import (
+    LARGEST,
+    ahead,
+    filled,
+    parts,
+    recent_mean,
+    repeated,
+)
 
 __all__ = [
     "FIFTH",
@@ -60,10 +67,10 @@ class AdaptiveTables:
 
     def __init__(self, all_series: list[Series], shape: Shape, *, blank: int, beyond: int) -> None:
         self.shape = shape
-        columns: list[list[np.ndarray]] = [[] for _ in range(3 + len(shape.profiles))]
+        columns: list[list[np.ndarray]] = [[] for _ in range(8 + len(shape.profiles))]
         for series in all_series:
             values = np.where(series.observed, series.values.astype(np.float64), np.nan)
-            own = units(
+            own, instead = parts(
                 values,
                 cycle=shape.cycle,
                 half_life=shape.half_life,
@@ -73,25 +80,27 @@ class AdaptiveTables:
                 recent_mean(values, cycle=int(cycle), half_life=half_life)[0]
                 for cycle, half_life in shape.profiles
             ]
+            at_hand = [values, *filled(own, instead), repeated(values, cycle=shape.cycle)]
             length = len(values) + beyond
-            for column, table in zip(columns, [values, *own, *means], strict=True):
+            for column, table in zip(columns, [*at_hand, *own, *instead, *means], strict=True):
                 rows = np.full((blank + length, values.shape[1]), np.nan)
                 known = table[:length]
                 rows[blank : blank + len(known)] = known
                 column.append(rows)
         tables = [torch.from_numpy(np.concatenate(column)) for column in columns]
-        values_, self.location, self.scale, *self.profiles = tables
+        values_, location, scale, self.repeated, *tables = tables
+        self.location, self.scale, self.mean, self.spread, *self.profiles = tables
         # What the past of a window shows, once for all windows.
-        self.deviation = ((values_ - self.location) / self.scale).float()
+        self.deviation = ((values_ - location) / scale).float()
         self.pattern = None
         if shape.profiles and len(shape.cycles) > 1:
-            self.pattern = ((self.profiles[-1] - self.location) / self.scale).float()
+            self.pattern = ((self.profiles[-1] - location) / scale).float()
 
     def to(self, device: torch.device) -> "AdaptiveTables":
         """These tables on a device."""
         moved = copy.copy(self)
-        moved.location, moved.scale = self.location.to(device), self.scale.to(device)
-        moved.deviation = self.deviation.to(device)
+        for name in ("location", "scale", "mean", "spread", "repeated", "deviation"):
+            setattr(moved, name, getattr(self, name).to(device))
         moved.pattern = None if self.pattern is None else self.pattern.to(device)
         moved.profiles = [profile.to(device) for profile in self.profiles]
         return moved
@@ -111,7 +120,11 @@ class AdaptiveTables:
             return origins[:, None] + steps
 
         here = near(shape.cycle)
-        location, scale = self.location[here], self.scale[here]  # [B, T, D]
+        # What earlier cycles say nothing of has what all steps before the origin say.
+        location, scale = (
+            torch.where(table[here].isnan(), before[origins][:, None], table[here])
+            for table, before in ((self.location, self.mean), (self.scale, self.spread))
+        )  # [B, T, D]
         past = torch.arange(-shape.history_length, 0, device=origins.device)
         deviation = self.deviation[origins[:, None] + past].clamp(-LARGEST, LARGEST)
         if future is not None:
@@ -136,6 +149,7 @@ class AdaptiveTables:
             torch.where(known, scale, 1.0).to(dtype),
             torch.stack(columns, dim=-1).clamp(-LARGEST, LARGEST).to(dtype) if columns else None,
             pattern,
+            self.repeated[here].to(dtype),
         )
 
 

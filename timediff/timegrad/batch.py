@@ -64,6 +64,8 @@ class Batch(NamedTuple):
             ``[B, T, D, J]``.
         pattern: Where the last of `Shape.profiles` lay in each of the last steps of a cycle, likewise,
             ``[B, cycle, D]``; None with a single cycle.
+        repeated: The value that each series had at each position of the horizon in all of its last cycles,
+            NaN where it had several, ``[B, T, D]``; None where the target is in the data's own units.
     """
 
     target: Tensor
@@ -73,6 +75,7 @@ class Batch(NamedTuple):
     scale: Tensor | None = None
     profiles: Tensor | None = None
     pattern: Tensor | None = None
+    repeated: Tensor | None = None
 
     def to(self, device: Any) -> "Batch":
         """These windows on a device."""

@@ -105,7 +105,9 @@ def rollout(
         paths[t].mul_(past.scale_at(t)[rows]).add_(past.loc_at(t)[rows])
     if past.start is not None:
         integrate(paths, past.start, rows)
-    paths = model.supported(paths)
+    for t in range(len(paths)):
+        repeated = past.repeated_at(t)
+        paths[t] = model.support(paths[t], None if repeated is None else repeated[rows])
     return paths.transpose(0, 1).cpu()
 
 
