@@ -1204,6 +1204,18 @@ def test_scores_before_and_after_recalibration_are_in_the_record(folder, tmp_pat
     assert again[0] == 0 and values(json.loads(again[1])) == values(record)
 
 
+def test_bounds_by_hand_are_options_and_part_of_the_record(folder, tmp_path):
+    options = ["--model.bounds", "[[null, 3.5]]", "--baselines", "none"]
+    status, _, _ = run(folder, tmp_path, *options)
+    record = record_of(tmp_path)
+    assert status == 0 and record["config"]["model"]["bounds"] == [[None, 3.5]]
+    drawn = np.load(tmp_path / "timediff" / "seed-1" / "paths.npy")
+    assert drawn.max() == 3.5
+    with contextlib.redirect_stderr(io.StringIO()) as stderr, pytest.raises(SystemExit):
+        main(command(folder, tmp_path / "out", "--model.bounds", "[[3, 2]]"))
+    assert "bounds are [[3.0, 2.0]]" in stderr.getvalue()
+
+
 def test_the_report_shows_calibration_before_and_after_recalibration(folder, tmp_path):
     options = ["--validation-windows", "8", "--recalibrate", "--baselines", "none"]
     with contextlib.redirect_stdout(io.StringIO()):
