@@ -67,7 +67,8 @@ class AdaptiveTables:
 
     def __init__(self, all_series: list[Series], shape: Shape, *, blank: int, beyond: int) -> None:
         self.shape = shape
-        columns: list[list[np.ndarray]] = [[] for _ in range(8 + len(shape.profiles))]
+        patterned = bool(shape.profiles) and len(shape.cycles) > 1
+        per_series: list[list[np.ndarray]] = []
         for series in all_series:
             values = np.where(series.observed, series.values.astype(np.float64), np.nan)
             own, instead = parts(
@@ -80,21 +81,25 @@ class AdaptiveTables:
                 recent_mean(values, cycle=int(cycle), half_life=half_life)[0]
                 for cycle, half_life in shape.profiles
             ]
-            at_hand = [values, *filled(own, instead), repeated(values, cycle=shape.cycle)]
-            length = len(values) + beyond
-            for column, table in zip(columns, [*at_hand, *own, *instead, *means], strict=True):
-                rows = np.full((blank + length, values.shape[1]), np.nan)
-                known = table[:length]
-                rows[blank : blank + len(known)] = known
-                column.append(rows)
-        tables = [torch.from_numpy(np.concatenate(column)) for column in columns]
-        values_, location, scale, self.repeated, *tables = tables
-        self.location, self.scale, self.mean, self.spread, *self.profiles = tables
-        # What the past of a window shows, once for all windows.
-        self.deviation = ((values_ - location) / scale).float()
-        self.pattern = None
-        if shape.profiles and len(shape.cycles) > 1:
-            self.pattern = ((self.profiles[-1] - location) / scale).float()
+            # What the past of a window shows, once for all windows.
+            known = len(values)
+            location, scale = (part[:known] for part in filled(own, instead))
+            shown = [values, means[-1][:known]] if patterned else [values]
+            shown = [(part - location) / scale for part in shown]
+            repeats = repeated(values, cycle=shape.cycle)
+            per_series.append(
+                [
+                    _padded(table, blank, known + beyond)
+                    for table in (*own, *instead, repeats, *means, *shown)
+                ]
+            )
+        tables = [
+            torch.from_numpy(np.concatenate(column)) for column in zip(*per_series, strict=True)
+        ]
+        self.location, self.scale, self.mean, self.spread, repeated_, *rest = tables
+        self.repeated, self.profiles = repeated_.float(), rest[: len(shape.profiles)]
+        deviation, *pattern = (part.float() for part in rest[len(shape.profiles) :])
+        self.deviation, self.pattern = deviation, pattern[0] if patterned else None
 
     def to(self, device: torch.device) -> "AdaptiveTables":
         """These tables on a device."""
@@ -120,11 +125,10 @@ class AdaptiveTables:
             return origins[:, None] + steps
 
         here = near(shape.cycle)
+        location, scale = self.location[here], self.scale[here]  # [B, T, D]
         # What earlier cycles say nothing of has what all steps before the origin say.
-        location, scale = (
-            torch.where(table[here].isnan(), before[origins][:, None], table[here])
-            for table, before in ((self.location, self.mean), (self.scale, self.spread))
-        )  # [B, T, D]
+        location = torch.where(location.isnan(), self.mean[origins][:, None], location)
+        scale = torch.where(scale.isnan(), self.spread[origins][:, None], scale)
         past = torch.arange(-shape.history_length, 0, device=origins.device)
         deviation = self.deviation[origins[:, None] + past].clamp(-LARGEST, LARGEST)
         if future is not None:
@@ -151,6 +155,14 @@ class AdaptiveTables:
             pattern,
             self.repeated[here].to(dtype),
         )
+
+
+def _padded(table: np.ndarray, blank: int, length: int) -> np.ndarray:
+    """So many rows of a table, NaN before and beyond it, ``[blank + length, D]``."""
+    rows = np.full((blank + length, table.shape[1]), np.nan)
+    known = table[:length]
+    rows[blank : blank + len(known)] = known
+    return rows
 
 
 class WindowData:
