@@ -68,7 +68,10 @@ class AdaptiveTables:
     def __init__(self, all_series: list[Series], shape: Shape, *, blank: int, beyond: int) -> None:
         self.shape = shape
         patterned = bool(shape.profiles) and len(shape.cycles) > 1
-        per_series: list[list[np.ndarray]] = []
+        rows = sum(blank + len(series.values) + beyond for series in all_series)
+        count = 6 + len(shape.profiles) + patterned
+        columns = np.full((count, rows, shape.target_dim), np.nan)
+        row = blank
         for series in all_series:
             values = np.where(series.observed, series.values.astype(np.float64), np.nan)
             own, instead = parts(
@@ -82,22 +85,20 @@ class AdaptiveTables:
                 for cycle, half_life in shape.profiles
             ]
             # What the past of a window shows, once for all windows.
-            known = len(values)
-            location, scale = (part[:known] for part in filled(own, instead))
-            shown = [values, means[-1][:known]] if patterned else [values]
+            length = len(values)
+            location, scale = (part[:length] for part in filled(own, instead))
+            shown = [values, means[-1][:length]] if patterned else [values]
             shown = [(part - location) / scale for part in shown]
             repeats = repeated(values, cycle=shape.cycle)
-            per_series.append(
-                [
-                    _padded(table, blank, known + beyond)
-                    for table in (*own, *instead, repeats, *means, *shown)
-                ]
-            )
-        tables = [
-            torch.from_numpy(np.concatenate(column)) for column in zip(*per_series, strict=True)
-        ]
-        self.location, self.scale, self.mean, self.spread, repeated_, *rest = tables
-        self.repeated, self.profiles = repeated_.float(), rest[: len(shape.profiles)]
+            tables = [*own, *instead, repeats, *means, *shown]
+            for column, table in zip(columns, tables, strict=True):
+                known = table[: length + beyond]
+                column[row : row + len(known)] = known
+            row += length + beyond + blank
+        self.location, self.scale, self.mean, self.spread, same, *rest = map(
+            torch.from_numpy, columns
+        )
+        self.repeated, self.profiles = same.float(), rest[: len(shape.profiles)]
         deviation, *pattern = (part.float() for part in rest[len(shape.profiles) :])
         self.deviation, self.pattern = deviation, pattern[0] if patterned else None
 
@@ -155,14 +156,6 @@ class AdaptiveTables:
             pattern,
             self.repeated[here].to(dtype),
         )
-
-
-def _padded(table: np.ndarray, blank: int, length: int) -> np.ndarray:
-    """So many rows of a table, NaN before and beyond it, ``[blank + length, D]``."""
-    rows = np.full((blank + length, table.shape[1]), np.nan)
-    known = table[:length]
-    rows[blank : blank + len(known)] = known
-    return rows
 
 
 class WindowData:
