@@ -1,5 +1,6 @@
 """Which values of `timediff.config` make sense, by themselves and together."""
 
+import math
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -104,6 +105,7 @@ def check_options(
     if model.lags is not None and (not model.lags or min(model.lags) < 1):
         raise InputError(f"lags are {model.lags}; they must be whole numbers of at least 1")
     _check_adaptive(model)
+    _check_bounds(model, sizes.get("target_dim"))
     check_precision(train.precision, model)
     check_sampling(sampling, model)
     if train.step_sampling == "importance" and model.schedule == "learned":
@@ -136,6 +138,28 @@ def _check_adaptive(model: ModelConfig) -> None:
             f"centre is linear and scaling is {model.scaling}; the linear forecaster needs the adaptive "
             "scaling"
         )
+
+
+def _check_bounds(model: ModelConfig, dim: int | None) -> None:
+    """Raises `InputError` unless the bounds are pairs in order, one or as many as there are series."""
+    bounds = model.bounds
+    if bounds is None:
+        return
+    if not all(_are_ends(pair) for pair in bounds):
+        raise InputError(
+            f"bounds are {bounds}; they must be pairs [low, high] with low below high, None for no bound: "
+            "[[0, None]], say"
+        )
+    if not bounds or len(bounds) not in (1, dim or len(bounds)):
+        raise InputError(
+            f"bounds has {len(bounds)} pairs; give one for all series, or one for each of the {dim}"
+        )
+
+
+def _are_ends(pair: list[float | None]) -> bool:
+    """Whether these are two finite numbers, the least first, or None in their places."""
+    ends = [end for end in pair if end is not None]
+    return len(pair) == 2 and all(map(math.isfinite, ends)) and ends == sorted(set(ends))
 
 
 def check_precision(precision: str, model: ModelConfig) -> None:

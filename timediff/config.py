@@ -1,6 +1,4 @@
-"""Every default value, once. These objects go from the command line through the estimator to the
-network; they import nothing heavy, so that ``--help`` and argument errors stay instant.
-"""
+"""Every default value, once; nothing heavy is imported, so that ``--help`` and errors come at once."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,9 +43,8 @@ class ModelConfig(NamedTuple):
         num_layers: Recurrent layers.
         hidden_size: Cells per recurrent layer, H.
         dropout: Dropout between recurrent layers while training.
-        lag_noise: Standard deviation of the noise added to the scaled lags in training. It keeps the
-            encoder from knowing single training days by heart, and prepares it for the errors of its own
-            draws; 0 for none.
+        lag_noise: Standard deviation of noise on the scaled lags in training, against knowing days by heart
+            and too much trust in the model's own draws; 0 for none.
         lags: Past steps the encoder sees at every step; from the frequency when left out.
         context_length: Steps the encoder reads before the forecast; the prediction length when left out.
         scaling: How a window is brought to unit size: by what each series did at this position of its last
@@ -60,7 +57,9 @@ class ModelConfig(NamedTuple):
             week, or what the frequency has in their place, as far as the data is long enough, when left out.
         centre: Model what an adaptive linear forecaster leaves ("linear"), or the series itself ("none");
             "auto" is linear with the adaptive scaling and none with another.
-        support: Whether no path of a series that was never negative is negative ("auto").
+        support: Whether paths keep to what the training data did ("auto"): never negative, of whole numbers,
+            and exactly at a value that a series sits at in a part of its cycle (solar power at night).
+        bounds: Least and greatest value of each series by hand, [[0, null], ...], or of all, [[0, 100]].
         difference: Model the change since this many steps ago instead of the value, and add the changes
             up in the forecast; 0 for the value itself. When left out: a day of hours or minutes, a week
             of days, a year of months or quarters, else one step; 0 if the series are too short for it.
@@ -103,6 +102,7 @@ class ModelConfig(NamedTuple):
     cycles: list[int] | None = None
     centre: Literal["auto", "linear", "none"] = "auto"
     support: Literal["auto", "none"] = "auto"
+    bounds: list[list[float | None]] | None = None
     difference: Annotated[int | None, Between(0)] = None
     holidays: str | None = None
     cond_size: Whole = 100
@@ -150,9 +150,8 @@ class TrainConfig(NamedTuple):
             training step, drawn anew for every window; the encoder always runs over all of them.
         precision: Of the matrix products while training: float32, "tf32" (on a GPU only), or "bf16", which
             leaves weights, noise and loss in float32.
-        held_out: Windows at the end of the training data, at most, that training leaves out and on which the
-            share of the network in the forecast is chosen, where a linear forecaster is part of the model.
-            They are at most a fifth of the data; 0 to leave out none and use the network as it is.
+        held_out: Windows at the end of the training data, at most a fifth of it, that training leaves out to
+            see whether the network is ahead of the linear forecaster; 0 to have the network draw all paths.
         seed: Of initial weights, windows, noise and dropout; drawn from torch's generator when left out.
     """
 

@@ -136,6 +136,8 @@ def another(default, annotation, kind=None):
         return next(choice for choice in get_args(annotation) if choice != default)
     if list[int] in choices:
         return [1, 5]
+    if list[list[float | None]] in choices:
+        return [[0.0, None]]
     if bool in choices:
         return not default
     if float in choices:
@@ -161,7 +163,8 @@ def test_every_field_of_the_configurations_is_an_option_with_help(group):
         for other, chosen in beside.get(name, {}).items():
             needs += [f"--model.{other}", chosen]
             before = before._replace(**{other: chosen})
-        options, _ = parse([f"--{group}.{name}", str(value), *needs])
+        written = json.dumps(value) if isinstance(value, list) else str(value)
+        options, _ = parse([f"--{group}.{name}", written, *needs])
         assert getattr(options, group) == before._replace(**{name: value}) != before
         text = actions[f"{group}.{name}"].help
         assert len(text.split()) >= 2, f"--{group}.{name} says only {text!r}"
@@ -1202,6 +1205,18 @@ def test_scores_before_and_after_recalibration_are_in_the_record(folder, tmp_pat
     assert found["diagnosis"] is None
     again = run(folder, tmp_path, *options, "--resume")
     assert again[0] == 0 and values(json.loads(again[1])) == values(record)
+
+
+def test_bounds_by_hand_are_options_and_part_of_the_record(folder, tmp_path):
+    options = ["--model.bounds", "[[null, 3.5]]", "--baselines", "none"]
+    status, _, _ = run(folder, tmp_path, *options)
+    record = record_of(tmp_path)
+    assert status == 0 and record["config"]["model"]["bounds"] == [[None, 3.5]]
+    drawn = np.load(tmp_path / "timediff" / "seed-1" / "paths.npy")
+    assert drawn.max() == 3.5
+    with contextlib.redirect_stderr(io.StringIO()) as stderr, pytest.raises(SystemExit):
+        main(command(folder, tmp_path / "out", "--model.bounds", "[[3, 2]]"))
+    assert "bounds are [[3.0, 2.0]]" in stderr.getvalue()
 
 
 def test_the_report_shows_calibration_before_and_after_recalibration(folder, tmp_path):

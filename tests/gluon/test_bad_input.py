@@ -181,7 +181,7 @@ def remove(name):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda f: wide_folder(f, values=np.full((120, 3), np.nan)), "every training value"),
+        (lambda f: wide_folder(f, values=np.full((120, 3), np.nan)), "every value of"),
         (lambda f: wide_folder(f, length=3 * HORIZON), "no window to train on"),
         (lambda f: wide_folder(f, length=2 * HORIZON), "rows of training"),
         (lambda f: wide_folder(f, length=0), "has no rows"),

@@ -15,16 +15,13 @@ from timediff.timegrad.normalisation.adaptive import (
     FLOOR,
     LARGEST,
     PRIOR,
+    REPEATS,
     Adaptive,
     ahead,
     in_window,
     recent_mean,
+    repeated,
     units,
-)
-
-FIRST_CYCLE = (
-    "where no earlier cycle was observed location and scale are of all values up to the step itself, of "
-    "which a window's own future is part"
 )
 
 
@@ -83,8 +80,8 @@ def plain_units(values, cycle, half_life, scale_half_life):
             scale[t] = np.sqrt(max(shrunk, FLOOR**2 * overall))
         else:
             scale[t] = deviation[t]
-        # Of what is known a cycle ahead, or in the first cycle of all that is.
-        known = values[:t] if t <= cycle else values[: t - cycle + 1]
+        # Of what is known a cycle ahead, or of all that is where the scale is.
+        known = values[: t - cycle + 1] if whole else values[:t]
         largest = np.abs(np.nan_to_num(known)).max(initial=0.0)
         scale[t] = max(scale[t], EPSILON * largest + 1e-12)
     return Adaptive(location, scale)
@@ -185,6 +182,26 @@ def test_a_position_that_is_quiet_has_a_scale_of_its_own_down_to_a_floor():
     overall = np.sqrt((2 + 0.09) / 4)
     assert scale[2] < scale[3] < scale[0]
     assert FLOOR * 0.8 * overall < scale[2] < 0.2 * overall
+
+
+@cross_checks
+@pytest.mark.parametrize("cycle", [1, 3])
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_a_repeated_value_is_that_of_the_last_cycles_that_were_observed(cycle, missing):
+    rng = np.random.default_rng(3)
+    # Idle for long, with other values in between.
+    values = np.where(rng.random((200, 3)) < [0.02, 0.1, 0.5], rng.normal(size=(200, 3)), 4.0)
+    values[rng.random(values.shape) < missing] = np.nan
+    values[:30, 2] = np.nan
+    found = repeated(values, cycle=cycle)
+    assert found.shape == (200 + cycle, 3)
+    for t in range(200 + cycle):
+        for d in range(3):
+            past = values[t % cycle : t : cycle, d]
+            last = past[np.isfinite(past)][-REPEATS:]
+            sits = len(last) == REPEATS and (last == last[0]).all()
+            np.testing.assert_equal(found[t, d], last[0] if sits else np.nan)
+    assert np.isfinite(found[:, 0]).mean() > 0.5 > np.isfinite(found[:, 2]).mean()
 
 
 # ------------------------------------------------------------------------------- what it may not see
@@ -331,9 +348,9 @@ def cut_at(data, shape, origin, length):
 
 def assert_same(forecast, window, shape):
     past = shape.history_length
-    for name in ("features", "location", "scale", "profiles", "pattern"):
+    for name in ("features", "location", "scale", "profiles", "pattern", "repeated"):
         torch.testing.assert_close(
-            getattr(forecast, name), getattr(window, name), rtol=1e-5, atol=1e-5
+            getattr(forecast, name), getattr(window, name), rtol=1e-5, atol=1e-5, equal_nan=True
         )
     torch.testing.assert_close(forecast.target, window.target[:, :past])
     assert torch.equal(forecast.observed, window.observed[:, :past])
@@ -343,7 +360,7 @@ def assert_equal(one, other):
     assert (one.pattern is None) == (other.pattern is None)
     for mine, theirs in zip(one, other, strict=True):
         if mine is not None:
-            torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+            torch.testing.assert_close(mine, theirs, rtol=0, atol=0, equal_nan=True)
 
 
 @identities
@@ -357,14 +374,8 @@ def assert_equal(one, other):
         (CYCLIC, 63),
         (CYCLIC, 6),
         (CYCLIC, 8),
-        pytest.param(
-            CYCLIC,
-            4,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason=FIRST_CYCLE,
-            ),
-        ),
+        (CYCLIC, 4),
+        (CYCLIC, 1),
     ],
 )
 @pytest.mark.parametrize("missing", [0.0, 0.1])
@@ -375,12 +386,18 @@ def test_training_sees_the_units_that_a_forecast_has(shape, origin, missing):
 
 
 @identities
-@pytest.mark.xfail(strict=True, reason=FIRST_CYCLE)
-@pytest.mark.parametrize(("series", "hidden"), [(0, slice(61)), (1, slice(3, 60, 6))])
-def test_training_sees_the_units_of_a_forecast_of_series_that_begin_late(series, hidden):
+@pytest.mark.parametrize(
+    ("series", "hidden"), [(0, slice(61)), (0, slice(58)), (1, slice(3, 60, 6))]
+)
+@pytest.mark.parametrize("constant", [False, True])
+def test_training_sees_the_units_of_a_forecast_of_series_that_begin_late(series, hidden, constant):
     data = entry(length=100)
+    if constant:
+        data["target"][series] = 7.0
     data["target"][series, hidden] = np.nan  # the first values, or those of one position
-    assert_same(*cut_at(data, CYCLIC, 62, 100), CYCLIC)
+    forecast, window = cut_at(data, CYCLIC, 62, 100)
+    assert_same(forecast, window, CYCLIC)
+    torch.testing.assert_close(forecast.scale, window.scale, rtol=1e-5, atol=0)
 
 
 @oracles
@@ -489,7 +506,7 @@ def test_odd_series_have_finite_windows(shape):
         part = {**entry(), "target": target[:, :length]}
         batches.append(forecast_batch([read_entry(part)], shape))
     for batch in batches:
-        parts = [part for part in batch if part is not None]
+        parts = [part for part in batch._replace(repeated=None) if part is not None]
         assert len(parts) == (8 if shape is CYCLIC else 7)
         for part in parts:
             assert torch.isfinite(part).all()

@@ -8,6 +8,7 @@ from toys import close
 
 from timediff.timegrad.innovations import (
     MODES,
+    PRIOR,
     SHRINKAGE,
     Innovations,
     correlation,
@@ -343,3 +344,39 @@ def test_a_column_of_zeros_hangs_together_with_no_other(float64):
     modes, variances = correlation(rows.T @ rows / len(rows))
     matrix = modes @ torch.diag(variances[:-1]) @ modes.T
     close(matrix[1], torch.tensor([0.0, 1.0, 0.0]))
+
+
+# ------------------------------------------------------------------------------------- few origins
+
+
+def bands_of(count, *, dim=400):
+    """Coverage of 90 % bands of the fitted size, of errors that grow from lead to lead, ``[T, D]``."""
+    true = torch.linspace(1, 2, T)[:, None]
+    errors = true * torch.randn(count, T, dim, generator=torch.Generator().manual_seed(6))
+    made = Innovations(T, dim)
+    made.fit(errors, torch.ones(count, T, dim, dtype=torch.bool))
+    own = errors.square().mean(dim=0).sqrt()
+    return (torch.erf(1.645 * size / true / 2**0.5) for size in (made.size, own))
+
+
+@oracles
+@pytest.mark.parametrize(("count", "least"), [(1, 0.8), (2, 0.82), (4, 0.85)])
+def test_bands_from_few_origins_are_wide_enough_more_often_than_by_the_own_errors_of_a_lead(
+    float64, count, least
+):
+    pooled, own = bands_of(count)
+    if count == 1:  # a Cauchy distribution: the ratio of two normal ones
+        expected = 2 / np.pi * np.arctan(1.645)
+        assert abs(float(own.mean()) - expected) < 5 * float(own.std()) / own.numel() ** 0.5
+    assert float(pooled.mean()) > max(least, float(own.mean()) + 0.02)
+    # What few errors leave certain is rare.
+    assert float((pooled < 0.3).double().mean()) < 0.02
+
+
+@oracles
+def test_of_many_origins_a_lead_has_its_own_size(float64):
+    errors = errors_of(2000)
+    made = Innovations(T, D)
+    made.fit(errors, torch.ones(2000, T, D, dtype=torch.bool))
+    own = errors.square().mean(dim=0).sqrt()
+    torch.testing.assert_close(made.size, own, rtol=PRIOR / 2000, atol=0)

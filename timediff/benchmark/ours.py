@@ -88,17 +88,17 @@ class Trained(NamedTuple):
 
     def recalibrated(self, paths: Array, task: Task, *, windows: int) -> Array:
         """The paths after the map fitted on so many validation windows, which is kept in the folder."""
-        file = self.folder / "recalibration.json"
+        file, predictor = self.folder / "recalibration.json", self.predictor()
         if not file.is_file():
             assert task.training is not None
             _, held = hold_out(task.training, task.horizon, windows)
             known, truth = split_windows(held, task.horizon)
-            forecasts = self.predictor().predict(known, paths.shape[1], seed=self.seed)
+            forecasts = predictor.predict(known, paths.shape[1], seed=self.seed)
             fitted = fit_recalibration(
                 np.stack([forecast.samples for forecast in forecasts]), truth
             )
             write_text(file, to_json(fitted) + "\n")
-        return recalibrate(from_json(file.read_text()), paths)
+        return predictor.supported(recalibrate(from_json(file.read_text()), paths))
 
 
 def _likelihood(predictor: TimeGradPredictor, test: list[Entry], seed: int) -> Likelihood:

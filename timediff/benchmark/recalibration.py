@@ -23,7 +23,8 @@ a series, the shape of its map without the shift, and :math:`\log c`) is therefo
 
 where :math:`\theta_{(g)}` is what is found without the g-th of G blocks of neighbouring windows (jackknife).
 It is a positive-part Stein rule with twice the usual weight on the variance: what does not stand out from
-chance is left as it is. Bounds of the data, such as solar power of at least 0, are not known here.
+chance is left as it is. Bounds of the data, such as solar power of at least 0, are not known here: a
+predictor's ``supported`` brings the paths back within them. Where all paths are one value they stay there.
 
 Axes: ``W`` windows, ``S`` sample paths, ``T`` steps, ``D`` series, ``Q`` levels.
 """

@@ -18,7 +18,7 @@ from timediff.timegrad.batch import Batch, Covariate, Shape
 from timediff.timegrad.normalisation.adaptive import LARGEST, ahead, recent_mean
 
 if TYPE_CHECKING:
-    from timediff.gluon.windows import AdaptiveTables
+    from timediff.gluon.units import AdaptiveTables
 
 __all__ = ["CovariateTables"]
 

@@ -33,6 +33,7 @@ from timediff.gluon.entries import (
 from timediff.gluon.fields import covariate_shape
 from timediff.gluon.linear import adaptive_shape, fit_centre, weigh
 from timediff.gluon.predictor import TimeGradPredictor
+from timediff.gluon.support import check_declared, make_support
 from timediff.gluon.windows import LastWindows, TrainingWindows, WindowData
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
@@ -250,11 +251,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         weighed = weigh(module.forecaster, data, held, self.sampling, seed=module.seed)
         if self.progress:
             print(weighed.sentence, file=sys.stderr)
-        return {
-            "network_share": weighed.share,
-            "held_out_windows": weighed.windows,
-            "held_out_scores": {f"{share:g}": score for share, score in weighed.scores.items()},
-        }
+        return weighed.choices
 
     def _check_training(self, all_series: list[Series], *, validated: bool) -> None:
         """Raises `InputError` for what the data and the options do not allow together."""
@@ -273,6 +270,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 f"difference is {self.shape.difference}, but the longest series has {longest} steps; "
                 "give a smaller one, or 0"
             )
+        if self.model.bounds is not None:
+            check_declared(all_series, self.model.bounds)
 
     def _warn_of_signal(self, module: TimeGradModule) -> None:
         last = module.model.schedule.points[-1]
@@ -326,15 +325,15 @@ class TimeGradEstimator(PyTorchLightningEstimator):
     def _start_weights(
         self, module: TimeGradModule, all_series: list[Series], predictor: PyTorchPredictor | None
     ) -> None:
-        """Gives a module the scale of the training data, or everything of a trained predictor."""
+        """Gives a module the support and scale of the training data, or a trained predictor's weights."""
+        support = make_support(all_series, self.model, self.shape)
+        for model in module.models:
+            model.support.load_state_dict(support.state_dict())
         if predictor is not None:
             start_from(module, predictor.prediction_net)
             return
         scale = training_default(*changes(all_series, self.shape.difference))
-        values, known = changes(all_series, 0)
-        level = training_default(values, known)[0]
-        never_negative = known.any(dim=0) & ((values >= 0) | ~known).all(dim=0)
+        level = training_default(*changes(all_series, 0))[0]
         for model in module.models:
             model.training_scale.copy_(scale)
             model.training_level.copy_(level)
-            model.support[0] = torch.where(never_negative, 0.0, -torch.inf)

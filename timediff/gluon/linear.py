@@ -171,6 +171,15 @@ class Weighed(NamedTuple):
     windows: int
 
     @property
+    def choices(self) -> dict[str, Any]:
+        """What a predictor keeps of it, plain values."""
+        return {
+            "network_share": self.share,
+            "held_out_windows": self.windows,
+            "held_out_scores": {f"{share:g}": score for share, score in self.scores.items()},
+        }
+
+    @property
     def sentence(self) -> str:
         """The line that is printed."""
         if not self.windows:

@@ -5,10 +5,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from gluonts.model.forecast import SampleForecast
 from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.transform import Chain
+from numpy.typing import NDArray
 
 from timediff.checks import check_sampling
 from timediff.config import SamplingConfig
@@ -122,15 +124,16 @@ class TimeGradPredictor(PyTorchPredictor):
         num_samples = 100 if num_samples is None else num_samples
         check_whole("num_samples", num_samples)
         check_whole("num_particles", num_particles, least=0)
-        futures = None
+        futures, network = None, self.prediction_net
         if known_future is not None:
             self._check_not_distilled("give what-if forecasts")
             futures = read_given(
                 known_future,
                 entries=len(dataset) if isinstance(dataset, Sized) else None,
                 horizon=self.prediction_length,
-                target_dim=self.prediction_net.shape.target_dim,
+                target_dim=network.shape.target_dim,
                 lead_time=self.lead_time,
+                bounds=network.support.bounds if network.config.bounds is not None else None,
             )
             if any(values is not None for values in futures):
                 check_whatif(sampling, num_samples=num_samples, num_particles=num_particles)
@@ -145,6 +148,15 @@ class TimeGradPredictor(PyTorchPredictor):
             seed=seed,
             progress=progress,
         )
+
+    def supported(self, paths: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Paths ``[..., D]`` within the bounds and of the whole numbers that forecasts of this model keep to.
+
+        For paths that were changed after they were drawn, by a recalibration say.
+        """
+        support = self.prediction_net.support
+        values = torch.from_numpy(np.ascontiguousarray(paths)).to(support.bounds.device)
+        return support(values).cpu().numpy()
 
     def batches(self, dataset: Iterable[Mapping[str, Any]]) -> Iterator[list[Series]]:
         """The entries of a dataset, checked, as many at a time as are encoded together.

@@ -109,8 +109,8 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
         shape = shape._replace(covariates=[Covariate(**one) for one in shape.covariates])  # type: ignore[arg-type]
         model = TimeGrad(ModelConfig(**content["model"]), shape)
         weights = load_file(folder / _WEIGHTS)
-        if form == 2 or "support" not in weights:  # 0.1.0 knew none
-            weights["support"] = model.support
+        # 0.1.0 knew no support.
+        weights = {**model.support.state_dict(prefix="support."), **weights}
         model.load_state_dict(weights)
         arguments = {name: content[name] for name in OPTIONS if name not in _LATER}
         arguments |= {name: content.get(name) for name in _LATER}

@@ -12,16 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from timediff.data.entry import begin
 from timediff.frequency import quiet_business_days, time_features
 from timediff.gluon.covariates import CovariateTables
 from timediff.gluon.entries import Series
+from timediff.gluon.units import AdaptiveTables
 from timediff.timegrad.batch import Batch, Shape
-from timediff.timegrad.normalisation.adaptive import LARGEST, ahead, recent_mean, units
 
 __all__ = [
     "FIFTH",
-    "AdaptiveTables",
     "LastWindows",
     "TrainingWindows",
     "WindowData",
@@ -48,101 +46,6 @@ def features_of(series: Series, *, first: int, length: int) -> np.ndarray:
     with quiet_business_days():
         start = series.start + first
     return time_features(start, length)
-
-
-class AdaptiveTables:
-    """Units of the adaptive normalisation of every row of series laid end to end, and of rows after each.
-
-    Args:
-        all_series: What `read_dataset` returns.
-        shape: Sizes of a window.
-        blank: Unobserved rows before each series.
-        beyond: Rows after each series, of its horizon, that have units too.
-    """
-
-    def __init__(self, all_series: list[Series], shape: Shape, *, blank: int, beyond: int) -> None:
-        self.shape = shape
-        columns: list[list[np.ndarray]] = [[] for _ in range(3 + len(shape.profiles))]
-        positions = []
-        for series in all_series:
-            values = np.where(series.observed, series.values.astype(np.float64), np.nan)
-            own = units(
-                values,
-                cycle=shape.cycle,
-                half_life=shape.half_life,
-                scale_half_life=shape.scale_half_life,
-            )
-            means = [
-                recent_mean(values, cycle=int(cycle), half_life=half_life)[0]
-                for cycle, half_life in shape.profiles
-            ]
-            length = len(values) + beyond
-            for column, table in zip(columns, [values, *own, *means], strict=True):
-                rows = np.full((blank + length, values.shape[1]), np.nan)
-                known = table[:length]
-                rows[blank : blank + len(known)] = known
-                column.append(rows)
-            positions.append((begin(series.entry) + np.arange(-blank, length)) % shape.cycle)
-        self.position = torch.from_numpy(np.concatenate(positions))
-        tables = [torch.from_numpy(np.concatenate(column)) for column in columns]
-        values_, self.location, self.scale, *self.profiles = tables
-        # What the past of a window shows, once for all windows.
-        self.deviation = ((values_ - self.location) / self.scale).float()
-        self.pattern = None
-        if shape.profiles and len(shape.cycles) > 1:
-            self.pattern = ((self.profiles[-1] - self.location) / self.scale).float()
-
-    def to(self, device: torch.device) -> "AdaptiveTables":
-        """These tables on a device."""
-        moved = copy.copy(self)
-        moved.location, moved.scale = self.location.to(device), self.scale.to(device)
-        moved.deviation, moved.position = self.deviation.to(device), self.position.to(device)
-        moved.pattern = None if self.pattern is None else self.pattern.to(device)
-        moved.profiles = [profile.to(device) for profile in self.profiles]
-        return moved
-
-    def batch(self, features: Tensor, origins: Tensor, future: Tensor | None = None) -> Batch:
-        """Windows in these units.
-
-        Args:
-            features: Of context and horizon.
-            origins: Rows of the first steps ahead, ``[B]``.
-            future: Values of the steps ahead, NaN where unknown, ``[B, T, D]``; without one, None.
-        """
-        shape, dtype = self.shape, torch.get_default_dtype()
-
-        def near(cycle: int) -> Tensor:
-            steps = torch.from_numpy(ahead(0, shape.horizon, cycle)).to(origins.device)
-            return origins[:, None] + steps
-
-        here = near(shape.cycle)
-        location, scale = self.location[here], self.scale[here]  # [B, T, D]
-        past = torch.arange(-shape.history_length, 0, device=origins.device)
-        deviation = self.deviation[origins[:, None] + past].clamp(-LARGEST, LARGEST)
-        if future is not None:
-            deviation = torch.cat([deviation, ((future - location) / scale).float()], dim=1)
-        columns = [
-            ((profile[near(int(cycle))] - location) / scale).nan_to_num(0.0, 0.0, 0.0)
-            for profile, (cycle, _) in zip(self.profiles, shape.profiles, strict=True)
-        ]
-        pattern = None
-        if self.pattern is not None:
-            pattern = self.pattern[origins[:, None] + past[-shape.cycle :]].nan_to_num(
-                0.0, 0.0, 0.0
-            )
-            pattern = pattern.clamp(-LARGEST, LARGEST).to(dtype)
-        # A series of which nothing was seen yet is forecast around 0, in units of 1.
-        known = location.isfinite()
-        return Batch(
-            deviation.nan_to_num(0.0).to(dtype),
-            ~deviation.isnan(),
-            features,
-            torch.where(known, location, 0.0).to(dtype),
-            torch.where(known, scale, 1.0).to(dtype),
-            torch.stack(columns, dim=-1).clamp(-LARGEST, LARGEST).to(dtype) if columns else None,
-            pattern,
-            self.position[origins],
-        )
 
 
 class WindowData:
@@ -206,7 +109,8 @@ class WindowData:
         """These data without windows that reach into the last ones of each series, and these.
 
         Args:
-            count: Windows of each series; fewer where they would be more than a fifth of it.
+            count: Windows of each series; fewer where they would be more than a fifth of it. Those of which
+                less than half is known are passed over.
 
         Returns:
             Data to train on, and the rows of the first forecast steps of the windows held out.
@@ -216,12 +120,12 @@ class WindowData:
         row = 0
         for length in self.lengths.tolist():
             end = row + self.first + length
-            windows = min(count, length // (FIFTH * horizon))
-            first = end - windows * horizon
-            inside = (self.starts > first - horizon) & (self.starts < end)
-            if windows:
-                kept &= ~inside
-                held.append(torch.arange(first, end, horizon))
+            firsts = torch.arange(end - length // (FIFTH * horizon) * horizon, end, horizon)
+            steps = firsts[:, None] + torch.arange(horizon)
+            firsts = firsts[self.observed[steps].float().mean(dim=(1, 2)) >= 0.5][-count:]
+            for at in firsts:
+                kept &= (self.starts <= at - horizon) | (self.starts >= at + horizon)
+            held.append(firsts)
             row = end
         rest = copy.copy(self)
         rest.starts = self.starts[kept]

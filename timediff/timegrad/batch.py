@@ -122,6 +122,8 @@ class Batch(NamedTuple):
         pattern: Where the last of `Shape.profiles` lay in each of the last steps of a cycle, likewise,
             ``[B, cycle, D]``; None with a single cycle.
         position: Of the first step ahead in the shortest cycle of the clock, integer ``[B]``.
+        repeated: The value that each series had at each position of the horizon in all of its last cycles,
+            NaN where it had several, ``[B, T, D]``; None where the target is in the data's own units.
         own: Covariates of each series of context and horizon, ``[B, C + T, D, F_own]``; None without any.
         regressors: What the linear centre is told of covariates at each lead, ``[B, T, D, K']``; None without
             any, and with another normalisation.
@@ -135,6 +137,7 @@ class Batch(NamedTuple):
     profiles: Tensor | None = None
     pattern: Tensor | None = None
     position: Tensor | None = None
+    repeated: Tensor | None = None
     own: Tensor | None = None
     regressors: Tensor | None = None
 

@@ -45,6 +45,7 @@ class EncodedPast(NamedTuple):
         scale: Data units of one scaled unit, likewise.
         start: What the changes of the first cycle are added to, ``[B, cycle, D]``; None for values.
         mean: The linear forecast in scaled units, ``[B, T, D]``; None without one.
+        repeated: As in `Batch`.
     """
 
     decoder: Decoder
@@ -53,10 +54,15 @@ class EncodedPast(NamedTuple):
     scale: Tensor
     start: Tensor | None
     mean: Tensor | None = None
+    repeated: Tensor | None = None
 
     def loc_at(self, t: int) -> Tensor:
         """The location of step t, ``[B, D]``."""
         return self.loc[:, min(t, self.loc.shape[1] - 1)]
+
+    def repeated_at(self, t: int) -> Tensor | None:
+        """The value repeated at step t, ``[B, D]``."""
+        return None if self.repeated is None else self.repeated[:, t]
 
     def scale_at(self, t: int) -> Tensor:
         """The scale of step t, ``[B, D]``."""

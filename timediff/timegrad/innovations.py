@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 __all__ = [
     "MODES",
+    "PRIOR",
     "SHRINKAGE",
     "Correlation",
     "Innovations",
@@ -30,6 +31,8 @@ __all__ = [
 MODES = 32
 #: Weight of independence in correlations.
 SHRINKAGE = 0.1
+#: Origins that the errors of a series at all leads weigh in their size at each.
+PRIOR = 3.0
 _LARGEST = 0.98
 
 
@@ -114,12 +117,14 @@ class Innovations(nn.Module):
         Returns:
             The correlation of the innovations.
         """
-        size = (errors.square().sum(dim=0) / known.sum(dim=0).clamp(min=1)).sqrt()
+        count = known.sum(dim=0)
+        size = (errors.square().sum(dim=0) / count.clamp(min=1)).sqrt()
         typical = size.square().mean(dim=0).sqrt()
-        self.size.copy_(
-            torch.where(typical > 0, size.clamp(min=1e-3 * typical), 1.0).clamp(min=1e-6)
-        )
-        u, known = errors / self.size, known.to(errors)
+        size = torch.where(typical > 0, size.clamp(min=1e-3 * typical), 1.0).clamp(min=1e-6)
+        u, known = errors / size, known.to(errors)
+        # Of a lead that few origins know, what the other leads do says more than their own few errors.
+        away = torch.where(typical > 0, typical / size, 1.0)
+        self.size.copy_(size * away ** (PRIOR / (count + PRIOR)))
         horizon, dim = self.size.shape
         # Neighbouring leads are much alike.
         some = range(0, horizon, max(1, horizon // 6))

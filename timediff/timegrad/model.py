@@ -35,6 +35,7 @@ from timediff.timegrad.innovations import Innovations
 from timediff.timegrad.normalisation.adaptive import LARGEST
 from timediff.timegrad.reverse import Compiler, compile_chain, network_calls
 from timediff.timegrad.sampling import bytes_per_path, draw_paths
+from timediff.timegrad.support import Support
 from timediff.timegrad.trajectories import Trajectories
 
 __all__ = ["OWN_INPUTS", "SELF_CONDITIONED_SHARE", "TimeGrad"]
@@ -56,7 +57,6 @@ class TimeGrad(nn.Module):
 
     training_scale: Tensor
     training_level: Tensor
-    support: Tensor
 
     def __init__(self, config: ModelConfig, shape: Shape) -> None:
         super().__init__()
@@ -75,9 +75,7 @@ class TimeGrad(nn.Module):
         self.register_buffer("training_scale", default)
         # Mean of the training data: where changes are added up if a window knows no value at all.
         self.register_buffer("training_level", torch.zeros(shape.target_dim))
-        # What no path leaves: the least and the largest value of each series.
-        ends = torch.tensor([-torch.inf, torch.inf])[:, None]
-        self.register_buffer("support", ends.expand(2, shape.target_dim).contiguous())
+        self.support = Support(shape.target_dim)
         inputs = shape.num_features + shape.common
         if config.linear:
             self.centre = LinearCentre(shape)
@@ -193,7 +191,7 @@ class TimeGrad(nn.Module):
         _, state = self.encoder(lags, inputs[:, :context])
         decoder = self.encoder.decoder(scaled, inputs[:, context:], lags=self.shape.lags)
         start = last_observed(batch, cycle=cycle, default=self.training_level) if cycle else None
-        return EncodedPast(decoder, state, loc, scale, start, mean)
+        return EncodedPast(decoder, state, loc, scale, start, mean, batch.repeated)
 
     def placement(
         self, past: EncodedPast, rows: Tensor, paths: Tensor, t: int
@@ -232,14 +230,6 @@ class TimeGrad(nn.Module):
         assert isinstance(self.denoiser, WienerStart)
         self.trajectories.share.fill_(1 - share if past_errors else 0.0)
         self.denoiser.share.fill_(float(share > 0))
-
-    def supported(self, paths: Tensor) -> Tensor:
-        """Values ``[..., D]`` within the support of each series."""
-        return (
-            paths.clamp(self.support[0], self.support[1])
-            if self.config.support == "auto"
-            else paths
-        )
 
     def _inputs(self, batch: Batch, mean: Tensor | None) -> Tensor:
         """What the encoder is told of each step beside the lags, ``[B, C (+ T), F]``."""

@@ -54,7 +54,8 @@ def draw_paths(
     assert past.mean is not None
     for window, seed in enumerate(seeds):
         more = model.trajectories.draw(batch, past.mean, window, num_samples - count, seed)
-        more = model.supported(more.mul_(past.scale[window]).add_(past.loc[window])).cpu()
+        more = more.mul_(past.scale[window]).add_(past.loc[window])
+        more = model.support(more, None if past.repeated is None else past.repeated[window]).cpu()
         paths = more.new_empty(num_samples, *more.shape[1:])
         if count:
             paths[drawn] = next(network)
@@ -136,7 +137,9 @@ def rollout(
         paths[t].mul_(past.scale_at(t)[rows]).add_(past.loc_at(t)[rows])
     if past.start is not None:
         integrate(paths, past.start, rows)
-    paths = model.supported(paths)
+    for t in range(len(paths)):
+        repeated = past.repeated_at(t)
+        paths[t] = model.support(paths[t], None if repeated is None else repeated[rows])
     return paths.transpose(0, 1).cpu()
 
 

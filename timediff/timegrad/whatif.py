@@ -177,7 +177,8 @@ class _Steps:
         if self.model.config.linear:
             start = start[after.rows]  # type: ignore[index]
         particles.scaled[:, t] = start + size * after.x0
-        values = self.model.supported(particles.scaled[:, t] * unit + base[after.rows])
+        values = particles.scaled[:, t] * unit + base[after.rows]
+        values = self.model.support(values, past.repeated_at(t))
         particles.paths[:, t] = torch.where(known, y, values)
         return particles, after.rows, after.draws
 
@@ -216,7 +217,13 @@ def _refused(size: float, num_particles: int) -> InputError:
 
 
 def read_given(
-    known_future: Any, *, entries: int | None, horizon: int, target_dim: int, lead_time: int
+    known_future: Any,
+    *,
+    entries: int | None,
+    horizon: int,
+    target_dim: int,
+    lead_time: int,
+    bounds: Tensor | None = None,
 ) -> list[Tensor | None]:
     """What is given of each entry, ``[lead_time + horizon, D]`` with NaN where unknown; None if nothing.
 
@@ -227,18 +234,37 @@ def read_given(
         horizon: Steps of a forecast.
         target_dim: D.
         lead_time: Steps before it, of which nothing is given.
+        bounds: Least and greatest value of each series, where they were declared, ``[2, D]``.
 
     Raises:
         InputError: There are not as many arrays as entries, or one is not numeric, of another shape, or
-            holds an infinite value.
+            holds an infinite value or one outside of the bounds.
     """
     arrays = known_future if isinstance(known_future, list | tuple) else [known_future]
     if entries is not None and entries != len(arrays):
         raise miscounted(len(arrays), entries)
-    return [
+    given = [
         None if array is None else _read_array(array, i, horizon, target_dim, lead_time)
         for i, array in enumerate(arrays)
     ]
+    if bounds is not None:
+        _check_within(given, bounds.cpu())
+    return given
+
+
+def _check_within(given: list[Tensor | None], bounds: Tensor) -> None:
+    """Raises `InputError` for the first given value outside of the bounds."""
+    for i, values in enumerate(given):
+        if values is None:
+            continue
+        outside = (values < bounds[0]) | (values > bounds[1])
+        if bool(outside.any()):
+            step, d = outside.nonzero()[0].tolist()
+            low, high = bounds[:, d].tolist()
+            raise InputError(
+                f"known_future of entry {i} holds {values[step, d]:g} in dimension {d}, outside of the "
+                f"bounds {low:g} to {high:g} that the model was given; give a value between them, or NaN"
+            )
 
 
 def miscounted(arrays: int, entries: int | str) -> InputError:

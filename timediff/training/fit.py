@@ -108,8 +108,9 @@ def start_from(module: TimeGradModule, network: nn.Module) -> None:
                 "mean something else then: use the same"
             )
     try:
+        own = module.model.support.state_dict(prefix="support.")
         for model in module.models:
-            model.load_state_dict(network.state_dict())
+            model.load_state_dict({**network.state_dict(), **own})
             if config.linear:
                 model.use(1.0)  # all of the network is trained, however much forecast
     except RuntimeError as error:

@@ -27,11 +27,15 @@ __all__ = [
     "FLOOR",
     "LARGEST",
     "PRIOR",
+    "REPEATS",
     "Adaptive",
     "Array",
     "ahead",
+    "filled",
     "in_window",
+    "parts",
     "recent_mean",
+    "repeated",
     "units",
 ]
 
@@ -45,6 +49,8 @@ FLOOR = 0.05
 EPSILON = 1e-7
 #: Units of scale beyond which a value counts as an outlier: regressions and networks see it drawn in.
 LARGEST = 10.0
+#: Cycles that a series repeats a value in before it is said to sit there.
+REPEATS = 7
 _BLOCK = 64
 
 
@@ -107,12 +113,32 @@ def units(values: Array, *, cycle: int, half_life: float, scale_half_life: float
         half_life: Of the location, in cycles.
         scale_half_life: Of the scale, in cycles.
     """
+    own, instead = parts(values, cycle=cycle, half_life=half_life, scale_half_life=scale_half_life)
+    return filled(own, instead)
+
+
+def filled(own: Adaptive, instead: Adaptive) -> Adaptive:
+    """One, and where it is NaN the other."""
+    location, scale = (
+        np.where(np.isnan(one), other, one) for one, other in zip(own, instead, strict=True)
+    )
+    return Adaptive(location, scale)
+
+
+def parts(
+    values: Array, *, cycle: int, half_life: float, scale_half_life: float
+) -> tuple[Adaptive, Adaptive]:
+    """What `units` are made of: by earlier cycles, NaN where these say nothing, and by all earlier steps.
+
+    Those by earlier cycles are known a whole cycle ahead. Those by all earlier steps are not: a forecast has
+    those of its origin at all of its steps.
+    """
     values = np.asarray(values, dtype=np.float64)
-    length, dim = values.shape
+    length = len(values)
     location, _ = recent_mean(values, cycle=cycle, half_life=half_life)
-    mean, deviation = _so_far(values, cycle)
-    location = np.where(np.isfinite(location), location, mean)
-    squares = np.square(values - location[:length])
+    mean, deviation, largest = _so_far(values, cycle)
+    so_far = np.where(np.isfinite(location), location, mean)[:length]
+    squares = np.square(values - so_far)
     variance, weight = recent_mean(squares, cycle=cycle, half_life=scale_half_life)
     variance = np.nan_to_num(variance)
     # All positions together, as far as they are known a cycle ahead of each row.
@@ -120,15 +146,39 @@ def units(values: Array, *, cycle: int, half_life: float, scale_half_life: float
     overall = total / np.maximum(whole, 1e-290)
     shrunk = (variance * weight + PRIOR * overall) / (weight + PRIOR)
     scale = np.sqrt(np.maximum(shrunk, FLOOR**2 * overall))
+    rounding = EPSILON * largest + 1e-12
+    # Of what is known a cycle ahead; where that is nothing, earlier cycles say nothing of the scale either.
+    scale[cycle:] = np.maximum(scale[cycle:], rounding[1 : length + 1])
     # Weights of long ago vanish in a long gap here too.
-    scale = np.where(whole > 1e-290, scale, deviation)
-    largest = np.zeros((length + cycle, dim))
-    so_far = np.maximum.accumulate(np.abs(np.nan_to_num(values)), axis=0)
-    if length:
-        padded = np.concatenate([so_far, np.repeat(so_far[-1:], cycle, axis=0)])
-        largest[1 : cycle + 1] = padded[:cycle]
-        largest[cycle + 1 :] = so_far[1:]
-    return Adaptive(location, np.maximum(scale, EPSILON * largest + 1e-12))
+    scale = np.where(whole > 1e-290, scale, np.nan)
+    return Adaptive(location, scale), Adaptive(mean, np.maximum(deviation, rounding))
+
+
+def repeated(values: Array, *, cycle: int) -> Array:
+    """The value that the same position had in all of its last `REPEATS` cycles that were observed.
+
+    Args:
+        values: ``[T, D]``.
+        cycle: In steps.
+
+    Returns:
+        NaN where it had several, or fewer cycles were observed, ``[T + cycle, D]``.
+    """
+    length, dim = values.shape
+    padded = np.full((length + cycle + -length % cycle, dim), np.nan)
+    padded[:length] = values
+    cycles = padded.reshape(-1, cycle * dim)
+    known, rows = np.isfinite(cycles), np.arange(len(cycles))[:, None]
+    latest = np.maximum.accumulate(np.where(known, rows, 0), axis=0)
+    last = np.take_along_axis(cycles, latest, axis=0)
+    changed = np.ones(last.shape, bool)
+    changed[1:] = last[1:] != last[:-1]
+    since = np.maximum.accumulate(np.where(changed, rows, 0), axis=0)
+    count = known.cumsum(axis=0)
+    often = count - np.take_along_axis(count - known, since, axis=0) >= REPEATS
+    value = np.full_like(last, np.nan)
+    value[1:] = np.where(often, last, np.nan)[:-1]
+    return value.reshape(-1, dim)[: length + cycle]
 
 
 def ahead(origin: int | NDArray[np.integer], horizon: int, cycle: int) -> NDArray[np.integer]:
@@ -165,11 +215,15 @@ def _decayed(values: Array, decay: float) -> Array:
     return sums
 
 
-def _so_far(values: Array, cycle: int) -> tuple[Array, Array]:
-    """Mean and deviation of all earlier values, NaN and 0 before the first, ``[T + cycle, D]`` each."""
+def _so_far(values: Array, cycle: int) -> tuple[Array, Array, Array]:
+    """Mean, deviation and largest size of all earlier values, NaN, 0 and 0 before the first.
+
+    Each is ``[T + cycle, D]``.
+    """
     known = np.isfinite(values)
     if not len(values):
-        return np.full((cycle, values.shape[1]), np.nan), np.zeros((cycle, values.shape[1]))
+        nothing = np.zeros((cycle, values.shape[1]))
+        return nothing + np.nan, nothing, nothing
     first = np.where(known, values, 0.0)[known.argmax(axis=0), np.arange(values.shape[1])]
     shifted = np.where(known, values - first, 0.0)  # for the sake of rounding
     count = np.maximum(np.cumsum(known, axis=0), 1)
@@ -177,9 +231,10 @@ def _so_far(values: Array, cycle: int) -> tuple[Array, Array]:
     square = np.cumsum(np.square(shifted), axis=0) / count
     mean_ = np.where(known.cumsum(axis=0) > 0, mean + first, np.nan)
     deviation = np.sqrt(np.maximum(square - np.square(mean), 0.0))
+    largest = np.maximum.accumulate(np.abs(np.nan_to_num(values)), axis=0)
     rows = np.minimum(np.arange(len(values) + cycle), len(values)) - 1
     before = rows < 0
     return tuple(  # type: ignore[return-value]
         np.where(before[:, None], empty, part[np.maximum(rows, 0)])
-        for part, empty in ((mean_, np.nan), (deviation, 0.0))
+        for part, empty in ((mean_, np.nan), (deviation, 0.0), (largest, 0.0))
     )

@@ -57,8 +57,9 @@ def shape_of(data, *, holidays=None, **options):
 
 
 def parts(batch):
+    """Its fields but for the target; NaN, which is no value repeated, is a number that none is."""
     return {
-        name: part
+        name: part.nan_to_num(-1e30)
         for name, part in batch._asdict().items()
         if name not in ("target", "observed") and part is not None
     }
