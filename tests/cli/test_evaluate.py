@@ -138,6 +138,8 @@ def another(default, annotation, kind=None):
         return [1, 5]
     if list[list[float | None]] in choices:
         return [[0.0, None]]
+    if str in choices:
+        return "DE"
     if bool in choices:
         return not default
     if float in choices:
