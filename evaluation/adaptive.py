@@ -30,17 +30,21 @@ SHOWN = (*SCORES, "coverage_90", "coverage_90_sum")
 
 
 class Variant(NamedTuple):
-    """What a run differs in from the default, and the share of the network in its forecast, if it is set."""
+    """What a run differs in from the default, and what its paths are made of (`TimeGrad.use`), if set."""
 
     model: dict[str, Any] = {}  # noqa: RUF012 (never changed)
     train: dict[str, Any] = {}  # noqa: RUF012
-    share: float | None = None
+    use: dict[str, Any] | None = None
 
 
 VARIANTS = {
     "default": Variant(),
-    "network alone": Variant(share=1.0),
-    "no network": Variant(train={"steps": 1, "steps_per_epoch": 1}, share=0.0),
+    "network alone": Variant(use={"share": 1.0}),
+    "half of each": Variant(use={"share": 0.5}),
+    "past errors alone": Variant(train={"steps": 1, "steps_per_epoch": 1}, use={"share": 0.0}),
+    "Gaussian process": Variant(
+        train={"steps": 1, "steps_per_epoch": 1}, use={"share": 0.0, "past_errors": False}
+    ),
     "no linear centre": Variant({"centre": "none"}),
     "units of 0.1.0, 200 steps": Variant({"scaling": "global"}),
     "0.1.0": Variant({"scaling": "global", "support": "none"}, {"steps": 1000}),
@@ -66,8 +70,8 @@ def run(data_dir: Path, name: str, variant: Variant, seed: int) -> dict[str, Any
         model=ModelConfig(**variant.model),
         train=TrainConfig(**variant.train, seed=seed),
     )
-    if variant.share is not None:
-        trained.predictor.prediction_net.denoiser.share.fill_(variant.share)
+    if variant.use is not None:
+        trained.predictor.prediction_net.use(**variant.use)
     made = forecast(trained.predictor, windows, horizon, num_samples=100, seed=seed)
     scores = score(made.paths, made.truth)
     return {
