@@ -16,6 +16,7 @@ from typing import Any
 from readme_results import summary
 from results_page import results
 from scoreboard import Run, table
+from standing import standing
 
 from timediff.benchmark.record import read_record
 from timediff.errors import InputError
@@ -279,6 +280,8 @@ def main() -> int:
     wanted: dict[Path, dict[str, str | None]] = {
         README: {"results": summary(runs), "differences": differences()},
         DETAILS: {
+            "standing": standing(runs, "rolling"),
+            "tests": standing(runs, "default"),
             "adaptive": adaptive(),
             "factors": factors(),
             "solvers": solvers(),

@@ -83,6 +83,11 @@ def plain_regressors(past, observed, profiles, pattern, shape, lead, d):
     quarter = max(day // 4, 2)
     found = [1.0, series[-1], series[-2]]
     found += [sum(series[-quarter:]) / quarter, sum(series[-day:]) / day]
+    together = []
+    for values, known in zip(past.tolist(), observed.tolist(), strict=True):
+        seen = [value for value, there in zip(values, known, strict=True) if there]
+        together.append(sum(seen) / len(seen) if seen else 0.0)
+    found += [together[-1], sum(together[-quarter:]) / quarter, sum(together[-day:]) / day]
 
     def same_position(cycle):
         """The last value at the lead's position of a cycle, and the step it is at."""
@@ -129,8 +134,9 @@ def test_regressors_are_the_words_of_the_docstring(float64, shape, missing):
 @contracts
 def test_patterns_are_of_windows_with_profiles_and_two_cycles():
     more = {name: regressor_count(shape) for name, shape in SHAPES.items()}
-    # 5, 2 of a cycle, 1 of each longer one, 1 of each profile, 4 of a pattern.
-    assert more == {"cyclic": 14, "far": 14, "steady": 6, "long": 7, "unprofiled": 8}
+    # 5, 3 of all series, 2 of a cycle, 1 of each longer one, 1 of each profile, 4 of a pattern.
+    assert more == {"cyclic": 17, "far": 17, "steady": 9, "long": 10, "unprofiled": 11}
+    assert regressor_count(SHAPES["long"]._replace(target_dim=1)) == 7
     for name, shape in SHAPES.items():
         assert (windows(shape, 1).pattern is not None) == (name in PATTERNED)
 
@@ -167,14 +173,17 @@ def test_what_is_unobserved_may_hold_anything(shape):
 
 @invariances
 @every_shape
-def test_a_forecast_is_of_its_own_series_alone(shape):
+def test_a_forecast_is_of_its_own_series_and_the_mean_of_all(float64, shape):
+    shape = shape._replace(target_dim=3)
     batch, centre = windows(shape, 3), LinearCentre(shape)
     centre.coefficients.normal_()
-    target = batch.target.clone()
-    target[..., 1:] += 5
-    other = centre(batch._replace(target=target))
-    assert torch.equal(other[..., 0], centre(batch)[..., 0])
-    assert not torch.equal(other[..., 1], centre(batch)[..., 1])
+    away = torch.randn(batch.target.shape[:2])
+    for same, others in ((True, (away, -away)), (False, (away, away))):
+        target = batch.target.clone()
+        target[..., 1], target[..., 2] = target[..., 1] + others[0], target[..., 2] + others[1]
+        other = centre(batch._replace(target=target))
+        assert torch.allclose(other[..., 0], centre(batch)[..., 0]) == same
+        assert not torch.allclose(other[..., 1], centre(batch)[..., 1])
 
 
 @identities

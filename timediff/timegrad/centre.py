@@ -5,7 +5,8 @@ same positions of their last cycles. The forecast of lead h, direct and not iter
 
 .. math:: \hat d_{o+h} = \beta_h^\top f(o, h)
 
-of a constant, the last two deviations, their means over a quarter and a whole cycle, those at the same
+of a constant, the last two deviations, their means over a quarter and a whole cycle, the last one and the
+same means of all series together (what a sum goes by: noise of single series cancels in it), those at the same
 position one and two cycles and one long cycle (a week) ago, and how far profiles of other half-lives and of
 the long cycle lie from the location, the last value and the one a cycle ago themselves among them; of what
 the long cycle's profile did not explain lately, the same last value, means and value of a cycle ago; and of
@@ -47,7 +48,15 @@ def regressor_count(shape: Shape) -> int:
     """K."""
     patterned = bool(shape.profiles) and len(shape.cycles) > 1
     seasonal = 2 if shape.cycle > 1 else 0
-    count = 5 + seasonal + len(shape.cycles[1:]) + len(shape.profiles) + (4 if patterned else 0)
+    common = 3 if shape.target_dim > 1 else 0
+    count = (
+        5
+        + common
+        + seasonal
+        + len(shape.cycles[1:])
+        + len(shape.profiles)
+        + (4 if patterned else 0)
+    )
     return count + sum(covariate_count(covariate, shape) for covariate in shape.covariates)
 
 
@@ -75,10 +84,14 @@ def regressors(batch: Batch, shape: Shape) -> Tensor:
     horizon, end = shape.horizon, shape.history_length
     leads = torch.arange(horizon, device=past.device)
     day = shape.cycle if shape.cycle > 1 else 24
-    short, long = (past[:, -min(n, end) :].mean(dim=1) for n in (max(day // 4, 2), day))
-    last, before = past[:, -1], past[:, -2]
-    fixed = torch.stack([torch.ones_like(last), last, before, short, long], dim=-1)
-    columns = [fixed[:, None].expand(-1, horizon, -1, -1)]
+    spans = [min(n, end) for n in (1, max(day // 4, 2), day)]
+    last, short, long = (past[:, -n:].mean(dim=1) for n in spans)
+    recent = [torch.ones_like(last), last, past[:, -2], short, long]
+    if shape.target_dim > 1:
+        known = batch.observed[:, : shape.history_length].sum(dim=-1, keepdim=True)
+        common = past.sum(dim=-1, keepdim=True) / known.clamp(min=1)
+        recent += [common[:, -n:].mean(dim=1).expand_as(last) for n in spans]
+    columns = [torch.stack(recent, dim=-1)[:, None].expand(-1, horizon, -1, -1)]
     if shape.cycle > 1:
         since = (
             leads // shape.cycle + 1
@@ -90,12 +103,10 @@ def regressors(batch: Batch, shape: Shape) -> Tensor:
     if batch.profiles is not None:
         columns.append(batch.profiles)
     if batch.pattern is not None:
-        known = batch.observed[:, end - shape.cycle : end]
-        left = torch.where(known, past[:, -shape.cycle :] - batch.pattern, 0.0)
-        recent = torch.stack(
-            [left[:, -1], left[:, -max(day // 4, 2) :].mean(dim=1), left.mean(dim=1)], dim=-1
-        )
-        columns.append(recent[:, None].expand(-1, horizon, -1, -1))
+        seen = batch.observed[:, end - shape.cycle : end]
+        left = torch.where(seen, past[:, -shape.cycle :] - batch.pattern, 0.0)
+        means = torch.stack([left[:, -n:].mean(dim=1) for n in spans], dim=-1)
+        columns.append(means[:, None].expand(-1, horizon, -1, -1))
         columns.append(left[:, leads % shape.cycle, :, None])
     if batch.regressors is not None:
         columns.append(batch.regressors)
