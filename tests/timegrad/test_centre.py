@@ -186,6 +186,23 @@ def test_a_forecast_is_of_its_own_series_and_the_mean_of_all(float64, shape):
         assert not torch.allclose(other[..., 1], centre(batch)[..., 1])
 
 
+@oracles
+def test_a_sum_is_forecast_by_what_all_series_do_together(float64):
+    # One level that wanders, behind noise of each series' own: the last mean of all says most of it.
+    dim, count = 20, 400
+    shape = Shape(dim, 4, 3, [1, 2], 0, 0, [1], 0.05, 100.0, [[1, 8.0]])
+    batch = windows(shape, count)
+    length = batch.target.shape[1]
+    level = 0.3 * torch.randn(count, length, 1).cumsum(dim=1)
+    batch = batch._replace(target=level + torch.randn(count, length, dim))
+    fit = fit_linear(blocks_of(batch), shape)
+    errors = fit.errors(blocks_of(batch)(), shape).mean(dim=-1)
+    for lead in range(shape.horizon):
+        # What is left to chance: steps of the level, noise of the mean, and what the past tells of the level.
+        least = 0.09 * (lead + 1) + 1 / dim
+        assert errors[:, lead].square().mean() < 1.35 * (least + 1 / dim)
+
+
 @identities
 @every_shape
 def test_a_forecast_is_linear_beside_its_constant(float64, shape):
