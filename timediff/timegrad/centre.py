@@ -7,11 +7,11 @@ same positions of their last cycles. The forecast of lead h, direct and not iter
 
 of a constant, the last two deviations, their means over a quarter and a whole cycle, the last one and the
 same means of all series together (what a sum goes by: noise of single series cancels in it), those at the
-same position one and two cycles and one long cycle (a week) ago, and how far profiles of other half-lives and of
-the long cycle lie from the location, the last value and the one a cycle ago themselves among them; of what
-the long cycle's profile did not explain lately, the same last value, means and value of a cycle ago; and of
-covariates what `covariate_count` lists. The ridge regression of each series is drawn towards that of all
-series together; its penalty is the one of the least error on left-out blocks of origins.
+same position one and two cycles and one long cycle (a week) ago, and how far profiles of other half-lives
+and of the long cycle lie from the location, the last value and the one a cycle ago themselves among them;
+of what the long cycle's profile did not explain lately, the same last value, means and value of a cycle
+ago; and of covariates what `covariate_count` lists. The ridge regression of each series is drawn towards
+that of all series together; its penalty is the one of the least error on left-out blocks of origins.
 
 Axes: ``B`` windows, ``P`` steps of the past, ``T`` leads, ``D`` series, ``K`` regressors, ``J`` profiles.
 """
