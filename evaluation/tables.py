@@ -30,6 +30,7 @@ STUDIES = ("width", "denoiser", "positions")
 README, DETAILS = HERE.parent / "README.md", HERE / "README.md"
 RESULTS = HERE / "RESULTS.md"
 SPEED = HERE.parent / "docs" / "speed.md"
+FORECASTER = HERE.parent / "docs" / "forecaster.md"
 
 
 def read_records(folder: Path) -> list[Run]:
@@ -220,6 +221,34 @@ def adaptive() -> str | None:
     )
 
 
+def scenarios() -> str | None:
+    """What ten scenarios are worth, by process."""
+    record = read("scenarios")
+    if record is None:
+        return None
+    chosen, paths = record["chosen"], record["paths"]
+    heads = (
+        *("series", "persistence, correlation of errors"),
+        f"energy distance / that of {chosen} random paths",
+        *("mean of the total off by", "width of its 90 % band / all paths'", "seconds"),
+    )
+    rows = [list(heads)]
+    for row in record["results"]:
+        own = {name: part["mean"] for name, part in row.items() if isinstance(part, dict)}
+        alone = row["dim"] == 1
+        rows.append(
+            [
+                str(row["dim"]),
+                f"{row['persistence']}, {'–' if alone else row['correlation']}",
+                f"{own['ratio']:.2f}" + ("" if alone else f" ({own['euclidean']:.2f})"),
+                f"{100 * own['mean_off']:.1f} %",
+                f"{own['width']:.2f}",
+                f"{own['seconds']:.1f}",
+            ]
+        )
+    return f"{table(rows)}\n\n{chosen} of {paths} paths, means over {len(record['seeds'])} seeds."
+
+
 def speed() -> str | None:
     """Every value of the speed record with its target."""
     record = read("speed")
@@ -291,6 +320,7 @@ def main() -> int:
             "distilled": distilled(),
         },
         SPEED: {"speed": speed(), "profile": profile()},
+        FORECASTER: {"scenarios": scenarios()},
     }
     texts = {path: path.read_text() if path.is_file() else "" for path in (*wanted, RESULTS)}
     stale = []
