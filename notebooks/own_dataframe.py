@@ -1,9 +1,9 @@
 # %% [markdown]
-# # A DataFrame of one's own
+# # A table of one's own
 #
-# From a wide table with gaps, one column per series, through GluonTS's `PandasDataset` to a joint
-# forecast, and back to DataFrames: paths, quantiles, sums. Run it as a notebook or as a script
-# (percent format); `TIMEDIFF_NOTEBOOK_STEPS` sets how long it trains.
+# From a CSV with gaps and a time zone to the joint forecast of what follows it, and back to frames: paths,
+# quantiles, sums, scenarios. Run it as a notebook or as a script (percent format);
+# `TIMEDIFF_NOTEBOOK_STEPS` sets how long it trains.
 
 # %%
 # %matplotlib inline
@@ -11,14 +11,11 @@ import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
-from gluonts.dataset.pandas import PandasDataset
 
-from timediff import TimeGradEstimator, TrainConfig, load_dataset
-from timediff.report.plots import BLUE, INK, VERMILLION, forecast_figure, save_figure
+from timediff import Forecaster, TrainConfig
 
-STEPS = int(os.environ.get("TIMEDIFF_NOTEBOOK_STEPS", "500"))
+STEPS = int(os.environ.get("TIMEDIFF_NOTEBOOK_STEPS", "200"))
 OUT = Path(os.environ.get("TIMEDIFF_NOTEBOOK_OUT", "runs/own_dataframe"))
 OUT.mkdir(parents=True, exist_ok=True)
 plt.rcParams["date.converter"] = "concise"
@@ -26,168 +23,108 @@ plt.rcParams["date.converter"] = "concise"
 # %% [markdown]
 # ## The table
 #
-# This cell stands for your own file. It writes one as a logger might leave it: load (kW) and solar
-# power (kW) of three homes, with rows that are absent, cells that are empty, a panel that came in
-# the autumn, and a meter that fell silent ten hours before the end.
+# Net load (kW) of eight homes in California, a column for each, stamps with their offset from UTC. Rows are
+# absent, cells are empty, and the clock changes twice. Here is where your own file goes. Long tables, a row
+# for each series and hour, are read as well.
 
 # %%
-data = load_dataset("citylearn2022")
-target = data.test[-1]["target"].T  # [T, 34]
-stamps = pd.period_range(data.test[-1]["start"], periods=len(target)).to_timestamp()
-table = pd.DataFrame(target, index=stamps.rename("time"), columns=data.columns, dtype=float)
-table = table[["load_1", "load_2", "load_5", "solar_1", "solar_2", "solar_5"]]
-table[["solar_1", "solar_2", "solar_5"]] *= 0.004  # W per kW installed, of 4 kW
-
-rng = np.random.default_rng(1)
-table = table.mask(rng.random(table.shape) < 0.02)
-table.loc[:"2016-10-15", "solar_5"] = np.nan
-table.iloc[-34:-24, 1] = np.nan
-table = table.drop(table.index[8600:8612]).drop(rng.choice(table.index[:8500], 40, replace=False))
-table.to_csv(OUT / "homes.csv")
-
-# %% [markdown]
-# ## Stamps
-#
-# A model of hourly data needs a row for every hour. What is absent becomes a row of `NaN`, and
-# `NaN` is a missing value: it is not trained on, not scored, and need not be filled in. Three
-# things to look after:
-#
-# - **Order and doubles**: sort the index; two rows of the same time must become one.
-# - **Time zones**: local time has a day of 23 and one of 25 hours. Convert to UTC and drop the
-#   zone: `frame.tz_convert("UTC").tz_localize(None)`.
-# - **Months, quarters, years**: pandas's `ME`, `QE` and `YE` are refused by `PandasDataset`. Give
-#   it periods: `frame.to_period("M")`.
-
-# %%
-frame = pd.read_csv(OUT / "homes.csv", index_col="time", parse_dates=True)
-print(len(frame), "rows, frequency", frame.index.freq)
-frame = frame.sort_index()
-frame = frame[~frame.index.duplicated(keep="last")].asfreq("h")
-print(len(frame), "rows, frequency", frame.index.freqstr)
-frame.isna().mean().rename("missing").round(3).to_frame().T
+CSV = next(
+    folder / "datasets" / "example" / "homes.csv"
+    for folder in (Path.cwd(), *Path.cwd().parents)
+    if (folder / "datasets" / "example" / "homes.csv").is_file()
+)
+table = pd.read_csv(CSV)
+print(table.shape, table.isna().sum().sum(), "empty cells")
+table.head(3)
 
 # %% [markdown]
 # ## To a forecast
 #
-# The last day is kept back, to look at afterwards. In use, `known` is all there is.
+# Absent rows become missing values, which are not trained on and need not be filled in; what was found is
+# said in one line each. The last day is kept back, to look at afterwards. In use, `known` is all there is.
 
 # %%
-horizon = 24
-known, truth = frame.iloc[:-horizon], frame.iloc[-horizon:]
-dataset = PandasDataset(known, target=list(known.columns))
-
-estimator = TimeGradEstimator(
-    prediction_length=horizon,
-    train=TrainConfig(steps=STEPS, seed=1),
-    trainer_kwargs={"default_root_dir": str(OUT)},
+HORIZON = 24
+known, truth = table.iloc[:-HORIZON], table.iloc[-HORIZON:]
+forecaster = Forecaster(
+    train=TrainConfig(steps=STEPS, seed=1), trainer_kwargs={"default_root_dir": str(OUT)}
 )
-predictor = estimator.train(dataset)
-forecast = next(predictor.predict(dataset, num_samples=500, seed=1))
-print(forecast.start_date, forecast.samples.shape)
+forecaster.fit(known, h=HORIZON, time_col="time", tz="America/Los_Angeles")
+forecast = forecaster.forecast(n_paths=500, seed=1)
+print(forecast.paths.shape, forecast.stamps[0], "to", forecast.stamps[-1])
 
 # %%
-figure = forecast_figure(
-    known.to_numpy(),
-    truth.to_numpy(),
-    forecast.samples,
-    columns=list(frame.columns),
-    stamps=frame.index,
-    series=[1, 0, 5],
-    unit="kW",
-    title="Three homes, with gaps",
-)
-save_figure(figure, OUT / "forecast.png")
+figure = forecast.plot(series=["home_1", "home_8"], title="Eight homes", unit="kW")
+figure.savefig(OUT / "forecast.png")
 figure
 
 # %% [markdown]
-# ## Back to a DataFrame
+# ## Frames
 #
-# All 500 paths as a wide frame, one row for each path and hour. Power is never negative, which the
-# model does not know, so what little lies below zero is cut off. Paths go to disk and to other
-# tools in this form.
+# Quantiles of each series and hour, in the columns of Nixtla's libraries:
 
 # %%
-times = forecast.index.to_timestamp()
-index = pd.MultiIndex.from_product([range(forecast.num_samples), times], names=["path", "time"])
-wide = pd.DataFrame(forecast.samples.reshape(len(index), -1), index=index, columns=frame.columns)
-wide = wide.clip(lower=0)
-wide.to_parquet(OUT / "paths.parquet")
-wide.head(3).round(3)
+forecast.to_quantile_frame(level=[90]).head(3).round(2)
 
 # %% [markdown]
-# The same as a long frame:
+# All paths, a row for each series, hour and path. Rows of one `sample_id` are one joint future of all homes,
+# so what is asked of several homes or hours is asked of each path first. This form goes to disk and to other
+# tools.
 
 # %%
-long = wide.rename_axis(columns="series").stack().rename("kW").reset_index()
-long.head(3).round(3)
+paths = forecast.to_frame()
+paths.to_parquet(OUT / "paths.parquet")
+paths.head(3).round(2)
 
 # %% [markdown]
-# Quantiles of each series and hour: over the paths, at one time.
+# ## Sums, and other questions about many hours or homes
 
 # %%
-levels = [0.05, 0.5, 0.95]
-quantiles = wide.groupby("time").quantile(levels).unstack()  # columns: series, level
-quantiles.iloc[10:14, :6].round(2)
-
-# %% [markdown]
-# ## Sums, and other questions about many hours or series
-#
-# First reckon with the paths, then take quantiles. Paths are joint draws, so any function of one is
-# a draw of that function: the net load of the three homes in an hour, their energy over the day,
-# the highest hour of the day.
-
-# %%
-sign = pd.Series({name: 1.0 if name.startswith("load") else -1.0 for name in wide})
-net = wide @ sign  # index: path, time
-net.groupby("time").quantile(levels).unstack().iloc[10:14].round(2)
-
-# %%
-energy = net.groupby("path").sum()
-peak, trough = net.groupby("path").max(), net.groupby("path").min()
-hour = net.groupby("path").idxmax().map(lambda place: place[1].hour)
+total = forecast.aggregate()  # the sum of all homes in each path
+energy = forecast.sum_over(HORIZON).aggregate()  # of the whole day
+peak = forecast.probability(lambda paths: (paths.sum(axis=2) > 15).any(axis=1))
+back = forecast.probability(lambda paths: (paths.sum(axis=2) < -10).any(axis=1))
 answers = {
-    "net energy of the day, 5 % quantile (kWh)": energy.quantile(0.05),
-    "net energy of the day, 95 % quantile (kWh)": energy.quantile(0.95),
-    "probability of an hour that gives back more than 5 kW": (trough < -5).mean(),
-    "probability of an hour above 10 kW": (peak > 10).mean(),
-    "most frequent hour of the peak": hour.mode()[0],
+    "net energy of the day, 5 % quantile (kWh)": energy.quantile(0.05).item(),
+    "net energy of the day, 95 % quantile (kWh)": energy.quantile(0.95).item(),
+    "probability of an hour above 15 kW": peak,
+    "probability of an hour that gives back more than 10 kW": back,
 }
 pd.Series(answers).round(2).to_frame("answer")
 
 # %% [markdown]
-# The other order is wrong. Adding up the quantiles of series and hours assumes that everything is
-# high at once, and its interval is far too wide.
+# The other order is wrong. Adding up the quantiles of homes and hours assumes that everything is high at
+# once, and its interval is far too wide.
 
 # %%
-at = quantiles.sum().unstack()  # quantiles added up over the hours: series, level
-loads, panels = sign.index[sign > 0], sign.index[sign < 0]
-low = at.loc[loads, 0.05].sum() - at.loc[panels, 0.95].sum()
-high = at.loc[loads, 0.95].sum() - at.loc[panels, 0.05].sum()
-
-figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4), layout="constrained")
-band = net.groupby("time").quantile([0.05, 0.25, 0.5, 0.75, 0.95]).unstack()
-for a, b, alpha in ((0.05, 0.95, 0.18), (0.25, 0.75, 0.35)):
-    left.fill_between(band.index, band[a], band[b], color=BLUE, alpha=alpha, lw=0)
-left.plot(band.index, band[0.5], color=BLUE, label="forecast")
-left.plot(truth.index, truth @ sign, color=INK, marker=".", label="observed")
-left.set(title="Net load of the three homes", ylabel="kW")
-left.legend(frameon=False)
-right.hist(energy, bins=30, color=BLUE, alpha=0.7, label="paths")
-right.axvspan(*energy.quantile([0.05, 0.95]), color=BLUE, alpha=0.15, label="90 % of them")
-right.axvline(low, color=VERMILLION, ls="--", label="quantiles added up")
-right.axvline(high, color=VERMILLION, ls="--")
-right.set(title="Net energy of the day", xlabel="kWh", ylabel="paths")
-right.legend(frameon=False)
+low, high = (forecast.quantile(level).sum() for level in (0.05, 0.95))
+figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+axes.hist(energy.paths.ravel(), bins=30, alpha=0.7, label="paths")
+axes.axvspan(*energy.quantile([0.05, 0.95]).ravel(), alpha=0.15, label="90 % of them")
+axes.axvline(low, color="tab:red", ls="--", label="quantiles added up")
+axes.axvline(high, color="tab:red", ls="--")
+axes.axvline(truth.drop(columns="time").sum().sum(), color="black", label="what happened")
+axes.set(title="Net energy of the day", xlabel="kWh", ylabel="paths")
+axes.legend(frameon=False)
 figure.savefig(OUT / "net.png")
+
+# %% [markdown]
+# ## Few scenarios
+#
+# For a programme that takes ten futures with their probabilities in place of 500:
+
+# %%
+few = forecast.representatives(10)
+pd.DataFrame({"probability": few.weights, "energy, kWh": few.paths.sum(axis=(1, 2))}).round(2)
 
 # %% [markdown]
 # ## The next day
 #
-# When new rows have come in, the same predictor is asked again; it need not be trained anew for
-# each day.
+# When new rows have come in, the same model is asked again; it need not be trained anew for each day. It can
+# be saved and loaded, too.
 
 # %%
-tomorrow = PandasDataset(frame, target=list(frame.columns))
-following = next(predictor.predict(tomorrow, num_samples=100, seed=1, progress=False))
-print(following.start_date)
-pd.DataFrame(following.mean, index=following.index, columns=frame.columns).iloc[10:13].round(2)
+forecaster.save(OUT / "model", overwrite=True)
+again = Forecaster.load(OUT / "model", progress=False)
+following = again.predict(table, n_paths=100, seed=1)
+following.iloc[10:13].round(2)
