@@ -116,7 +116,7 @@ def _windows(
                 model, window, values, seed=seeds[i], num_particles=num_particles, **options
             )
         except InputError as error:
-            raise InputError(f"entry {first + i} ({all_series[i].name}): {error}") from error
+            raise type(error)(f"entry {first + i} ({all_series[i].name}): {error}") from error
         yield paths, {"effective_size": size, "num_particles": num_particles}
 
 
