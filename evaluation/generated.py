@@ -1,6 +1,5 @@
 """Tables from numbers: frequencies, zones and defects, and what is known of each by construction."""
 
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -51,6 +50,8 @@ class Case(NamedTuple):
         ahead: The stamps that follow.
         options: Further arguments of `Forecaster.fit`.
         future: Covariates known ahead.
+        static: Covariates that do not change.
+        groups: Names of the groups that each have all series; "" for none.
         names_it: What a refusal must say, a regular expression; None for a valid table.
     """
 
@@ -61,6 +62,8 @@ class Case(NamedTuple):
     ahead: pd.DatetimeIndex
     options: dict[str, Any]
     future: pd.DataFrame | None = None
+    static: pd.DataFrame | None = None
+    groups: tuple[str, ...] = ("",)
     names_it: str | None = None
 
 
@@ -199,124 +202,56 @@ def covariates(case: Case, rng: np.random.Generator) -> Case:
     )
 
 
-# -------------------------------------------------------------------------------- without meaning
+def fixed(case: Case, rng: np.random.Generator) -> Case:
+    """A number and a category of each series that do not change."""
+    dim = len(case.names)
+    static = pd.DataFrame(
+        {
+            "unique_id": case.names[::-1],
+            "size": rng.normal(size=dim),
+            "kind": rng.choice(["a", "b"], dim),
+        }
+    )
+    return case._replace(static=static, options=case.options | {"stat_exog_list": ["size", "kind"]})
 
 
-def twice(case: Case, rng: np.random.Generator) -> Case:
-    """A row that is there twice with other values."""
-    row = case.long.iloc[[rng.integers(len(case.long))]]
-    rows = pd.concat([case.long, row.assign(y=row["y"] + 1)], ignore_index=True)
-    return case._replace(long=rows, names_it=f"{re.escape(str(row['ds'].iloc[0]))}.* twice")
-
-
-def word(case: Case, rng: np.random.Generator) -> Case:
-    """A word among the numbers."""
-    cells = case.long["y"].astype(object)
-    cells.iloc[rng.integers(len(cells))] = "broken"
-    return case._replace(long=case.long.assign(y=cells), names_it="'broken'")
-
-
-def infinite(case: Case, rng: np.random.Generator) -> Case:
-    """A value that is infinite."""
-    cells = case.long["y"].copy()
-    cells.iloc[rng.integers(len(cells))] = np.inf
-    return case._replace(long=case.long.assign(y=cells), names_it=r"\binf\b")
-
-
-def no_stamp(case: Case, rng: np.random.Generator) -> Case:
-    """A row without a stamp."""
-    place = int(rng.integers(len(case.long)))
-    rows = case.long.copy()
-    rows.loc[place, "ds"] = pd.NaT
-    return case._replace(long=rows, names_it=f"row {place + 1}\\b")
-
-
-def no_value(case: Case, rng: np.random.Generator) -> Case:
-    """Not one value."""
+def inputs(case: Case, rng: np.random.Generator) -> Case:
+    """The last series is an input only, where there are two."""
+    if len(case.names) == 1:
+        return case
     return case._replace(
-        long=case.long.assign(y=np.nan), names_it="every value of the frame is missing"
+        names=case.names[:-1], options=case.options | {"hist_exog_list": [str(case.names[-1])]}
     )
 
 
-def nameless(case: Case, rng: np.random.Generator) -> Case:
-    """A row that names no series."""
-    place = int(rng.integers(len(case.long)))
-    ids = case.long["unique_id"].astype(object)
-    ids.iloc[place] = None
-    return case._replace(
-        long=case.long.assign(unique_id=ids), names_it=f"row {place + 1} .*names no series"
-    )
+def grouped(case: Case, rng: np.random.Generator) -> Case:
+    """Two groups of the same series, of which the second begins later."""
+    step = case.long.groupby("unique_id").cumcount()
+    late = case.long[step >= 7].assign(region="south", y=case.long["y"] * 2)
+    rows = pd.concat([case.long.assign(region="north"), late], ignore_index=True)
+    options = case.options | {"group_col": "region"}
+    return case._replace(long=rows, groups=("north", "south"), options=options)
 
 
-def off_beat(case: Case, rng: np.random.Generator) -> Case:
-    """A stamp a little late, in all series."""
-    late = case.long["ds"].unique()[int(rng.integers(10, 30))]
-    moved = late + pd.Timedelta("3s")
-    rows = case.long.assign(ds=case.long["ds"].mask(case.long["ds"] == late, moved))
-    return case._replace(long=rows, names_it=re.escape(str(moved)))
-
-
-def sparse(case: Case, rng: np.random.Generator) -> Case:
-    """Two thirds of the rows are not there."""
-    at = case.long["ds"].unique()
-    kept = np.r_[
-        0, 1, 2, np.sort(rng.permutation(np.arange(3, len(at) - 1))[: len(at) // 4]), len(at) - 1
+def local(case: Case, rng: np.random.Generator) -> Case:
+    """Hours as a clock shows them when daylight saving ends, with its zone."""
+    h = case.options["h"]
+    index = pd.date_range("2024-10-26 05:00", periods=60 + h, freq="h", tz="Europe/Berlin")
+    wall = index[:60].tz_localize(None)
+    parts = [
+        pd.DataFrame({"unique_id": name, "ds": wall, "y": rng.normal(size=60)})
+        for name in case.names
     ]
-    rows = case.long[case.long["ds"].isin(at[kept])].reset_index(drop=True)
-    return case._replace(
-        long=rows,
-        options=case.options | {"freq": alias(case.freq)},
-        names_it=f"only {len(kept)} of",
+    return Case(
+        "h",
+        "",
+        pd.concat(parts, ignore_index=True),
+        case.names,
+        index[60:],
+        {"h": h, "tz": "Europe/Berlin"},
     )
-
-
-def short(case: Case, rng: np.random.Generator) -> Case:
-    """No more steps than the horizon."""
-    length = len(case.long) // len(case.names)
-    return case._replace(
-        options=case.options | {"h": length + 1}, names_it=f"horizon of {length + 1} steps"
-    )
-
-
-def no_future(case: Case, rng: np.random.Generator) -> Case:
-    """A covariate known ahead that lacks a step of the future."""
-    case = covariates(case, rng)
-    assert case.future is not None
-    step = int(rng.integers(case.options["h"]))
-    stamp = case.ahead[step]
-    future = case.future.assign(warm=case.future["warm"].mask(case.future["ds"] == stamp))
-    return case._replace(future=future, names_it=f"'warm'.*{re.escape(str(stamp))}")
-
-
-def new_category(case: Case, rng: np.random.Generator) -> Case:
-    """A category of the future that the past has not."""
-    case = covariates(case, rng)
-    assert case.future is not None
-    kinds = case.future["kind"].copy()
-    kinds.iloc[-1] = "storm"
-    return case._replace(future=case.future.assign(kind=kinds), names_it="'storm'")
-
-
-VALID: tuple[Planter | None, ...] = (
-    None, shuffled, absent, holes, ragged, constant, texts, nullable, unread, covariates
-)  # fmt: skip
-REFUSED: tuple[Planter, ...] = (
-    twice, word, infinite, no_stamp, no_value, nameless, off_beat, sparse, short, no_future, new_category
-)  # fmt: skip
-#: Three of four tables are valid.
-TURNS = tuple((*VALID, *VALID, *VALID, *REFUSED))
 
 
 def alias(freq: str) -> str:
     """A frequency as one would give it."""
     return {"BME": "ME", "BMS": "MS"}.get(freq, freq)
-
-
-def make(number: int) -> Case:
-    """The table of a number."""
-    rng = np.random.default_rng(number)
-    planter = TURNS[number % len(TURNS)]
-    case = plain(FREQS[(number // len(TURNS) + number) % len(FREQS)], rng)
-    if planter is None:
-        return case
-    return planter(case, rng)._replace(defect=planter.__name__)

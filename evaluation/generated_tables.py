@@ -2,7 +2,7 @@
 
 python evaluation/generated_tables.py [--tables 2000] [--minutes 30]
 
-Each table is drawn from its number alone (`generated`). Those that are valid by construction are trained on,
+Each table is drawn from its number alone (`generated_faulty.make`). Those that are valid by construction are trained on,
 for two steps with a tiny network of the default kind, and forecast; they count as right if the forecast has
 the labels that the generator knows to come next, for every series and path, and finite values. Those with a
 defect that leaves them without meaning count as right if the refusal is an `InputError` of one sentence that
@@ -26,7 +26,8 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-from generated import Case, make
+from generated import Case
+from generated_faulty import make
 from study import RESULTS, finish
 
 from timediff import Forecaster, ModelConfig, TrainConfig
@@ -80,7 +81,7 @@ def outcome(number: int) -> dict[str, Any]:
     }
     try:
         forecaster = Forecaster(MODEL, TRAIN, progress=False, trainer_kwargs={"accelerator": "cpu"})
-        table = forecaster.fit(frame, **case.options).simulate(
+        table = forecaster.fit(frame, case.static, **case.options).simulate(
             futr_df=case.future, n_paths=PATHS, seed=1
         )
     except InputError as error:
@@ -100,10 +101,17 @@ def outcome(number: int) -> dict[str, Any]:
 def faults(table: Any, case: Case) -> str:
     """What is wrong with the labels or values of a forecast; "right" for nothing."""
     rows = table if isinstance(table, pd.DataFrame) else table.to_pandas()
-    cells = pd.MultiIndex.from_product([[str(n) for n in case.names], range(PATHS), case.ahead])
-    found = pd.MultiIndex.from_arrays(
-        [rows["unique_id"].astype(str), rows["sample_id"], pd.DatetimeIndex(rows["ds"])]
+    cells = pd.MultiIndex.from_product(
+        [case.groups, [str(n) for n in case.names], range(PATHS), case.ahead]
     )
+    groups = rows["region"] if "region" in rows else [""] * len(rows)
+    labels = [
+        groups,
+        rows["unique_id"].astype(str),
+        rows["sample_id"],
+        pd.DatetimeIndex(rows["ds"]),
+    ]
+    found = pd.MultiIndex.from_arrays(labels)
     if len(found) != len(cells) or not (found == cells).all():
         return "wrong labels"
     return "right" if np.isfinite(rows["TimeGrad"]).all() else "not finite"

@@ -142,8 +142,8 @@ def _check_names(series: Series, names: list[str] | None) -> None:
     for place, (name, wanted) in enumerate(zip(map(str, own), names, strict=False)):
         if name != wanted:
             raise InputError(
-                f"dimension {place} of {series.name} is {name!r}, but {wanted!r} in the training data; give the "
-                "dimensions in the order of training"
+                f"dimension {place} of {series.name} is {name!r}, but {wanted!r} in the training data; give "
+                "the dimensions in the order of training"
             )
 
 
