@@ -33,7 +33,7 @@ def test_the_page_of_parts_runs_from_top_to_bottom(capsys, monkeypatch, tmp_path
 @QUIET
 def test_the_page_of_the_forecaster_runs_from_top_to_bottom(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    run_blocks("forecaster.md", fewest=9)
+    run_blocks("forecaster.md", fewest=14)
     printed = capsys.readouterr().out
     assert "\n2\n" in printed and "'cutoff'" in printed
     assert {path.name for path in tmp_path.iterdir()} >= {"forecast.png", "scenarios.png", "model"}

@@ -6,12 +6,24 @@ import polars as pl
 import pytest
 
 from timediff.errors import InputError
+from timediff.forecaster import reading
 from timediff.forecaster.frames import Columns
-from timediff.forecaster.known import entry_of, read_known, read_training
+from timediff.forecaster.known import entry_of
 from timediff.forecaster.rows import future_covariates
 
 HORIZON, LENGTH = 3, 12
 NAMES = ["b", "a"]
+
+
+def read_training(*args):
+    """Of the only group."""
+    known, *rest = reading.read_training(*args)
+    return known[None], *rest
+
+
+def read_known(*args, **options):
+    known, *rest = reading.read_known(*args, **options)
+    return known[None], *rest
 
 
 def frame(*, zone=None):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Self, final
 import numpy as np
 import pandas as pd
 from narwhals.typing import IntoDataFrame
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from timediff.errors import InputError, check_whole
 from timediff.forecaster import exports
-from timediff.forecaster.frames import KINDS, Array, Columns, labels, make_frame, some
+from timediff.forecaster.frames import KINDS, Array, Columns, labels, make_frame, naive, some
 from timediff.forecaster.scenarios import choose, distances, points_of
 from timediff.forecaster.sums import summing_matrix, sums_of_steps
 
@@ -50,6 +50,7 @@ class Forecast:
         history_stamps: Its stamps, ``[Th]``.
         start: The first step as a period; needed by `to_gluonts` only.
         columns: Names of the columns of the frames that are made.
+        group: Name of the group that the series are of, where there are several.
         kind: Kind of these frames: "pandas", "polars" or "pyarrow".
 
     Raises:
@@ -65,6 +66,7 @@ class Forecast:
     start: pd.Period | None = None
     columns: Columns = Columns()  # noqa: RUF009 (immutable)
     kind: str = "pandas"
+    group: Any = None
 
     def __post_init__(self) -> None:
         shape = np.shape(self.paths)
@@ -227,7 +229,7 @@ class Forecast:
             history,
             self.paths,
             columns=[str(name) for name in names],
-            stamps=np.concatenate([_naive(before), _naive(self.stamps)]),
+            stamps=np.concatenate([naive(before), naive(self.stamps)]),
             series=None if series is None else [names.index(name) for name in series],
             weights=self.weights,
             total=total,
@@ -284,7 +286,11 @@ class Forecast:
             name: np.broadcast_to(column, (dim, steps, count)).transpose(0, 2, 1).ravel()
             for name, column in columns.items()
         }
+        groups = {}
+        if self.columns.group is not None:
+            groups = {self.columns.group: labels([self.group]).repeat(dim * count * steps)}
         return {
+            **groups,
             self.columns.id: labels(self.names).repeat(count * steps),
             self.columns.time: self.stamps[np.tile(np.arange(steps), count * dim)],
             **columns,
@@ -329,12 +335,3 @@ class Forecast:
             history = np.where(gaps, np.nan, np.nan_to_num(history).astype(np.float64) @ matrix.T)
         paths = self.paths.astype(np.float64) @ matrix.T
         return replace(self, paths=paths, names=names, history=history)
-
-
-def _naive(stamps: pd.Index) -> NDArray[np.datetime64]:
-    """Stamps as numpy has them, on their own clock."""
-    if isinstance(stamps, pd.PeriodIndex):
-        stamps = stamps.to_timestamp()
-    if isinstance(stamps, pd.DatetimeIndex) and stamps.tz is not None:
-        stamps = stamps.tz_localize(None)
-    return np.asarray(stamps, dtype="datetime64[ns]")

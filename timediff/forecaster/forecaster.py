@@ -3,24 +3,23 @@
 Axes: ``S`` sample paths, ``H`` steps of a forecast, ``D`` series, ``T`` known steps.
 """
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, final
 
-import numpy as np
 from narwhals.typing import IntoDataFrame
 
 from timediff.config import ModelConfig, SamplingConfig, TrainConfig
 from timediff.data.entry import Entry
-from timediff.errors import InputError, check_whole
+from timediff.errors import check_whole
 from timediff.forecaster import saved
-from timediff.forecaster.drawing import Fitted, draw, read_more, windows_frame
+from timediff.forecaster.drawing import Fitted, read_more, windows_frame
 from timediff.forecaster.forecast import Forecast
-from timediff.forecaster.frames import Columns, kind_of, labels, make_frame
-from timediff.forecaster.known import Known, entry_of, read_training
-from timediff.forecaster.rows import future_covariates, known_targets, missing_rows
+from timediff.forecaster.frames import Columns, kind_of
+from timediff.forecaster.known import Known, Layout, entry_of
+from timediff.forecaster.reading import joined, read_training
+from timediff.forecaster.trained import Trained
 from timediff.gluon.estimator import TimeGradEstimator
 from timediff.gluon.predictor import TimeGradPredictor
 
@@ -28,7 +27,7 @@ __all__ = ["Forecaster"]
 
 
 @final
-class Forecaster:
+class Forecaster(Trained):
     """A joint model of all series of a table.
 
     Frames are of pandas, polars or pyarrow, and what comes out is of the kind that went in. A long frame has
@@ -63,15 +62,6 @@ class Forecaster:
         self._estimator(1)  # refuses options that make no sense
         self._fitted: Fitted | None = None
 
-    @property
-    def predictor(self) -> TimeGradPredictor:
-        """The trained GluonTS predictor.
-
-        Raises:
-            InputError: Nothing was trained yet.
-        """
-        return self._trained().predictor
-
     def fit(
         self,
         df: Any,
@@ -80,6 +70,7 @@ class Forecaster:
         h: int,
         freq: str | None = None,
         tz: str | None = None,
+        group_col: str | None = None,
         id_col: str = "unique_id",
         time_col: str = "ds",
         target_col: str = "y",
@@ -95,100 +86,49 @@ class Forecaster:
             h: Steps of a forecast.
             freq: Frequency, any alias of pandas; what the stamps suggest when left out.
             tz: Zone of the local clock that stamps without a zone show.
+            group_col: Column of the names of groups, regions say, each a table of the same series by itself;
+                one model is trained on all of them.
             id_col: Column of the series' names in a long frame.
             time_col: Column of the stamps.
             target_col: Column of the values in a long frame.
             futr_exog_list: Columns that will be known ahead, numbers or categories; of a wide frame they are
                 common to all series.
-            hist_exog_list: Columns that are known for the past only.
+            hist_exog_list: Columns that are known for the past only, or series that are inputs and are not
+                forecast.
             stat_exog_list: Columns of ``static_df``.
 
         Raises:
             InputError: The frame cannot be read, or is too short.
         """
-        columns = Columns(id_col, time_col, target_col)
+        columns = Columns(id_col, time_col, target_col, group_col)
         exogenous = (list(futr_exog_list), list(hist_exog_list), list(stat_exog_list))
         known, layout, notes = read_training(df, static_df, columns, freq, tz, *exogenous)
         self._tell(notes)
-        self._fitted = Fitted(
-            self._predictor(entry_of(known, layout), h), known, layout, kind_of(df)
-        )
+        predictor = self._predictor(_entries(known, layout), h)
+        self._fitted = Fitted(predictor, known, layout, kind_of(df))
         return self
 
-    def forecast(
-        self,
-        df: Any = None,
-        futr_df: Any = None,
-        *,
-        n_paths: int = 100,
-        seed: int | None = None,
-        known: Any = None,
-        num_particles: int = 1000,
-    ) -> Forecast:
-        """The joint forecast of the h steps after the last row. `simulate` and `predict` are views of it.
+    def update(self, df: Any) -> Self:
+        """Goes on training from the present weights, on the training data and new rows, and returns itself.
 
         Args:
-            df: What is known, with the series of the training data; these data themselves when left out.
-            futr_df: The covariates known ahead at the steps of the forecast; later rows are left out.
-            n_paths: S.
-            seed: The same seed gives the same paths; drawn anew when left out.
-            known: What-if: a frame of values of the future, long or wide, which the paths then agree with
-                (`TimeGradPredictor.predict`).
-            num_particles: Of what-if forecasts.
+            df: Rows of the same series, such as those that came in since. Where they hold a value of a step
+                that was there already, it takes the place of the old one. New groups may begin.
 
         Raises:
-            InputError: Nothing was trained, or a frame does not fit what the model was trained on.
+            InputError: Nothing was trained, or the frame does not fit what the model was trained on.
         """
         fitted = self._trained()
-        past = self._known(df)
-        horizon = fitted.predictor.prediction_length
-        future = {}
-        if fitted.layout.futr:
-            future = future_covariates(futr_df, past, fitted.layout, horizon)
-        given = None if known is None else known_targets(known, past, fitted.layout, horizon)
-        return draw(
-            fitted if df is None else fitted._replace(kind=kind_of(df)),
-            entry_of(past, fitted.layout, future),
-            past,
-            n_paths=n_paths,
-            seed=seed,
-            progress=self.progress,
-            known_future=given,
-            num_particles=num_particles,
-        )
-
-    def simulate(
-        self,
-        df: Any = None,
-        futr_df: Any = None,
-        *,
-        n_paths: int = 100,
-        seed: int | None = None,
-        known: Any = None,
-    ) -> IntoDataFrame:
-        """Sample paths, ``unique_id, ds, sample_id, TimeGrad``: `forecast` and `Forecast.to_frame`.
-
-        All rows of one ``sample_id`` are one joint path over all series.
-        """
-        return self.forecast(df, futr_df, n_paths=n_paths, seed=seed, known=known).to_frame()
-
-    def predict(
-        self,
-        df: Any = None,
-        futr_df: Any = None,
-        *,
-        level: Sequence[float] | None = None,
-        quantiles: Sequence[float] | None = None,
-        n_paths: int = 100,
-        seed: int | None = None,
-    ) -> IntoDataFrame:
-        """Mean, median, intervals and quantiles of the paths that `simulate` gives with this seed.
-
-        Columns are ``TimeGrad``, ``TimeGrad-median``, for ``level=[90]`` ``TimeGrad-lo-90`` and
-        ``TimeGrad-hi-90``, for ``quantiles=[0.1]`` ``TimeGrad_ql0.1`` (`Forecast.to_quantile_frame`).
-        """
-        forecast = self.forecast(df, futr_df, n_paths=n_paths, seed=seed)
-        return forecast.to_quantile_frame(level=level, quantiles=quantiles)
+        more, notes = read_more(df, fitted, whole=False)
+        self._tell(notes)
+        known = fitted.known | {
+            group: joined(fitted.known[group], one) if group in fitted.known else one
+            for group, one in more.items()
+        }
+        h = fitted.predictor.prediction_length
+        predictor = self._predictor(_entries(known, fitted.layout), h, fitted.predictor)
+        self._fitted = fitted._replace(predictor=predictor, known=known, kind=kind_of(df))
+        return self
 
     def cross_validation(
         self,
@@ -205,6 +145,7 @@ class Forecaster:
         seed: int | None = None,
         freq: str | None = None,
         tz: str | None = None,
+        group_col: str | None = None,
         id_col: str = "unique_id",
         time_col: str = "ds",
         target_col: str = "y",
@@ -235,14 +176,14 @@ class Forecaster:
         Raises:
             InputError: The frame cannot be read, or is too short for the windows.
         """
-        columns = Columns(id_col, time_col, target_col)
+        columns = Columns(id_col, time_col, target_col, group_col)
         exogenous = (list(futr_exog_list), list(hist_exog_list), list(stat_exog_list))
         known, layout, notes = read_training(df, static_df, columns, freq, tz, *exogenous)
         self._tell(notes)
         kind = kind_of(df)
 
-        def fitted(entry: Entry) -> Fitted:
-            return Fitted(self._predictor(entry, h), known, layout, kind)
+        def fitted(entries: list[Entry]) -> Fitted:
+            return Fitted(self._predictor(entries, h), known, layout, kind)
 
         return windows_frame(
             fitted,
@@ -257,31 +198,6 @@ class Forecaster:
             seed=seed,
             progress=self.progress,
         )
-
-    def make_future_dataframe(self, df: Any = None) -> IntoDataFrame:
-        """The names and stamps of the forecast of a frame, to which covariates known ahead can be joined."""
-        fitted = self._trained()
-        rows = np.indices((fitted.layout.width, self.predictor.prediction_length)).reshape(2, -1)
-        return self._rows(df, self._known(df), *rows)
-
-    def get_missing_future(self, futr_df: Any, df: Any = None) -> IntoDataFrame:
-        """The rows of `make_future_dataframe` that a frame lacks."""
-        past, layout = self._known(df), self._trained().layout
-        missing = missing_rows(futr_df, past, layout, self.predictor.prediction_length)
-        return self._rows(df, past, *missing)
-
-    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Writes a folder of JSON and safetensors, whole or not at all: the model and its training data.
-
-        Args:
-            path: The folder.
-            overwrite: Replace the folder of an earlier `save`.
-
-        Raises:
-            InputError: Nothing was trained, or something is there that may not be replaced.
-        """
-        configs = (self.model, self.train, self.sampling)
-        saved.save(self._trained(), configs, Path(path), overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path, *, progress: bool = True) -> Self:
@@ -306,34 +222,14 @@ class Forecaster:
             trainer_kwargs=self.trainer_kwargs,
         )
 
-    def _predictor(self, entry: Entry, h: int) -> TimeGradPredictor:
-        predictor = self._estimator(h).train([entry])
-        assert isinstance(predictor, TimeGradPredictor)
-        return predictor
+    def _predictor(
+        self, entries: list[Entry], h: int, start: TimeGradPredictor | None = None
+    ) -> TimeGradPredictor:
+        output = self._estimator(h).train_model(entries, from_predictor=start)
+        assert isinstance(output.predictor, TimeGradPredictor)
+        return output.predictor
 
-    def _known(self, df: Any) -> Known:
-        """The training data, or what is known in another frame."""
-        fitted = self._trained()
-        if df is None:
-            return fitted.known
-        known, notes = read_more(df, fitted)
-        self._tell(notes)
-        return known
 
-    def _rows(self, df: Any, past: Known, series: np.ndarray, steps: np.ndarray) -> IntoDataFrame:
-        """Names and stamps of some series and steps of the forecast."""
-        fitted = self._trained()
-        stamps = past.stamps(len(past.values), fitted.predictor.prediction_length)
-        columns = fitted.layout.columns
-        rows = {columns.id: labels(fitted.layout.names)[series], columns.time: stamps[steps]}
-        return make_frame(rows, fitted.kind if df is None else kind_of(df))
-
-    def _trained(self) -> Fitted:
-        if self._fitted is None:
-            raise InputError("nothing was trained yet; call fit first, or load")
-        return self._fitted
-
-    def _tell(self, notes: Sequence[str]) -> None:
-        if self.progress:
-            for note in notes:
-                print(note, file=sys.stderr)
+def _entries(known: dict[Any, Known], layout: Layout) -> list[Entry]:
+    """What is trained on."""
+    return [entry_of(one, layout, group=group) for group, one in known.items()]

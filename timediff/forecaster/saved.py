@@ -23,7 +23,7 @@ from timediff.tools.files import whole_folder
 __all__ = ["Configs", "load", "save"]
 
 Configs = tuple[ModelConfig, TrainConfig, SamplingConfig]
-_FORMAT = 1
+_FORMAT = 2
 _JSON, _DATA, _PREDICTOR = "forecaster.json", "data.safetensors", "predictor"
 
 
@@ -41,26 +41,29 @@ def save(fitted: Fitted, configs: Configs, folder: Path, *, overwrite: bool) -> 
             )
         if not overwrite and any(folder.iterdir()):
             raise InputError(f"{folder} is there already; give overwrite=True, or another path")
-    names = fitted.layout.names
-    if odd := [name for name in names if not _in_json(name)]:
+    groups = [group for group in fitted.known if group is not None]
+    if odd := [name for name in [*fitted.layout.names, *groups] if not _in_json(name)]:
         raise InputError(
-            f"the series {odd[0]!r} is called by a {type(odd[0]).__name__}; only strings and numbers can be "
-            "saved"
+            f"a series or group, {odd[0]!r}, is called by a {type(odd[0]).__name__}; only strings and "
+            "numbers can be saved"
         )
     model, train, sampling = configs
     content = {
         "format": _FORMAT,
         "layout": fitted.layout._asdict() | {"columns": fitted.layout.columns._asdict()},
-        "clock": fitted.known.clock.state(),
+        "groups": list(fitted.known),
+        "clocks": [known.clock.state() for known in fitted.known.values()],
         "kind": fitted.kind,
         "model": model._asdict(),
         "train": train._asdict(),
         "sampling": sampling.flat(),
     }
-    known = fitted.known
-    arrays = {"values": known.values}
-    for group, values in (("dynamic", known.dynamic), ("static", known.static)):
-        arrays |= {f"{group}/{name}": array for name, array in values.items()}
+    arrays = {}
+    for i, known in enumerate(fitted.known.values()):
+        arrays[f"{i}/values/"] = known.values
+        for field in ("dynamic", "static"):
+            for name, array in getattr(known, field).items():
+                arrays[f"{i}/{field}/{name}"] = array
     with whole_folder(folder) as part:
         fitted.predictor.serialize(part / _PREDICTOR)
         # safetensors reorders what is not contiguous, in silence.
@@ -86,16 +89,24 @@ def load(folder: Path) -> tuple[Fitted, Configs]:
         content = json.loads((folder / _JSON).read_text(encoding="utf-8"))
         form = content["format"]
         if form == _FORMAT:
-            arrays = load_file(folder / _DATA)
-            groups: dict[str, dict[str, np.ndarray]] = {"dynamic": {}, "static": {}}
-            for name, array in arrays.items():
-                group, _, own = name.partition("/")
-                if own:
-                    groups[group][own] = array
+            fields: dict[str, dict[str, np.ndarray]] = {}
+            for name, array in load_file(folder / _DATA).items():
+                place, field, own = name.split("/", 2)
+                fields.setdefault(f"{place}/{field}", {})[own] = array
             layout = Layout(
                 **content["layout"] | {"columns": Columns(**content["layout"]["columns"])}
             )
-            known = Known(arrays["values"], Clock.restored(content["clock"]), **groups)
+            known = {
+                group: Known(
+                    fields[f"{i}/values"][""],
+                    Clock.restored(clock),
+                    fields.get(f"{i}/dynamic", {}),
+                    fields.get(f"{i}/static", {}),
+                )
+                for i, (group, clock) in enumerate(
+                    zip(content["groups"], content["clocks"], strict=True)
+                )
+            }
             model, train = ModelConfig(**content["model"]), TrainConfig(**content["train"])
             configs = model, train, flat_sampling(content["sampling"])
             return Fitted(predictor, known, layout, content["kind"]), configs

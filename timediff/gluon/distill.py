@@ -143,4 +143,5 @@ def _halvings(
                 device=str(predictor.device),
                 distilled=count,
                 choices=predictor.choices,
+                names=predictor.names,
             )

@@ -22,6 +22,7 @@ __all__ = [
     "read_dataset",
     "read_entry",
     "warn_of_poor_dimensions",
+    "warn_of_short_history",
     "warn_of_unused_fields",
 ]
 
@@ -93,7 +94,12 @@ def read_dataset(
 
 
 def batches_of(
-    dataset: Iterable[Mapping[str, Any]], size: int, *, freq: str, target_dim: int
+    dataset: Iterable[Mapping[str, Any]],
+    size: int,
+    *,
+    freq: str,
+    target_dim: int,
+    names: list[str] | None = None,
 ) -> Iterator[list[Series]]:
     """The entries of a dataset to forecast, checked, so many at a time.
 
@@ -104,6 +110,7 @@ def batches_of(
     def checked() -> Iterator[Series]:
         for series in map(read_entry, dataset):
             check_series(series, freq=freq, target_dim=target_dim, what="data to forecast")
+            _check_names(series, names)
             yield series
 
     all_series = checked()
@@ -124,6 +131,29 @@ def check_series(series: Series, *, freq: str, target_dim: int, what: str) -> No
         raise InputError(
             f"{series.name} of the {what} has {dim} dimensions, not {target_dim}; "
             "group the series into one entry of shape [D, T]"
+        )
+
+
+def _check_names(series: Series, names: list[str] | None) -> None:
+    """Raises `InputError` if the dimensions have other names than in training, or another order."""
+    own = (series.entry.get("info") or {}).get("columns")
+    if names is None or own is None:
+        return
+    for place, (name, wanted) in enumerate(zip(map(str, own), names, strict=False)):
+        if name != wanted:
+            raise InputError(
+                f"dimension {place} of {series.name} is {name!r}, but {wanted!r} in the training data; give "
+                "the dimensions in the order of training"
+            )
+
+
+def warn_of_short_history(all_series: list[Series], *, needed: int) -> None:
+    """Warns of series that are shorter than what the model looks back over, by their names."""
+    if short := [series.name for series in all_series if len(series.values) < needed]:
+        warnings.warn(
+            f"the history of {_some(short)} is shorter than the {needed} steps that the model looks back "
+            "over; what comes before it counts as missing",
+            stacklevel=2,
         )
 
 

@@ -1,7 +1,6 @@
 """TimeGrad as a GluonTS estimator: ``TimeGradEstimator(prediction_length=24).train(dataset)``."""
 
 import sys
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,9 +30,11 @@ from timediff.gluon.entries import (
     warn_of_unused_fields,
 )
 from timediff.gluon.fields import covariate_shape
+from timediff.gluon.joint import are_univariate, item_ids, joined
 from timediff.gluon.linear import adaptive_shape, fit_centre, weigh
 from timediff.gluon.predictor import TimeGradPredictor
-from timediff.gluon.support import check_declared, make_support
+from timediff.gluon.sense import check_training, warn_of_signal, warn_of_univariate
+from timediff.gluon.support import make_support
 from timediff.gluon.windows import LastWindows, TrainingWindows, WindowData
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
@@ -42,10 +43,7 @@ from timediff.training.budget import epochs_of
 from timediff.training.fit import fit, start_from
 from timediff.training.module import TimeGradModule
 
-__all__ = ["MOST_SIGNAL_LEFT", "TimeGradEstimator"]
-
-#: Share of the data's variance at the end of the chain from which forecasts go visibly wrong.
-MOST_SIGNAL_LEFT = 0.1
+__all__ = ["TimeGradEstimator"]
 
 
 class TimeGradEstimator(PyTorchLightningEstimator):
@@ -61,6 +59,9 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         train: How it is trained.
         sampling: How its predictor draws paths; there it can be set to another.
         lead_time: Steps between the end of the known data and the forecast.
+        joint: Whether entries with a target ``[T]`` each are the dimensions of one joint model, told by their
+            ``item_id``. Its predictor takes such entries and gives a forecast of each. False makes them
+            examples of one univariate model; None too, with a warning.
         progress: Show a progress bar on stderr while training.
         trainer_kwargs: Passed to `lightning.pytorch.Trainer`, over our own choices.
 
@@ -78,6 +79,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         train: TrainConfig = TrainConfig(),  # noqa: B008
         sampling: SamplingConfig = SamplingConfig(),  # noqa: B008
         lead_time: int = 0,
+        joint: bool | None = None,
         progress: bool = True,
         trainer_kwargs: dict[str, Any] | None = None,
     ) -> None:
@@ -85,7 +87,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         self.freq = to_period_freq(freq) if freq else None
         self.target_dim = target_dim
         self.model, self.train_config, self.sampling = model, train, sampling
-        self.progress = progress
+        self.progress, self.joint = progress, joint
         #: Fields of `Shape` that say what is known beside the target; read from the training data.
         self.beside: dict[str, Any] = {}
         if lead_time < 0:
@@ -190,7 +192,15 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             cache_data: Part of GluonTS's interface; data is always held in memory.
             ckpt_path: A checkpoint (``last.ckpt``) to go on from, optimiser included.
         """
-        all_series = self._read(training_data)
+        entries = list(training_data)
+        if self.joint:
+            names = item_ids(entries)
+            entries = [joined(entries, names)]
+            if validation_data is not None:
+                validation_data = [joined(list(validation_data), names)]
+        elif self.joint is None and len(entries) > 1 and are_univariate(entries):
+            warn_of_univariate(entries)
+        all_series = self._read(entries)
         resolved = self._resolved(all_series, from_predictor)
         return resolved._fit(all_series, validation_data, from_predictor, ckpt_path)
 
@@ -201,11 +211,17 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         from_predictor: PyTorchPredictor | None,
         ckpt_path: str | Path | None,
     ) -> TrainOutput:
-        self._check_training(all_series, validated=validation_data is not None)
+        check_training(
+            all_series,
+            self.shape,
+            self.model,
+            self.train_config,
+            validated=validation_data is not None,
+        )
         warn_of_poor_dimensions(all_series, horizon=self.shape.horizon)
         warn_of_unused_fields(all_series, {covariate.field for covariate in self.shape.covariates})
         module = self.create_lightning_module()
-        self._warn_of_signal(module)
+        warn_of_signal(module.model)
         entries = [series.entry for series in all_series]
         training = self.create_training_data_loader(entries, module)
         self._start_weights(module, all_series, from_predictor)
@@ -242,6 +258,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             choices |= fit_centre(module.models, windows)
         predictor = self.create_predictor(transformation, module)
         predictor.choices = choices
+        if columns := (entries[0].get("info") or {}).get("columns"):
+            predictor.names = [str(name) for name in columns]
         return TrainOutput(transformation, module, trainer, predictor)
 
     def _weighed(self, module: TimeGradModule, data: WindowData, held: Tensor) -> dict[str, Any]:
@@ -252,37 +270,6 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         if self.progress:
             print(weighed.sentence, file=sys.stderr)
         return weighed.choices
-
-    def _check_training(self, all_series: list[Series], *, validated: bool) -> None:
-        """Raises `InputError` for what the data and the options do not allow together."""
-        if self.train_config.patience and not validated:
-            raise InputError(
-                "patience stops on the validation loss; give validation data, or patience 0"
-            )
-        if validated and self.model.schedule == "learned":
-            raise InputError(
-                "a learned schedule moves the levels that a validation loss would be measured at, so no two "
-                "epochs compare; leave out validation data, or choose another schedule"
-            )
-        longest = max(len(series.values) for series in all_series)
-        if longest <= self.shape.difference:
-            raise InputError(
-                f"difference is {self.shape.difference}, but the longest series has {longest} steps; "
-                "give a smaller one, or 0"
-            )
-        if self.model.bounds is not None:
-            check_declared(all_series, self.model.bounds)
-
-    def _warn_of_signal(self, module: TimeGradModule) -> None:
-        last = module.model.schedule.points[-1]
-        left = (last.alpha / last.norm) ** 2
-        if left > MOST_SIGNAL_LEFT:
-            warnings.warn(
-                f"after {self.model.diffusion_steps} diffusion steps {left:.0%} of the data's variance "
-                "is left, but sampling starts from pure noise: raise beta_end, or have more "
-                "diffusion_steps and choose fewer sampling steps",
-                stacklevel=4,
-            )
 
     def _resolved(
         self, all_series: list[Series], predictor: PyTorchPredictor | None

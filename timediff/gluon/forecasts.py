@@ -9,7 +9,7 @@ from torch import Tensor
 
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
-from timediff.gluon.entries import Series
+from timediff.gluon.entries import Series, warn_of_short_history
 from timediff.gluon.windows import forecast_batch
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.noise import PATHS_PER_STREAM
@@ -59,6 +59,7 @@ def forecasts(
     with progress_bar(title, total=total, shown=progress) as bar:
         for batch in predictor.batches(dataset):
             end = first + len(batch)
+            warn_of_short_history(batch, needed=network.shape.history_length)
             known: list[Tensor | None] = [None] * len(batch)
             if futures is not None:
                 known = futures[first:end]
@@ -116,7 +117,7 @@ def _windows(
                 model, window, values, seed=seeds[i], num_particles=num_particles, **options
             )
         except InputError as error:
-            raise InputError(f"entry {first + i} ({all_series[i].name}): {error}") from error
+            raise type(error)(f"entry {first + i} ({all_series[i].name}): {error}") from error
         yield paths, {"effective_size": size, "num_particles": num_particles}
 
 

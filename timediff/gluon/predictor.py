@@ -18,6 +18,7 @@ from timediff.errors import InputError, check_whole
 from timediff.gluon import storage
 from timediff.gluon.entries import Series, batches_of
 from timediff.gluon.forecasts import forecasts, mix
+from timediff.gluon.joint import are_univariate, joined, parted
 from timediff.gluon.windows import LastWindows, WindowData
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.density import Density, Future, complete, future, window_density
@@ -44,6 +45,8 @@ class TimeGradPredictor(PyTorchPredictor):
         distilled: Steps of the only chain that a distilled network knows
             (`timediff.gluon.distill.distill`); None for a network that knows them all.
         choices: What training chose from the data, plain values.
+        names: Of the dimensions, where they have such. Entries to forecast must have the same, in this order;
+            entries with a target ``[T]`` each are put in it by their ``item_id``.
     """
 
     # GluonTS's @validated would try to encode the network: `serialize` below knows what to write.
@@ -60,6 +63,7 @@ class TimeGradPredictor(PyTorchPredictor):
         device: str = "auto",
         distilled: int | None = None,
         choices: dict[str, Any] | None = None,
+        names: list[str] | None = None,
     ) -> None:
         super().__init__(
             input_names=list(Batch._fields),
@@ -75,6 +79,7 @@ class TimeGradPredictor(PyTorchPredictor):
         self.distilled = distilled
         #: What training chose from the data, plain values.
         self.choices: dict[str, Any] = choices or {}
+        self.names = names
         #: Compiled chains of the last few ways to sample; they go when the predictor goes.
         self.compiler = lru_cache(maxsize=4)(compile_chain)
 
@@ -122,6 +127,11 @@ class TimeGradPredictor(PyTorchPredictor):
         if chain != ("ddim", "uniform", self.distilled):
             self._check_not_distilled("be sampled in another way")
         num_samples = 100 if num_samples is None else num_samples
+        items: list[Mapping[str, Any]] = []
+        if self.names is not None and self.prediction_net.shape.target_dim > 1:
+            dataset = list(dataset)
+            if are_univariate(dataset):
+                items, dataset = dataset, [joined(dataset, self.names)]
         check_whole("num_samples", num_samples)
         check_whole("num_particles", num_particles, least=0)
         futures, network = None, self.prediction_net
@@ -139,7 +149,7 @@ class TimeGradPredictor(PyTorchPredictor):
                 check_whatif(sampling, num_samples=num_samples, num_particles=num_particles)
         if seed is None:
             seed = int(torch.randint(2**31, ()))
-        return forecasts(
+        drawn = forecasts(
             self,
             dataset,
             futures,
@@ -148,6 +158,9 @@ class TimeGradPredictor(PyTorchPredictor):
             seed=seed,
             progress=progress,
         )
+        if not items:
+            return drawn
+        return (one for whole in drawn for one in parted(whole, items, self.names or []))
 
     def supported(self, paths: NDArray[np.floating]) -> NDArray[np.floating]:
         """Paths ``[..., D]`` within the bounds and of the whole numbers that forecasts of this model keep to.
@@ -165,7 +178,9 @@ class TimeGradPredictor(PyTorchPredictor):
             InputError: An entry does not fit the model.
         """
         target_dim = self.prediction_net.shape.target_dim
-        return batches_of(dataset, self.batch_size, freq=self.freq, target_dim=target_dim)
+        return batches_of(
+            dataset, self.batch_size, freq=self.freq, target_dim=target_dim, names=self.names
+        )
 
     def future(self, dataset: Iterable[Mapping[str, Any]]) -> Future:
         """The model of the last ``lead_time + prediction_length`` steps of entries, given their true past.

@@ -49,10 +49,10 @@ CLASSES = (CLASS, "timediff.predictor.TimeGradPredictor")
 #: Arguments of the predictor that are kept as they are.
 OPTIONS = (
     *("freq", "prediction_length", "lead_time", "batch_size", "memory", "distilled"),
-    "choices",
+    *("choices", "names"),
 )
 #: Those that older files lack.
-_LATER = ("distilled", "choices")
+_LATER = ("distilled", "choices", "names")
 _CONFIG, _PREDICTOR, _WEIGHTS = "gluonts-config.json", "predictor.json", "weights.safetensors"
 
 

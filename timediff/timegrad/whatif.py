@@ -35,6 +35,7 @@ from timediff.timegrad.reverse import walk
 
 __all__ = [
     "MIN_EFFECTIVE_SIZE",
+    "TooUnlikely",
     "check_whatif",
     "miscounted",
     "path_steps",
@@ -45,6 +46,10 @@ __all__ = [
 #: Effective size of the particles below which there is no forecast: the error of its mean would be above a
 #: fifth of its standard deviation, and its quantiles hardly known.
 MIN_EFFECTIVE_SIZE = 20
+
+
+class TooUnlikely(InputError):
+    """Given values leave too few effective particles."""
 
 
 @torch.no_grad()
@@ -77,7 +82,7 @@ def sample_given(
         on_step: Told after every time step how many paths advanced by one; in all `path_steps`.
 
     Raises:
-        InputError: The effective size is below `MIN_EFFECTIVE_SIZE`.
+        TooUnlikely: The effective size is below `MIN_EFFECTIVE_SIZE`.
     """
     steps = _Steps(model, batch, given, sampling, seed)
     particles = steps.start(num_particles)
@@ -208,8 +213,8 @@ def _last_given(known: Tensor) -> int:
     return int(known.any(dim=1).nonzero().max())
 
 
-def _refused(size: float, num_particles: int) -> InputError:
-    return InputError(
+def _refused(size: float, num_particles: int) -> TooUnlikely:
+    return TooUnlikely(
         f"the given values leave an effective size of {size:.1f} of {num_particles} particles, below "
         f"{MIN_EFFECTIVE_SIZE}: they are too unlikely under the model, or too many; give fewer or likelier "
         "ones, or a higher num_particles"
