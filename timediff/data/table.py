@@ -36,6 +36,7 @@ class Table(NamedTuple):
         values: float64 ``[T, D]``; NaN is a missing value.
         names: Of the D series: columns of a wide table in their order, of a long one in the order of their
             first rows.
+        labels: The names in the type that the table has them in, such as whole numbers.
         clock: Where the T steps stand in time.
         future: Known-future covariates by name, ``[T]`` of a wide table, ``[T, D]`` of a long one: float64,
             or for categories objects that are texts or None.
@@ -45,6 +46,7 @@ class Table(NamedTuple):
 
     values: np.ndarray
     names: list[str]
+    labels: list[Any]
     clock: Clock
     future: dict[str, np.ndarray]
     past: dict[str, np.ndarray]
@@ -123,7 +125,7 @@ def read_frame(
         }
         for names in (roles.futr, roles.hist)
     )
-    return Table(values, layout.names, clock, future, past, notes)
+    return Table(values, layout.names, layout.labels, clock, future, past, notes)
 
 
 def read_file(
