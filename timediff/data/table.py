@@ -57,6 +57,20 @@ class Table(NamedTuple):
         target = np.ascontiguousarray(self.values.T, dtype=np.float32)
         return {"item_id": item_id, "start": self.clock.start, "target": target}
 
+    def to_frame(self, roles: Roles = ROLES) -> pd.DataFrame:
+        """Series and covariates as a long frame in the columns of some roles, with the table's own stamps."""
+        steps, dim = self.values.shape
+        stamps = self.clock.stamps(0, steps)
+        columns = {
+            roles.id_col: pd.Index(self.labels).repeat(steps),
+            roles.time_col: stamps[np.tile(np.arange(steps), dim)],
+            roles.target_col: self.values.T.ravel(),
+        }
+        for name, values in {**self.future, **self.past}.items():
+            each = values if values.ndim == 2 else np.repeat(values[:, None], dim, axis=1)
+            columns[name] = each.T.ravel()
+        return pd.DataFrame(columns)
+
 
 def read_frame(
     frame: Any,

@@ -90,7 +90,7 @@ class Forecaster:
         """Trains on all rows of a frame, and returns itself.
 
         Args:
-            df: Long or wide, or a `timediff.data.table.Table`, whose own roles, frequency and zone are taken.
+            df: Long or wide.
             static_df: A row for each series: its name in the id column, and covariates that do not change.
             h: Steps of a forecast.
             freq: Frequency, any alias of pandas; what the stamps suggest when left out.

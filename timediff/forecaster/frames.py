@@ -9,7 +9,6 @@ import pandas as pd
 from narwhals.typing import IntoDataFrame
 from numpy.typing import NDArray
 
-from timediff.data.table import Table
 from timediff.errors import InputError
 
 __all__ = [
@@ -71,9 +70,7 @@ def as_pandas(frame: Any, what: str) -> pd.DataFrame:
 
 
 def kind_of(frame: Any) -> str:
-    """Which of `KINDS` a frame is; a table of `timediff.data.table` comes out in pandas."""
-    if isinstance(frame, Table):
-        return "pandas"
+    """Which of `KINDS` a frame is."""
     return str(eager(frame, "the frame").implementation.value)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from timediff.data.entry import Entry
 from timediff.data.readers.columns import covariate
 from timediff.data.steps import Clock
-from timediff.data.table import Roles, Table, read_frame
+from timediff.data.table import Roles, read_frame
 from timediff.errors import InputError
 from timediff.forecaster.frames import Array, Columns, as_pandas, some
 
@@ -158,7 +158,7 @@ def read_known(
     """The series and covariates of a frame, how later ones must look, and what is to be said of it.
 
     Args:
-        frame: Long or wide, or a table that was read already.
+        frame: Long or wide.
         columns: Of a long frame; a wide one may have its stamps in ``columns.time``.
         freq: Any alias of pandas, or what the stamps suggest.
         tz: Zone of the local clock of stamps without one.
@@ -171,13 +171,12 @@ def read_known(
     """
     what = "the frame"
     roles = Roles(columns.id, columns.time, columns.target, tuple(futr), tuple(hist))
-    table = frame
-    if not isinstance(frame, Table):
-        table = read_frame(frame, roles=roles, freq=freq, tz=tz, what=what)
+    table = read_frame(frame, roles=roles, freq=freq, tz=tz, what=what)
     dynamic = {**table.future, **table.past}
     if layout is None:
+        names = _own_names(frame, columns, table.names)
         found = table.clock.start.freqstr
-        layout = Layout(columns, table.labels, found, tz, futr, hist, [], _categories(dynamic), [])
+        layout = Layout(columns, names, found, tz, futr, hist, [], _categories(dynamic), [])
         numbers = {name: layout.numbered(name, values, what) for name, values in dynamic.items()}
         layout = layout._replace(common=_common(numbers, layout))
     order = _order(table.names, layout.names, what)
@@ -277,6 +276,14 @@ def shared_values(values: Array) -> Array | None:
     known = ~np.isnan(values)
     first = np.take_along_axis(values, known.argmax(axis=1)[:, None], axis=1)
     return None if (known & (values != first)).any() else first[:, 0]
+
+
+def _own_names(frame: Any, columns: Columns, names: list[str]) -> list[Any]:
+    """The names of the series as the frame has them, such as whole numbers."""
+    table = as_pandas(frame, "the frame")
+    found = table[columns.id].unique() if columns.id in table.columns else table.columns
+    own = {str(name): name for name in found.tolist()}
+    return [own.get(name, name) for name in names]
 
 
 def _order(names: list[str], wanted: list[Any], what: str) -> list[int]:

@@ -158,7 +158,9 @@ def _covariate_names(roles: Roles, columns: list[str], what: str) -> list[str]:
     return names
 
 
-def _series(ids: pd.Series, id_col: str, what: str) -> tuple[NDArray[np.intp], list[str], list[Any]]:
+def _series(
+    ids: pd.Series, id_col: str, what: str
+) -> tuple[NDArray[np.intp], list[str], list[Any]]:
     """Number of the series of each row, in the order of their first rows, their names, and these as given."""
     missing = np.asarray(ids.isna())
     if missing.any():
