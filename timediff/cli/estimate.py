@@ -54,10 +54,10 @@ def estimate(configs: Preset, *, series: int, steps: int, horizon: int) -> Cost:
 
 def bytes_of(text: object) -> float:
     """A size such as 2GB, 500MB or 1.5G."""
-    match = re.fullmatch(r"(\d+|\d*\.\d+)\s*([KMGT])B?", str(text).strip(), flags=re.IGNORECASE)
+    match = re.fullmatch(r"(\d+|\d*\.\d+)\s*([KMGT]?)B?", str(text).strip(), flags=re.IGNORECASE)
     if match is None:
         raise ValueError(f"{text!r} is no size; give 2GB or 500MB, say")
-    return float(match[1]) * 1000 ** (1 + "KMGT".index(match[2].upper()))
+    return float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " ")
 
 
 def check_memory(cost: Cost, most: float | None) -> None:

@@ -4,7 +4,6 @@ This module only reads the command line and the table; torch is imported when th
 """
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +18,10 @@ from timediff.cli.jobs import (
     check_outputs,
     chosen,
     plan,
+    report,
     trained,
 )
-from timediff.cli.said import run_kept, say
+from timediff.cli.said import run_kept
 from timediff.cli.tables import add_future_file, read_future, reading_of, told
 from timediff.cli.written import draw, write_frame
 from timediff.config import Preset
@@ -135,8 +135,6 @@ def deliver(
         known: What was read.
         began: When the command did.
     """
-    import json
-
     forecast = forecaster.forecast(frame, future, n_paths=args.num_samples, seed=args.seed)
     table: Any = (
         forecast.to_frame() if args.paths else forecast.to_quantile_frame(level=args.levels)
@@ -152,23 +150,11 @@ def deliver(
         "num_samples": args.num_samples,
         "seed": args.seed,
         "choices": forecaster.predictor.choices,
-        "out": str(args.out),
-        "plot": None if args.plot is None else str(args.plot),
-        "model": str(args.save) if args.get("save") else None,
-        "seconds": round(time.monotonic() - began, 2),
+        "out": args.out,
+        "plot": args.plot,
+        "model": args.get("save"),
     }
-    if args.json:
-        from timediff.tools.files import plain
-
-        print(json.dumps(plain(done), indent=1))
-        return
-    say(
-        f"forecast of {done['first']} to {done['last']} in {done['seconds']:.0f} s",
-        quiet=args.quiet,
-    )
-    for what in ("out", "plot", "model"):
-        if done[what] is not None:
-            print(done[what])
+    report(args, done, files=("out", "plot", "model"), began=began)
 
 
 if __name__ == "__main__":

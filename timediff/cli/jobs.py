@@ -1,8 +1,10 @@
 """What the commands that train on a table and forecast have in common."""
 
+import json
 import logging
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,11 +13,20 @@ from timediff.checks import check_options
 from timediff.cli.configs import add_config, add_configs, add_lengths, add_plugin
 from timediff.cli.estimate import Cost, bytes_of, check_memory, estimate
 from timediff.cli.said import say
-from timediff.cli.tables import add_table_options, facts, lines_of, read_table, reading_of, told
+from timediff.cli.tables import (
+    add_table_options,
+    facts,
+    lines_of,
+    read_table,
+    reading_of,
+    roles_of,
+    told,
+)
 from timediff.cli.written import check_file, check_folder
 from timediff.config import Preset
 from timediff.errors import InputError, check_whole
 from timediff.presets import PRESETS
+from timediff.tools.files import plain
 
 if TYPE_CHECKING:
     from timediff.data.table import Table
@@ -29,7 +40,7 @@ __all__ = [
     "check_outputs",
     "chosen",
     "plan",
-    "quiet_checkpoints",
+    "report",
     "trained",
 ]
 
@@ -160,7 +171,7 @@ def plan(args: Any, configs: Preset, doing: str) -> Plan:
     began = time.monotonic()
     check_whole("--horizon", args.horizon)
     table = read_table(args.data, reading_of(args))
-    known = dict(facts(args.data, table))
+    known = facts(args.data, table)
     for line in lines_of(known):
         say(line, quiet=args.quiet)
     steps, series = table.values.shape
@@ -181,7 +192,7 @@ def plan(args: Any, configs: Preset, doing: str) -> Plan:
 
 
 @contextmanager
-def quiet_checkpoints() -> Iterator[None]:
+def _quiet_checkpoints() -> Iterator[None]:
     """Keeps training from telling of checkpoints, which a command does not keep."""
     logger = logging.getLogger("timediff.training.fit")
     before = logger.level
@@ -196,23 +207,37 @@ def trained(
     args: Any, planned: Plan, make: Callable[["Forecaster", Any], "Forecaster"]
 ) -> "Forecaster":
     """The forecaster that ``make`` trains on the frame of the table."""
-    import tempfile
-
     from timediff.forecaster.forecaster import Forecaster
 
-    reading = reading_of(args)
-    with tempfile.TemporaryDirectory(prefix="timediff-") as folder, quiet_checkpoints(), told():
+    with tempfile.TemporaryDirectory(prefix="timediff-") as folder, _quiet_checkpoints(), told():
         forecaster = Forecaster(
             *planned.configs,
             progress=not args.quiet,
             trainer_kwargs={"default_root_dir": folder},
         )
-        from timediff.data.readers.layout import Roles
-
-        roles = Roles(*reading[:3], tuple(reading.futr), tuple(reading.hist))
-        forecaster = make(forecaster, planned.table.to_frame(roles))
+        forecaster = make(forecaster, planned.table.to_frame(roles_of(reading_of(args))))
     forecaster.trainer_kwargs = None
     if args.max_memory is not None:
         predictor = forecaster.predictor
         predictor.memory = min(predictor.memory, args.max_memory / 4)
     return forecaster
+
+
+def report(args: Any, done: dict[str, Any], *, files: Sequence[str], began: float) -> None:
+    """Prints what was done: the names of the files, or with ``--json`` all of it.
+
+    Args:
+        args: Of the command.
+        done: Plain values and paths.
+        files: Which of these are files that were written, or None.
+        began: When the command did.
+    """
+    done = {**done, "seconds": round(time.monotonic() - began, 2)}
+    say(f"done in {done['seconds']:.0f} s", quiet=args.quiet)
+    paths = {name: str(value) for name, value in done.items() if isinstance(value, Path)}
+    if args.json:
+        print(json.dumps(plain({**done, **paths}), indent=1, default=str))
+        return
+    for name in files:
+        if name in paths:
+            print(paths[name])

@@ -12,6 +12,7 @@ from timediff.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from timediff.data.readers.layout import Roles
     from timediff.data.table import Table
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "read_future",
     "read_table",
     "reading_of",
+    "roles_of",
     "told",
 ]
 
@@ -87,20 +89,25 @@ def reading_of(args: Any) -> Reading:
     return Reading(**{name: args[name] for name in Reading._fields if name in args})
 
 
+def roles_of(reading: Reading) -> "Roles":
+    """The roles of the columns."""
+    from timediff.data.readers.layout import Roles
+
+    return Roles(*reading[:3], tuple(reading.futr), tuple(reading.hist))
+
+
 def read_table(path: Path, reading: Reading) -> "Table":
     """The table in a file.
 
     Raises:
         InputError: It cannot be read; the way out is told in options of the command line.
     """
-    from timediff.data.readers.layout import Roles
     from timediff.data.table import read_file
 
-    roles = Roles(*reading[:3], tuple(reading.futr), tuple(reading.hist))
     with told():
         return read_file(
             path,
-            roles=roles,
+            roles=roles_of(reading),
             freq=reading.freq,
             tz=reading.tz,
             separator=reading.separator,
@@ -146,13 +153,13 @@ class told:
 def _in_options(message: str) -> str:
     message = message.replace("day_first as true or false", "--day-first or --no-day-first")
     message = re.sub(r"\b(tz|freq)=(\S+)", r"--\1 \2", message)
-    message = re.sub(r"\bgive (freq|separator|decimal|horizon)\b", r"give --\1", message)
+    message = re.sub(r"\bgive (freq|separator|decimal|horizon|tz)\b", r"give --\1", message)
     message = re.sub(r"\b(id|time|target)_col\b", r"--\1-col", message)
     message = re.sub(r"\bfutr_df\b", "the file of --futr-file", message)
     return re.sub(r"\bday_first\b", "--day-first", message)
 
 
-def facts(path: Path, table: "Table") -> Mapping[str, Any]:
+def facts(path: Path, table: "Table") -> dict[str, Any]:
     """What was read, in plain values."""
     import numpy as np
 
@@ -168,7 +175,7 @@ def facts(path: Path, table: "Table") -> Mapping[str, Any]:
         "last": str(last),
         "missing": int(np.isnan(table.values).sum()),
         "covariates": [*table.future, *table.past],
-        "notes": list(table.notes),
+        "notes": [_in_options(note) for note in table.notes],
     }
 
 
