@@ -40,7 +40,7 @@ RESERVED = {
     "lightning": "training",
     "matplotlib": "report",
     "narwhals": "data forecaster",
-    "pandas": "frequency data gluon baselines benchmark report forecaster",
+    "pandas": "frequency data gluon baselines benchmark report forecaster cli",
 }
 
 

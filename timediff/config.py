@@ -284,9 +284,11 @@ class RunConfig(NamedTuple):
     """What one evaluation is asked to do.
 
     Args:
-        dataset: Name (see python -m timediff.datasets), or folder with a wide table or a GluonTS dataset.
+        dataset: Name (see python -m timediff.datasets), folder with a wide table or a GluonTS dataset, or a
+            CSV, Parquet or Feather file.
         data_dir: Folder of datasets; the variable TIMEDIFF_DATA when left out.
         out: Folder for the results; runs/DATASET-PRESET when left out.
+        horizon: Steps to forecast where the dataset is a file; its last seven horizons are the test windows.
         preset: Where the defaults of model, training and sampling come from.
         seed: One training and forecast of every entrant for each.
         num_samples: Sample paths per window.
@@ -313,6 +315,7 @@ class RunConfig(NamedTuple):
     dataset: str = "citylearn2022"
     data_dir: Path | None = None
     out: Path | None = None
+    horizon: Annotated[int | None, Between(1)] = None
     preset: str = "default"
     seed: list[int] = [1]  # noqa: RUF012 (never changed)
     num_samples: Whole = 100

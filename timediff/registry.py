@@ -278,6 +278,15 @@ METRICS = Table("metric", source="timediff.metrics.rows:SCORES")
 COMMANDS = Table(
     "command",
     {
+        "forecast": Part(
+            "timediff.cli.forecast:main", summary="train on a table, forecast what follows it"
+        ),
+        "predict": Part("timediff.cli.predict:main", summary="forecast with a saved model"),
+        "train": Part("timediff.cli.train:main", summary="train a model, or go on from one"),
+        "check": Part("timediff.cli.check:main", summary="say what is in a table"),
+        "verify": Part(
+            "timediff.cli.verify:main", summary="score a forecast when its truth is there"
+        ),
         "evaluate": Part(
             "timediff.cli.evaluate:main", summary="train, forecast, score; write record and report"
         ),

@@ -255,7 +255,7 @@ def test_mistakes_in_the_text_of_a_csv(tmp_path, text, match):
     folder = write_wide(tmp_path / "x", frame(), csv=True)
     (folder / "data.csv").write_text(text)
     fails(str(folder), match=match)
-    fails(str(folder / "data.csv"), match="is a file: give its folder")
+    fails(str(folder / "data.csv"), match="give a horizon")
 
 
 @pytest.mark.parametrize("csv", [False, True])

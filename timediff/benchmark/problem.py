@@ -104,7 +104,10 @@ def pose(config: RunConfig) -> Problem:
     """
     with quiet_business_days():
         data = load_dataset(
-            config.dataset, data_dir=config.data_dir, align_clock=config.align_clock
+            config.dataset,
+            data_dir=config.data_dir,
+            align_clock=config.align_clock,
+            horizon=config.horizon,
         )
         if config.windows is not None:
             data = rewindow(

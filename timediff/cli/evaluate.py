@@ -4,63 +4,38 @@ This module only reads the command line; `timediff.benchmark.evaluation` does th
 the options are known to make sense, so that ``--help`` and mistakes are answered at once.
 """
 
-import argparse
-import re
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn, get_args
 
-from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import ActionYesNo, ArgumentParser
 
 from timediff.checks import check_run
 from timediff.cli import base
-from timediff.cli.base import add_fields, add_sampler_options, import_plugins, run_command
-from timediff.config import ModelConfig, RunConfig, SamplingConfig, TrainConfig, with_options
+from timediff.cli.base import import_plugins, run_command
+from timediff.cli.configs import (
+    ConfigParser,
+    add_config,
+    add_configs,
+    add_lengths,
+    add_plugin,
+    configs_of,
+    parse_with_preset,
+)
+from timediff.config import Preset, RunConfig
 from timediff.errors import InputError
 from timediff.options import fields_of
 from timediff.presets import PRESETS
 
-__all__ = ["LENGTHS", "PROGRAM", "fail", "flag", "main", "make_parser", "parse", "seconds"]
+__all__ = ["PROGRAM", "fail", "flag", "main", "make_parser", "parse"]
 
 PROGRAM = "timediff.evaluate"
-#: Options that say how long training is. One on the command line stands against all in a file.
-LENGTHS = ("--steps", "--epochs", "--time-budget", "--train.steps", "--train.time_budget")
-
-
-class _Help(DefaultHelpFormatter):
-    """Help without what stands there already: the choices of an option, and the code of its type."""
-
-    def _get_type_str(self, action: argparse.Action) -> str | None:
-        text = super()._get_type_str(action)
-        return None if text is None or text.startswith(("Literal[", "<")) else text
-
-
-class _Parser(ArgumentParser):
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """One line instead of the whole usage: what is wrong, and where the way out is described."""
-        fail(" ".join(message.split()))
-
-    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
-        """The options in the text of a file, where a single seed needs no brackets."""
-        content = re.sub(
-            r"^seed:[ \t]*(-?\d+)[ \t]*(#.*)?$", r"seed: [\1]", content, flags=re.MULTILINE
-        )
-        return super().parse_string(content, *args, **kwargs)
 
 
 def fail(message: str) -> NoReturn:
     """Stops with status 2 after one sentence that says what is wrong."""
     base.fail(PROGRAM, message)
-
-
-def seconds(text: object) -> float:
-    """A time such as 90, 90s, 5m or 1h."""
-    match = re.fullmatch(r"(\d+|\d*\.\d+)([smh]?)", str(text).strip())
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; give 90, 90s, 5m or 1h, say")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def flag(name: str) -> str:
@@ -70,24 +45,15 @@ def flag(name: str) -> str:
 
 def make_parser(preset: str) -> ArgumentParser:
     """The command line, with the defaults of a preset."""
-    parser = _Parser(
+    parser = ConfigParser(
         prog=PROGRAM,
         usage="timediff evaluate [OPTION ...]",
-        formatter_class=_Help,
-        allow_abbrev=False,
         description="Trains a forecaster on a dataset, forecasts its test windows, and scores the sample "
         "paths against what happened and against baselines. After the options of a run come those of the "
         "network (--model.), its training (--train.) and sampling (--sampling.).",
     )
     _add_run(parser, preset)
-    chosen = PRESETS[preset]
-    network, training, sampling = map(
-        parser.add_argument_group, ("the network", "its training", "how its paths are drawn")
-    )
-    add_fields(network, chosen.model, prefix="model.")
-    add_fields(training, chosen.train, prefix="train.", skip={"seed"})
-    add_fields(sampling, chosen.sampling, prefix="sampling.", skip={"options"})
-    add_sampler_options(sampling, prefix="sampling.")
+    add_configs(parser, preset)
     return parser
 
 
@@ -109,114 +75,22 @@ def _add_run(parser: ArgumentParser, preset: str) -> None:
         else:
             options["type"] = field.type
         parser.add_argument(flag(name), **options)
-    parser.add_argument(
-        "--config",
-        action="config",
-        help="YAML file with any of these options; those on the command line win",
-    )
-    parser.add_argument("--steps", type=int | None, help="optimiser steps; short for --train.steps")
-    parser.add_argument(
-        "--epochs", type=int | None, help="the same in epochs of --train.steps_per_epoch steps"
-    )
-    parser.add_argument(
-        "--time-budget",
-        type=seconds,
-        help="the same in wall-clock time of each training, such as 90, 90s, 5m or 1h",
-    )
-    parser.add_argument(
-        "--plugin",
-        metavar="MODULE",
-        action="append",
-        help="module that registers parts of your own (timediff.register); may be repeated",
-    )
+    add_config(parser)
+    add_lengths(parser)
+    add_plugin(parser)
     parser.add_argument("--json", action="store_true", help="print only the record, as JSON")
 
 
 def parse(argv: Sequence[str]) -> tuple[RunConfig, bool]:
     """What the run is asked to do, and whether only JSON is wanted."""
-    early = _early(argv)
-    preset = _preset(early)
-    parsed = make_parser(preset).parse_args(list(argv))
-    if parsed.preset != preset:
-        fail("the preset in a configuration file must be a line such as preset: paper")
-    return _config(parsed, length=_length(parsed, early)), bool(parsed.json)
-
-
-def _early(argv: Sequence[str]) -> argparse.Namespace:
-    """What the command line itself has of the options that depend on where they are."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("--preset", *LENGTHS):
-        first.add_argument(name)
-    first.add_argument("--config", type=Path)
-    first.error = lambda message: fail(message)  # type: ignore[method-assign]
-    return first.parse_known_args(list(argv))[0]
-
-
-def _preset(early: argparse.Namespace) -> str:
-    """The preset that the command line, or else the configuration file, names."""
-    preset = early.preset
-    if early.config is not None:
-        try:
-            there = early.config.is_file()
-            text = early.config.read_text(encoding="utf-8") if there else ""
-        except (OSError, ValueError) as error:
-            fail(f"{early.config} cannot be read ({error}); give a YAML file")
-        if not there:
-            fail(
-                f"there is no file {early.config}; give a YAML file such as those in evaluation/configs"
-            )
-        match = re.search(r"""^preset:\s*["']?([^\s"'#]+)""", text, flags=re.MULTILINE)
-        preset = preset or (match and match[1])
-    if preset is None:
-        return "default"
-    if preset not in PRESETS:
-        fail(f"preset {preset!r} is not known; choose one of {', '.join(PRESETS)}")
-    return preset
-
-
-def _length(parsed: Namespace, early: argparse.Namespace) -> tuple[int, float | None]:
-    """Optimiser steps and time budget: what the command line says, else the file, else the preset."""
-    steps, epochs, budget = parsed.steps, parsed.epochs, parsed.time_budget
-    train_budget = parsed.train.time_budget
-    here = {name for name in LENGTHS if getattr(early, name[2:].replace("-", "_")) is not None}
-    if here:
-        steps = steps if "--steps" in here else None
-        epochs = epochs if "--epochs" in here else None
-        budget = budget if "--time-budget" in here else None
-        train_budget = train_budget if "--train.time_budget" in here else None
-    budget = train_budget if budget is None else budget
-    if steps is not None and epochs is not None:
-        fail("--steps and --epochs say the same in two ways; give one of them")
-    if budget is not None and (steps is not None or epochs is not None or "--train.steps" in here):
-        fail(
-            "--time-budget and --steps or --epochs both say how long training is; give one of them"
-        )
-    if epochs is not None:
-        steps = epochs * parsed.train.steps_per_epoch
-    return parsed.train.steps if steps is None else steps, budget
-
-
-def _config(parsed: Namespace, *, length: tuple[int, float | None]) -> RunConfig:
-    steps, budget = length
-    values = {name: parsed[name] for name in RunConfig._fields}
-    values["model"] = ModelConfig(**parsed.model.as_dict())
-    train = TrainConfig(**parsed.train.as_dict())
-    values["train"] = train._replace(steps=steps, time_budget=budget)
-    values["sampling"] = _sampling(parsed)
-    config = RunConfig(**values)
+    parsed, early = parse_with_preset(PROGRAM, make_parser, argv)
+    values = {name: parsed[name] for name in RunConfig._fields if name not in Preset._fields}
+    config = RunConfig(**values, **configs_of(PROGRAM, parsed, early)._asdict())
     try:
         check_run(config, name_of=flag)
     except InputError as error:
         fail(str(error))
-    return config._replace(out=config.folder)
-
-
-def _sampling(parsed: Namespace) -> SamplingConfig:
-    """The preset's sampling with what was asked for; its options are those of its own sampler."""
-    values, preset = parsed.sampling.as_dict(), PRESETS[parsed.preset].sampling
-    fields = {name: values.pop(name) for name in SamplingConfig._fields if name in values}
-    options = (preset.options or {}) if fields["sampler"] == preset.sampler else {}
-    return with_options(SamplingConfig(**fields), options | values)
+    return config._replace(out=config.folder), bool(parsed.json)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

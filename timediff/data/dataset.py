@@ -59,6 +59,7 @@ def load_dataset(
     windows: int | None = None,
     align_clock: bool = False,
     download: bool = True,
+    horizon: int | None = None,
 ) -> Dataset:
     """A dataset by its name or folder.
 
@@ -66,7 +67,8 @@ def load_dataset(
     then downloaded into that cache. Any other name is a folder inside `data_dir`, or a path.
 
     Args:
-        name: One of `SPECS`, or a folder with a GluonTS dataset or a wide table, or ``oracle``,
+        name: One of `SPECS`, or a folder with a GluonTS dataset or a wide table, or a CSV, Parquet or Feather
+            file, whose last seven horizons are the test windows, or ``oracle``,
             ``oracle-16``, ``oracle-16x4000``: the process with a known answer, in its default size, of
             16 series, of 16 series and 4000 training steps.
         data_dir: Folder of datasets; the environment variable ``TIMEDIFF_DATA`` when None.
@@ -75,13 +77,14 @@ def load_dataset(
         align_clock: Move the test stamps to the clock of training where the same values stand at
             other times; without it such an offset is only a warning.
         download: Whether a benchmark set that is not there may be downloaded.
+        horizon: Steps to forecast, which a file does not say.
 
     Raises:
         InputError: The name is unknown, or the folder is missing, incomplete or inconsistent.
     """
     if windows is not None and windows < 1:
         raise InputError(f"windows must be at least 1, got {windows}: leave it out for all of them")
-    spec, folder, contents = find_and_read(name, data_dir, download=download)
+    spec, folder, contents = find_and_read(name, data_dir, download=download, horizon=horizon)
     digest = checksum([contents.train, *contents.test])
     expected = spec.checksum if spec else contents.meta.get("checksum")
     if expected is not None and digest != expected:

@@ -15,8 +15,9 @@ from timediff.data.catalogue import SPECS, Spec
 from timediff.data.download import fetch
 from timediff.data.oracle.dataset import make_oracle, parse_name
 from timediff.data.readers.contents import Contents
+from timediff.data.readers.file import ENDINGS
 from timediff.data.readers.gluonts_folder import missing_part, read_gluonts
-from timediff.data.readers.wide_table import is_wide, read_wide
+from timediff.data.readers.wide_table import is_table, is_wide, read_table_file, read_wide
 from timediff.errors import InputError
 
 __all__ = ["EMBEDDED", "candidates", "data_directory", "find_and_read", "other_folders", "read"]
@@ -25,11 +26,15 @@ EMBEDDED = "citylearn2022"
 
 
 def find_and_read(
-    name: str, data_dir: str | Path | None, *, download: bool
+    name: str, data_dir: str | Path | None, *, download: bool, horizon: int | None = None
 ) -> tuple[Spec | None, Path, Contents]:
     """The facts that the catalogue has of a name, its folder, and the contents of that."""
     if (size := parse_name(name)) is not None:
         return None, Path(name), make_oracle(*size)
+    if is_table(name):
+        return None, Path(name), read_table_file(Path(name), horizon)
+    if horizon is not None:
+        raise InputError(f"dataset {name} has a horizon of its own; leave horizon out")
     try:
         spec = _spec(name)
         folder = _find(name, spec, data_dir=data_directory(data_dir), download=download)
@@ -96,8 +101,8 @@ def _find(name: str, spec: Spec | None, *, data_dir: Path | None, download: bool
                 return folder
         if Path(name).is_file():
             raise InputError(
-                f"dataset {name} is a file: give its folder, with the table as data.parquet or data.csv "
-                "and a meta.json beside it"
+                f"dataset {name} is a file that ends in none of {', '.join(ENDINGS)}; give one of these, or "
+                "a folder"
             )
         raise InputError(_unknown(name, data_dir))
     for folder in candidates(spec, data_dir):

@@ -36,6 +36,7 @@ class Table(NamedTuple):
         values: float64 ``[T, D]``; NaN is a missing value.
         names: Of the D series: columns of a wide table in their order, of a long one in the order of their
             first rows.
+        labels: The names in the type that the table has them in, such as whole numbers.
         clock: Where the T steps stand in time.
         future: Known-future covariates by name, ``[T]`` of a wide table, ``[T, D]`` of a long one: float64,
             or for categories objects that are texts or None.
@@ -45,6 +46,7 @@ class Table(NamedTuple):
 
     values: np.ndarray
     names: list[str]
+    labels: list[Any]
     clock: Clock
     future: dict[str, np.ndarray]
     past: dict[str, np.ndarray]
@@ -54,6 +56,20 @@ class Table(NamedTuple):
         """The series as one entry of GluonTS, target float32 ``[D, T]``."""
         target = np.ascontiguousarray(self.values.T, dtype=np.float32)
         return {"item_id": item_id, "start": self.clock.start, "target": target}
+
+    def to_frame(self, roles: Roles = ROLES) -> pd.DataFrame:
+        """Series and covariates as a long frame in the columns of some roles, with the table's own stamps."""
+        steps, dim = self.values.shape
+        stamps = self.clock.stamps(0, steps)
+        columns = {
+            roles.id_col: pd.Index(self.labels).repeat(steps),
+            roles.time_col: stamps[np.tile(np.arange(steps), dim)],
+            roles.target_col: self.values.T.ravel(),
+        }
+        for name, values in {**self.future, **self.past}.items():
+            each = values if values.ndim == 2 else np.repeat(values[:, None], dim, axis=1)
+            columns[name] = each.T.ravel()
+        return pd.DataFrame(columns)
 
 
 def read_frame(
@@ -123,7 +139,7 @@ def read_frame(
         }
         for names in (roles.futr, roles.hist)
     )
-    return Table(values, layout.names, clock, future, past, notes)
+    return Table(values, layout.names, layout.labels, clock, future, past, notes)
 
 
 def read_file(

@@ -46,6 +46,7 @@ class Layout(NamedTuple):
         time: Stamps of any kind, ``[N]``.
         series: Number of the series of each row in a long table, ``[N]``; None in a wide one.
         names: Of the D series.
+        labels: The same in the type that the frame has them in, such as whole numbers.
         targets: Columns of values: one in a long table, D in a wide one.
         covariates: The columns of ``futr`` and ``hist`` by name.
         unread: Columns that have no role.
@@ -54,6 +55,7 @@ class Layout(NamedTuple):
     time: pd.Index
     series: NDArray[np.intp] | None
     names: list[str]
+    labels: list[Any]
     targets: list[pd.Series]
     covariates: dict[str, pd.Series]
     unread: list[str]
@@ -85,7 +87,7 @@ def layout_of(frame: Any, roles: Roles, what: str) -> Layout:
             name: columns.index(name) for name in (roles.id_col, roles.time_col, roles.target_col)
         }
         time = pd.Index(table.iloc[:, places[roles.time_col]])
-        series, names = _series(table.iloc[:, places[roles.id_col]], roles.id_col, what)
+        series, names, own = _series(table.iloc[:, places[roles.id_col]], roles.id_col, what)
         targets = [table.iloc[:, places[roles.target_col]]]
         unread = [name for name in columns if name not in {*places, *used}]
     else:
@@ -100,6 +102,8 @@ def layout_of(frame: Any, roles: Roles, what: str) -> Layout:
         chosen = [i for i, name in enumerate(columns) if i != place and name not in used]
         series, unread = None, []
         names = unique_names([columns[i] for i in chosen])
+        labels = [table.columns[i] for i in chosen]
+        own = names if names != list(map(str, labels)) else labels
         targets = [table.iloc[:, i] for i in chosen]
         if not targets:
             raise InputError(
@@ -107,7 +111,7 @@ def layout_of(frame: Any, roles: Roles, what: str) -> Layout:
                 "of a long table by id_col, time_col and target_col"
             )
     covariates = {name: table.iloc[:, columns.index(name)] for name in used}
-    return Layout(time, series, names, targets, covariates, unread)
+    return Layout(time, series, names, own, targets, covariates, unread)
 
 
 def _pandas(frame: Any, roles: Roles, what: str) -> pd.DataFrame:
@@ -154,15 +158,18 @@ def _covariate_names(roles: Roles, columns: list[str], what: str) -> list[str]:
     return names
 
 
-def _series(ids: pd.Series, id_col: str, what: str) -> tuple[NDArray[np.intp], list[str]]:
-    """Number of the series of each row, in the order of their first rows, and their names."""
+def _series(
+    ids: pd.Series, id_col: str, what: str
+) -> tuple[NDArray[np.intp], list[str], list[Any]]:
+    """Number of the series of each row, in the order of their first rows, their names, and these as given."""
     missing = np.asarray(ids.isna())
     if missing.any():
         raise InputError(
             f"row {int(np.argmax(missing)) + 1} of {what} names no series in column {id_col!r}; name it"
         )
     codes, names = pd.factorize(ids.astype(str))
-    return codes, [str(name) for name in names]
+    first = np.unique(codes, return_index=True)[1]
+    return codes, [str(name) for name in names], ids.iloc[first].tolist()
 
 
 def _time_place(table: pd.DataFrame, columns: list[str], roles: Roles) -> int | None:

@@ -14,17 +14,45 @@ import numpy as np
 
 from timediff.data.entry import cut_entry
 from timediff.data.readers.contents import Aggregate, Contents, read_json_object, whole_number
+from timediff.data.readers.file import ENDINGS
 from timediff.data.table import read_file
-from timediff.errors import InputError
+from timediff.errors import InputError, check_whole
 from timediff.frequency import to_period_freq
 
-__all__ = ["META_HELP", "TABLES", "is_wide", "read_wide"]
+__all__ = ["META_HELP", "TABLES", "WINDOWS", "is_table", "is_wide", "read_table_file", "read_wide"]
 
 TABLES = ("data.parquet", "data.csv")
+#: Test windows of a file without metadata.
+WINDOWS = 7
 META_HELP = (
     'write at least {"freq": "h", "prediction_length": 24, "rolling_windows": 7} '
     "with the values of your data into it"
 )
+
+
+def is_table(name: str) -> bool:
+    """Whether a dataset is named by the path of a file with a table."""
+    path = Path(name)
+    return path.suffix.lower() in ENDINGS and not path.is_dir()
+
+
+def read_table_file(path: Path, horizon: int | None) -> Contents:
+    """Contents of a CSV, Parquet or Feather file, long or wide, whose last `WINDOWS` horizons are held out.
+
+    Raises:
+        InputError: There is no horizon, or the table cannot be read or is too short.
+
+    Warns:
+        UserWarning: For each thing that was repaired.
+    """
+    if horizon is None:
+        raise InputError(
+            f"{path} does not say how far to forecast; give a horizon, --horizon 24 say"
+        )
+    check_whole("horizon", horizon)
+    advice = "give a shorter horizon, or more rows"
+    meta = {"name": path.stem, "source": str(path)}
+    return _contents(path, None, horizon, WINDOWS, meta, advice)
 
 
 def is_wide(folder: Path) -> bool:
@@ -56,8 +84,17 @@ def read_wide(folder: Path) -> Contents:
     names = [name for name in TABLES if (folder / name).is_file()]
     if not names:
         raise InputError(f"{folder} has neither {' nor '.join(TABLES)}: put one there")
-    table_path = folder / names[0]
-    table = read_file(table_path, freq=freq)
+    advice = f"lower rolling_windows or prediction_length in {path}"
+    contents = _contents(folder / names[0], freq, horizon, windows, meta, advice)
+    aggregates = _aggregates(meta.get("aggregates", {}), contents.columns, path)
+    return contents._replace(freq=str(meta["freq"]), aggregates=aggregates)
+
+
+def _contents(
+    path: Path, freq: str | None, horizon: int, windows: int, meta: dict[str, Any], advice: str
+) -> Contents:
+    """A table cut into training and test windows; ``advice`` is given where it is too short."""
+    table = read_file(path, freq=freq)
     for note in table.notes:
         warnings.warn(note, stacklevel=2)
     whole = table.entry("data")
@@ -65,17 +102,15 @@ def read_wide(folder: Path) -> Contents:
     held_out = windows * horizon
     if values.shape[1] < held_out + horizon:
         raise InputError(
-            f"{table_path} has {values.shape[1]} rows, but {windows} windows of {horizon} steps and "
-            f"at least {horizon} rows of training need {held_out + horizon}: lower rolling_windows "
-            f"or prediction_length in {path}"
+            f"{path} has {values.shape[1]} rows, but {windows} windows of {horizon} steps and "
+            f"at least {horizon} rows of training need {held_out + horizon}: {advice}"
         )
     ends = range(values.shape[1] - held_out, values.shape[1] + 1, horizon)
     train, *test = (
         {**cut_entry(whole, end=end), "item_id": name}
         for name, end in zip(["train", *(f"test_{k}" for k in range(windows))], ends, strict=True)
     )
-    aggregates = _aggregates(meta.get("aggregates", {}), table.names, path)
-    return Contents(str(meta["freq"]), horizon, table.names, train, test, meta, aggregates)
+    return Contents(table.clock.start.freqstr, horizon, table.names, train, test, meta, {})
 
 
 def _aggregates(stated: Any, columns: list[str], path: Path) -> dict[str, Aggregate]:

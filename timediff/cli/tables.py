@@ -1,0 +1,194 @@
+"""Options that say how a table is read, the table, and what is said of it. Nothing here needs torch."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jsonargparse import ActionYesNo
+
+from timediff.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from timediff.data.readers.layout import Roles
+    from timediff.data.table import Table
+
+__all__ = [
+    "Reading",
+    "add_future_file",
+    "add_table_options",
+    "facts",
+    "lines_of",
+    "read_future",
+    "read_table",
+    "reading_of",
+    "roles_of",
+    "told",
+]
+
+
+class Reading(NamedTuple):
+    """How a table is read.
+
+    Args:
+        id_col: Column of the series' names in a long table.
+        time_col: Column of the stamps.
+        target_col: Column of the values in a long table.
+        futr: Columns of covariates that are known ahead.
+        hist: Columns of covariates that are known for the past only.
+        freq: Frequency, any alias of pandas; what the stamps suggest when left out.
+        tz: Zone of the local clock that stamps without a zone show, such as Europe/Berlin.
+        separator: Between the fields of a CSV; what fits when left out.
+        decimal: Point or comma of a CSV; what its numbers show when left out.
+        day_first: Whether 05.06.2024 is the fifth of June; what the stamps show when left out.
+    """
+
+    id_col: str = "unique_id"
+    time_col: str = "ds"
+    target_col: str = "y"
+    futr: list[str] = []  # noqa: RUF012 (never changed)
+    hist: list[str] = []  # noqa: RUF012
+    freq: str | None = None
+    tz: str | None = None
+    separator: str | None = None
+    decimal: str | None = None
+    day_first: bool | None = None
+
+
+def add_table_options(parser: Any, *, fixed: bool = False) -> None:
+    """Adds an option for each field of `Reading`, or for those only that a saved model does not fix."""
+    from timediff.options import fields_of
+
+    group = parser.add_argument_group("how the table is read")
+    for name, field in fields_of(Reading).items():
+        if fixed and name in ("id_col", "time_col", "target_col", "futr", "hist", "freq", "tz"):
+            continue
+        options: dict[str, Any] = {"default": field.default, "help": field.help}
+        if name == "day_first":
+            options["action"] = ActionYesNo(no_prefix="no-")
+        elif isinstance(field.default, list):
+            options |= {"type": str, "nargs": "+", "metavar": "COLUMN"}
+        else:
+            options["type"] = field.type
+        group.add_argument("--" + name.replace("_", "-"), **options)
+
+
+def add_future_file(parser: Any) -> None:
+    """Adds ``--futr-file``."""
+    parser.add_argument(
+        "--futr-file",
+        type=Path | None,
+        help="CSV, Parquet or Feather file with the covariates of --futr at the steps of the forecast",
+    )
+
+
+def reading_of(args: Any) -> Reading:
+    """How the options say that a table is read."""
+    return Reading(**{name: args[name] for name in Reading._fields if name in args})
+
+
+def roles_of(reading: Reading) -> "Roles":
+    """The roles of the columns."""
+    from timediff.data.readers.layout import Roles
+
+    return Roles(*reading[:3], tuple(reading.futr), tuple(reading.hist))
+
+
+def read_table(path: Path, reading: Reading) -> "Table":
+    """The table in a file.
+
+    Raises:
+        InputError: It cannot be read; the way out is told in options of the command line.
+    """
+    from timediff.data.table import read_file
+
+    with told():
+        return read_file(
+            path,
+            roles=roles_of(reading),
+            freq=reading.freq,
+            tz=reading.tz,
+            separator=reading.separator,
+            decimal=reading.decimal,
+            day_first=reading.day_first,
+        )
+
+
+def read_future(path: Path, reading: Reading) -> "pd.DataFrame":
+    """The covariates known ahead in a file, stamps read as those of the table.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    import pandas as pd
+
+    from timediff.data.readers.file import frame_of
+    from timediff.data.readers.stamps import read_stamps
+
+    with told():
+        frame, _ = frame_of(
+            path, id_col=reading.id_col, separator=reading.separator, decimal=reading.decimal
+        )
+        if not {reading.id_col, reading.time_col} & set(frame.columns):
+            frame = frame.rename(columns={frame.columns[0]: reading.time_col})  # as of wide tables
+        if reading.time_col in frame.columns:
+            column = pd.Index(frame[reading.time_col])
+            read = read_stamps(column, what=str(path), tz=reading.tz, day_first=reading.day_first)
+            frame[reading.time_col] = read.stamps
+    return frame
+
+
+class told:
+    """A context in which the arguments that an error names become options of the command line."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, InputError):
+            raise InputError(_in_options(str(error))) from error.__cause__
+
+
+def _in_options(message: str) -> str:
+    message = message.replace("day_first as true or false", "--day-first or --no-day-first")
+    message = re.sub(r"\b(tz|freq)=(\S+)", r"--\1 \2", message)
+    message = re.sub(r"\bgive (freq|separator|decimal|horizon|tz)\b", r"give --\1", message)
+    message = re.sub(r"\b(id|time|target)_col\b", r"--\1-col", message)
+    message = re.sub(r"\bfutr_df\b", "the file of --futr-file", message)
+    return re.sub(r"\bday_first\b", "--day-first", message)
+
+
+def facts(path: Path, table: "Table") -> dict[str, Any]:
+    """What was read, in plain values."""
+    import numpy as np
+
+    steps, series = table.values.shape
+    first, last = table.clock.stamps(0, 1)[0], table.clock.stamps(steps - 1, 1)[0]
+    return {
+        "file": str(path),
+        "series": series,
+        "steps": steps,
+        "freq": table.clock.start.freqstr,
+        "zone": table.clock.tz,
+        "first": str(first),
+        "last": str(last),
+        "missing": int(np.isnan(table.values).sum()),
+        "covariates": [*table.future, *table.past],
+        "notes": [_in_options(note) for note in table.notes],
+    }
+
+
+def lines_of(known: Mapping[str, Any]) -> list[str]:
+    """What was read, for people."""
+    values = known["series"] * known["steps"]
+    share = 100 * known["missing"] / values
+    zone = f"zone {known['zone']}" if known["zone"] else "no zone"
+    lines = [
+        f"{known['file']}: {known['series']:,} series of {known['steps']:,} steps at {known['freq']}, "
+        f"{known['first']} to {known['last']}, {zone}",
+        f"missing: {known['missing']:,} of {values:,} values ({share:.2g} %)",
+    ]
+    if known["covariates"]:
+        lines.append(f"covariates: {', '.join(known['covariates'])}")
+    return [*lines, *known["notes"]]
