@@ -221,12 +221,7 @@ WEIGHTINGS = Table(
     },
 )
 LOSSES = Table(
-    "loss",
-    {
-        "l1": "timediff.diffusion.objective:l1",
-        "l2": "timediff.diffusion.objective:l2",
-        "huber": "timediff.diffusion.objective:huber",
-    },
+    "loss", {name: f"timediff.diffusion.objective:{name}" for name in ("l1", "l2", "huber")}
 )
 NETWORKS = Table(
     "network",
@@ -278,23 +273,18 @@ METRICS = Table("metric", source="timediff.metrics.rows:SCORES")
 COMMANDS = Table(
     "command",
     {
-        "forecast": Part(
-            "timediff.cli.forecast:main", summary="train on a table, forecast what follows it"
-        ),
-        "predict": Part("timediff.cli.predict:main", summary="forecast with a saved model"),
-        "train": Part("timediff.cli.train:main", summary="train a model, or go on from one"),
-        "check": Part("timediff.cli.check:main", summary="say what is in a table"),
-        "verify": Part(
-            "timediff.cli.verify:main", summary="score a forecast when its truth is there"
-        ),
-        "evaluate": Part(
-            "timediff.cli.evaluate:main", summary="train, forecast, score; write record and report"
-        ),
-        "compare": Part("timediff.cli.compare:main", summary="put records side by side"),
-        "distill": Part(
-            "timediff.cli.distill:main", summary="make a predictor that needs few network calls"
-        ),
-        "datasets": Part("timediff.cli.datasets:main", summary="list datasets"),
+        name: Part(f"timediff.cli.{name}:main", summary=summary)
+        for name, summary in {
+            "forecast": "train on a table, forecast what follows it",
+            "predict": "forecast with a saved model",
+            "train": "train a model, or go on from one",
+            "check": "say what is in a table",
+            "verify": "score a forecast when its truth is there",
+            "evaluate": "train, forecast, score; write record and report",
+            "compare": "put records side by side",
+            "distill": "make a predictor that needs few network calls",
+            "datasets": "list datasets",
+        }.items()
     },
 )
 
