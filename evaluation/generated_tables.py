@@ -2,13 +2,14 @@
 
 python evaluation/generated_tables.py [--tables 2000] [--minutes 30]
 
-Each table is drawn from its number alone (`generated_faulty.make`). Those that are valid by construction
-are trained on, for two steps with a tiny network of the default kind, and forecast; they count as right if
-the forecast has the labels that the generator knows to come next, for every series and path, and finite
-values. Those with a defect that leaves them without meaning count as right if the refusal is an
-`InputError` of one sentence that names what was planted. Frequencies and defects take turns, so that a run
-that is out of time has had all of them. `--only NUMBER` shows one table and what became of it. Writes the
-record evaluation/results/generated_tables.json."""
+Each table is drawn from its number alone (`generated_faulty.make`). Those that are valid by construction are
+trained on, for two steps with a tiny network of the default kind, and forecast; they count as right if the
+forecast has the labels that the generator knows to come next, for every series and path, and finite values.
+Those with a defect that leaves them without meaning count as right if the refusal is an `InputError` of one
+sentence that names what was planted. Frequencies and defects take turns, so that a run that is out of time
+has had all of them. `--only NUMBER` shows one table and what became of it. Writes the record
+evaluation/results/generated_tables.json.
+"""
 
 import argparse
 import logging

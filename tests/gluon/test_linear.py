@@ -693,6 +693,18 @@ def test_windows_of_which_little_is_known_are_not_held_out(folder):
 
 
 @contracts
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("count", [1, 7, 10, 25])
+def test_all_steps_of_all_paths_are_reported(weighing, value, count):
+    model, data, held = weighing
+    model.use(value)
+    batch = forecast_batch([read_entry(waves(200))], model.shape)
+    reported = []
+    drawn = model.sample(batch, num_samples=count, seeds=[0], on_step=reported.append)
+    assert drawn.shape[1] == count and sum(reported) == model.steps_of(count)
+
+
+@contracts
 def test_many_held_out_windows_are_thinned(weighing, monkeypatch):
     model, data, held = weighing
     monkeypatch.setattr("timediff.gluon.linear.WEIGHED_ON", 2)

@@ -12,7 +12,6 @@ from timediff.frequency import quiet_business_days
 from timediff.gluon.entries import Series, warn_of_short_history
 from timediff.gluon.windows import forecast_batch
 from timediff.timegrad.model import TimeGrad
-from timediff.timegrad.noise import PATHS_PER_STREAM
 from timediff.timegrad.whatif import miscounted, path_steps, sample_given
 from timediff.tools.progress import progress_bar
 
@@ -50,8 +49,7 @@ def forecasts(
     counts = {"num_samples": num_samples, "num_particles": num_particles}
     total = None
     if isinstance(dataset, Sized):
-        rows = -(-num_samples // PATHS_PER_STREAM) * PATHS_PER_STREAM
-        plain = rows * network.shape.horizon
+        plain = network.steps_of(num_samples)
         steps = [plain if f is None else path_steps(f, **counts) for f in futures or ()]
         total = plain * len(dataset) if futures is None else sum(steps)
     title = f"sampling, {network.network_calls(predictor.sampling)} network calls a path"

@@ -32,11 +32,12 @@ from timediff.timegrad.centre import LinearCentre
 from timediff.timegrad.denoising import ConditionalDenoiser, LevelCache, guided_by, make_network
 from timediff.timegrad.encoded import EncodedPast, TeacherForced
 from timediff.timegrad.innovations import Innovations
+from timediff.timegrad.noise import PATHS_PER_STREAM
 from timediff.timegrad.normalisation.adaptive import LARGEST
 from timediff.timegrad.reverse import Compiler, compile_chain, network_calls
 from timediff.timegrad.sampling import bytes_per_path, draw_paths
 from timediff.timegrad.support import Support
-from timediff.timegrad.trajectories import Trajectories
+from timediff.timegrad.trajectories import Trajectories, from_network
 
 __all__ = ["OWN_INPUTS", "SELF_CONDITIONED_SHARE", "TimeGrad"]
 
@@ -308,6 +309,12 @@ class TimeGrad(nn.Module):
             on_step=on_step,
             compiler=compiler,
         )
+
+    def steps_of(self, num_samples: int) -> int:
+        """What `draw` reports to ``on_step`` in all for one window."""
+        count = int(from_network(num_samples, self.network_share).sum())
+        drawn = -(-count // PATHS_PER_STREAM) * PATHS_PER_STREAM
+        return (drawn + num_samples - count) * self.shape.horizon
 
     def bytes_per_path(self, sampling: SamplingConfig = SamplingConfig()) -> int:  # noqa: B008
         """Memory that one path takes while it is sampled."""
