@@ -696,7 +696,7 @@ def test_windows_of_which_little_is_known_are_not_held_out(folder):
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("count", [1, 7, 10, 25])
 def test_all_steps_of_all_paths_are_reported(weighing, value, count):
-    model, data, held = weighing
+    model, *_ = weighing
     model.use(value)
     batch = forecast_batch([read_entry(waves(200))], model.shape)
     reported = []
