@@ -203,7 +203,10 @@ def test_one_command_calls_the_others(capsys, monkeypatch, tmp_path):
     assert cli.main(["--version"]) == 0 and capsys.readouterr().out[0].isdigit()
     assert cli.main(["evalute"]) == 2
     error = capsys.readouterr().err
-    assert "'evalute'" in error and "evaluate, compare, distill, datasets" in error
+    assert (
+        "'evalute'" in error
+        and "forecast, predict, train, check, verify, evaluate, compare" in error
+    )
     assert cli.main([]) == 2
 
 

@@ -684,3 +684,19 @@ def test_checksum_by_hand():
     stamp = b"2020-01-01T05:00:00"
     content = stamp + struct.pack("<2f", 1, 2) + stamp + struct.pack("<2f", 3, 4)
     assert checksum([entry]) == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "feather"])
+def test_a_file_is_a_dataset_with_seven_horizons_held_out(tmp_path, ending):
+    stamps = pd.date_range("2024-01-05", periods=100, freq="h", name="ds")
+    frame = pd.DataFrame({"ds": stamps, "a": np.arange(100.0), "b": -np.arange(100.0)})
+    path = tmp_path / f"data.{ending}"
+    frame.to_csv(path, index=False) if ending == "csv" else getattr(frame, f"to_{ending}")(path)
+    data = load_dataset(str(path), horizon=5)
+    assert (data.name, data.freq, data.prediction_length) == ("data", "h", 5)
+    assert data.columns == ["a", "b"] and data.train[0]["target"].shape == (2, 65)
+    assert [one["target"].shape[1] for one in data.test] == list(range(70, 101, 5))
+    np.testing.assert_array_equal(data.test[-1]["target"], frame[["a", "b"]].to_numpy().T)
+    fails(str(path), match="give a horizon")
+    fails(str(path), horizon=20, match="100 rows, but 7 windows of 20 steps")
+    fails("citylearn2022", horizon=24, match="leave horizon out")
