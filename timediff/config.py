@@ -284,11 +284,10 @@ class RunConfig(NamedTuple):
     """What one evaluation is asked to do.
 
     Args:
-        dataset: Name (see python -m timediff.datasets), folder with a wide table or a GluonTS dataset, or a
-            CSV, Parquet or Feather file.
+        dataset: Name (see python -m timediff.datasets), folder of a dataset, or CSV, Parquet or Feather file.
         data_dir: Folder of datasets; the variable TIMEDIFF_DATA when left out.
         out: Folder for the results; runs/DATASET-PRESET when left out.
-        horizon: Steps to forecast where the dataset is a file; its last seven horizons are the test windows.
+        horizon: Steps to forecast, where the dataset is a file; its last seven horizons are the windows.
         preset: Where the defaults of model, training and sampling come from.
         seed: One training and forecast of every entrant for each.
         num_samples: Sample paths per window.
@@ -297,8 +296,7 @@ class RunConfig(NamedTuple):
         align_clock: Move test stamps that disagree with the training data.
         resume: Go on from what an interrupted run left in the folder for the results.
         nll: Report the variational bound and the likelihood of the test windows too.
-        baselines: What to compare with: those that take seconds, or everything installed, which takes
-            minutes.
+        baselines: What to compare with: those that take seconds, or all installed, which takes minutes.
         predictor: Folder of a serialized GluonTS predictor to score in place of training, ours or any other;
             one that is not ours runs what its files name, so give only folders that you trust.
         rivals: Folders of serialized GluonTS predictors to put beside the baselines, trusted likewise.

@@ -3,9 +3,7 @@
 A table such as `SAMPLERS` maps names to parts, which are imported when they are first asked for, so that
 reading names costs nothing. `register` adds parts of a user's own: they train, evaluate, can be chosen on the
 command line (``--plugin MODULE``, a module that registers them), and come back with a saved predictor once
-they are registered again.
-
-What each kind is: ``docs/parts.md``.
+they are registered again. What each kind is: ``docs/parts.md``.
 """
 
 import re
@@ -278,22 +276,14 @@ METRICS = Table("metric", source="timediff.metrics.rows:SCORES")
 COMMANDS = Table(
     "command",
     {
-        "forecast": Part(
-            "timediff.cli.forecast:main", summary="train on a table, forecast what follows it"
-        ),
+        "forecast": Part("timediff.cli.forecast:main", summary="forecast what follows a table"),
         "predict": Part("timediff.cli.predict:main", summary="forecast with a saved model"),
         "train": Part("timediff.cli.train:main", summary="train a model, or go on from one"),
         "check": Part("timediff.cli.check:main", summary="say what is in a table"),
-        "verify": Part(
-            "timediff.cli.verify:main", summary="score a forecast when its truth is there"
-        ),
-        "evaluate": Part(
-            "timediff.cli.evaluate:main", summary="train, forecast, score; write record and report"
-        ),
+        "verify": Part("timediff.cli.verify:main", summary="score a forecast whose truth is there"),
+        "evaluate": Part("timediff.cli.evaluate:main", summary="train, forecast, score; report it"),
         "compare": Part("timediff.cli.compare:main", summary="put records side by side"),
-        "distill": Part(
-            "timediff.cli.distill:main", summary="make a predictor that needs few network calls"
-        ),
+        "distill": Part("timediff.cli.distill:main", summary="sample with few network calls"),
         "datasets": Part("timediff.cli.datasets:main", summary="list datasets"),
     },
 )

@@ -83,9 +83,11 @@ def _work(args: Any, configs: Preset) -> None:
 
     def fit(forecaster: "Forecaster", frame: "pd.DataFrame") -> "Forecaster":
         if args.from_model is not None:
+            from timediff.forecaster.updating import update
+
             before = type(forecaster).load(args.from_model, progress=not args.quiet)
             before.train, before.trainer_kwargs = configs.train, forecaster.trainer_kwargs
-            return before.update(frame)
+            return update(before, frame)
         return forecaster.fit(
             frame,
             h=args.horizon,

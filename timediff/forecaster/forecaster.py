@@ -115,22 +115,6 @@ class Forecaster:
         )
         return self
 
-    def update(self, df: Any) -> Self:
-        """Goes on training from the present weights, on the rows of a frame of the same series, and returns
-        itself.
-
-        Raises:
-            InputError: Nothing was trained, or the frame does not fit what the model was trained on.
-        """
-        fitted = self._trained()
-        known, notes = read_more(df, fitted)
-        self._tell(notes)
-        estimator = self._estimator(fitted.predictor.prediction_length)
-        predictor = estimator.train_from(fitted.predictor, [entry_of(known, fitted.layout)])
-        assert isinstance(predictor, TimeGradPredictor)
-        self._fitted = fitted._replace(predictor=predictor, known=known, kind=kind_of(df))
-        return self
-
     def forecast(
         self,
         df: Any = None,
