@@ -38,6 +38,7 @@ from timediff.gluon.windows import LastWindows, TrainingWindows, WindowData
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.normalisation.training import training_default
+from timediff.tools.seeding import Stream
 from timediff.training.budget import epochs_of
 from timediff.training.fit import fit, start_from
 from timediff.training.module import TimeGradModule
@@ -62,7 +63,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         sampling: How its predictor draws paths; there it can be set to another.
         lead_time: Steps between the end of the known data and the forecast.
         progress: Show a progress bar on stderr while training.
-        trainer_kwargs: Passed to `lightning.pytorch.Trainer`, over our own choices.
+        trainer_kwargs: Passed to `lightning.pytorch.Trainer`, over our own choices. Each training has
+            copies of callbacks and loggers; those used are in the ``trainer`` that `train_model` returns.
 
     Raises:
         InputError: An option or the dataset does not make sense; raised before any training.
@@ -123,9 +125,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
 
     def create_lightning_module(self) -> TimeGradModule:
         """A network with fresh weights, the same for the same seed."""
-        with torch.random.fork_rng(devices=[]):
-            if self.train_config.seed is not None:
-                torch.manual_seed(self.train_config.seed)
+        with Stream().lent(torch.device("cpu"), seed=self.train_config.seed):
             model = TimeGrad(self.model, self.shape)
         return TimeGradModule(model, self.train_config)
 

@@ -25,6 +25,7 @@ from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.reverse import compile_chain
 from timediff.timegrad.whatif import check_whatif, read_given
 from timediff.tools.progress import progress_bar
+from timediff.tools.seeding import drawn_seed
 
 __all__ = ["TimeGradPredictor"]
 
@@ -138,7 +139,7 @@ class TimeGradPredictor(PyTorchPredictor):
             if any(values is not None for values in futures):
                 check_whatif(sampling, num_samples=num_samples, num_particles=num_particles)
         if seed is None:
-            seed = int(torch.randint(2**31, ()))
+            seed = drawn_seed()
         return forecasts(
             self,
             dataset,

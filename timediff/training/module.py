@@ -15,6 +15,7 @@ from timediff.diffusion.step_sampling import StepSampler
 from timediff.errors import InputError
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.model import TimeGrad
+from timediff.tools.seeding import Stream, drawn_seed
 
 __all__ = ["FUSED_DEVICES", "VALIDATION_LEVELS", "TimeGradModule"]
 
@@ -47,8 +48,8 @@ class TimeGradModule(pl.LightningModule):
         # A submodule too: a resumed run goes on with what was learned about the steps.
         importance = config.step_sampling == "importance"
         self.steps = StepSampler(model.config.diffusion_steps) if importance else None
-        seed = config.seed if config.seed is not None else int(torch.randint(2**31, ()))
-        self.seed = seed
+        self.seed = config.seed if config.seed is not None else drawn_seed()
+        self.stream = Stream()
         #: One entry per epoch: epoch, train_loss and, with validation data, val_loss.
         self.history: list[dict[str, float]] = []
 
@@ -65,7 +66,8 @@ class TimeGradModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         # One seed per epoch: a run resumed from an epoch's checkpoint repeats what would have come.
         mixed = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank])
-        torch.manual_seed(int(mixed.generate_state(1)[0]))
+        with self.stream.lent(self.device, seed=int(mixed.generate_state(1)[0])):
+            pass
         # Not after an epoch: its checkpoint would have a schedule that its weights were not trained on.
         if self.current_epoch:
             self.model.reschedule(move=True)
@@ -75,6 +77,10 @@ class TimeGradModule(pl.LightningModule):
                 self.average.reschedule()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        with self.stream.lent(self.device):
+            return self._loss(batch)
+
+    def _loss(self, batch: Batch) -> Tensor:
         positions = self._positions(batch)
         shape = self._taught(batch) if positions is None else positions.shape
         if self.steps is not None:
