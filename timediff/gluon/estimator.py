@@ -230,11 +230,6 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             progress=self.progress,
             checkpoint=ckpt_path,
         )
-        if not all(bool(p.isfinite().all()) for p in module.forecaster.parameters()):
-            raise InputError(
-                "training diverged: weights of the network are infinite or no numbers; lower learning_rate "
-                f"(it is {self.train_config.learning_rate:g}), or give a gradient_clip"
-            )
         transformation = self.create_transformation()
         choices: dict[str, Any] = {}
         if self.model.linear:
@@ -242,6 +237,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             choices |= fit_centre(module.models, windows)
         predictor = self.create_predictor(transformation, module)
         predictor.choices = choices
+        predictor.check_sound()
         return TrainOutput(transformation, module, trainer, predictor)
 
     def _weighed(self, module: TimeGradModule, data: WindowData, held: Tensor) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from timediff.options import fields_of
 from timediff.registry import TABLES
 from timediff.timegrad.batch import Covariate, Shape
 from timediff.timegrad.model import TimeGrad
+from timediff.timegrad.soundness import first_fault
 from timediff.tools.files import whole
 
 if TYPE_CHECKING:
@@ -112,11 +113,14 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
         # 0.1.0 knew no support.
         weights = {**model.support.state_dict(prefix="support."), **weights}
         model.load_state_dict(weights)
+        fault = first_fault(model)
         arguments = {name: content[name] for name in OPTIONS if name not in _LATER}
         arguments |= {name: content.get(name) for name in _LATER}
         arguments["sampling"] = flat_sampling(content["sampling"])
     except Exception as error:  # a damaged file may fail in any way
         raise unreadable(folder, error) from error
+    if fault is not None:
+        raise InputError(f"the predictor in {folder} is damaged: its {fault}; save it again")
     return model, arguments
 
 

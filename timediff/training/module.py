@@ -1,6 +1,7 @@
 """Training: the optimiser, the running average of the weights, validation, and what is logged."""
 
 import copy
+import math
 from typing import Any
 
 import lightning.pytorch as pl
@@ -144,7 +145,21 @@ class TimeGradModule(pl.LightningModule):
         losses = {
             name: float(logged[name]) for name in ("train_loss", "val_loss") if name in logged
         }
+        self._check_finite(losses.get("train_loss", 0.0))
         self.history.append({"epoch": float(self.current_epoch)} | losses)
+
+    def _check_finite(self, loss: float) -> None:
+        """Raises `InputError` before a diverged epoch is kept; once an epoch, as the device waits for it."""
+        weights = all(bool(p.isfinite().all()) for p in self.parameters())
+        if weights and math.isfinite(loss):
+            return
+        before = [getattr(c, "last_model_path", "") for c in self.trainer.checkpoint_callbacks]
+        kept = next(filter(None, before), None)
+        raise InputError(
+            f"training diverged by step {self.trainer.global_step}: its loss or weights are infinite or "
+            f"no numbers; lower learning_rate (it is {self.config.learning_rate:g}), or give a gradient_clip"
+            + (f" (the state before is in {kept})" if kept else "")
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["seed"], checkpoint["history"] = self.seed, list(self.history)
