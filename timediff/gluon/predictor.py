@@ -18,6 +18,7 @@ from timediff.errors import InputError, check_whole
 from timediff.gluon import storage
 from timediff.gluon.entries import Series, batches_of
 from timediff.gluon.forecasts import forecasts, mix
+from timediff.gluon.foreign import unreadable
 from timediff.gluon.windows import LastWindows, WindowData
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.density import Density, Future, complete, future, window_density
@@ -268,7 +269,7 @@ class TimeGradPredictor(PyTorchPredictor):
         try:
             predictor = cls(model, device="cpu", **arguments)
         except Exception as error:  # a damaged file may fail in any way
-            raise storage.unreadable(path, error) from error
+            raise unreadable(path, error) from error
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise InputError(f"device {device} is not there; give device='cpu'")
         predictor.to(device)
