@@ -21,6 +21,15 @@ QUIET = pytest.mark.filterwarnings(
     "ignore:after 5 diffusion steps.*",
 )
 HORIZON = 4
+
+
+class Watching:
+    """A callback that tests read: a training has copies of its callbacks, and of these itself."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
 MODEL = ModelConfig(
     scaling="global",
     variance="small",

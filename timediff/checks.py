@@ -45,6 +45,8 @@ def check_fields(config: Any, **names: str) -> None:
             raise InputError(f"{field.name} is {value!r}; it must be one of {', '.join(choices)}")
         elif field.limits is not None:
             field._replace(name=names.get(field.name, field.name)).check(value)
+        elif not isinstance(config, RunConfig):
+            field.check_kind(value)
 
 
 def check_run(config: RunConfig, *, name_of: Callable[[str], str] = str) -> None:

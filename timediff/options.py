@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from timediff.errors import InputError
 
@@ -23,6 +24,7 @@ __all__ = [
     "F",
     "Option",
     "arguments_of",
+    "check_kinds",
     "fields_of",
     "options_in_source",
     "options_of",
@@ -86,6 +88,13 @@ class Option(NamedTuple):
     kind: str | None
     help: str
 
+    def check_kind(self, value: Any) -> None:
+        """Raises `InputError` unless a value is of the kind that the annotation names."""
+        if not _fits(value, self.type):
+            shown = repr(value)
+            shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+            raise InputError(f"{self.name} is {shown}; it must be {_words(self.type)}")
+
     def check(self, value: Any) -> None:
         """Raises `InputError` unless a value is a number of the right type between the limits."""
         types = get_args(self.type) or (self.type,)
@@ -95,8 +104,53 @@ class Option(NamedTuple):
             raise InputError(f"{self.name} is {value!r}; it must be a whole number")
         if float in types and (isinstance(value, bool) or not isinstance(value, Real)):
             raise InputError(f"{self.name} is {value!r}; it must be a number")
-        if self.limits is not None and not self.limits.holds(value):
+        if self.limits is not None and not self.limits.holds(
+            int(value) if isinstance(value, Integral) else float(value)
+        ):
             raise InputError(f"{self.name} is {value}; it must {self.limits}")
+
+
+def check_kinds(values: Any) -> None:
+    """Raises `InputError` for the first field of a named tuple that is not of the kind of its annotation."""
+    for name, field in fields_of(type(values)).items():
+        field.check_kind(getattr(values, name))
+
+
+#: What the kinds of single values are called.
+_CALLED = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
+_CALLED |= {type(None): "None", dict: "a mapping", list: "a list", tuple: "a list"}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _fits(value, arguments[0])
+    if origin is Literal:
+        return value in arguments
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in arguments)
+    if origin is list:
+        return isinstance(value, list | tuple) and all(_fits(v, arguments[0]) for v in value)
+    if kind in (int, float):
+        number = Integral if kind is int else Real
+        return isinstance(value, number) and not isinstance(value, bool)
+    kind = origin or kind
+    return isinstance(value, kind) if isinstance(kind, type) else True
+
+
+def _words(kind: Any, *, many: bool = False) -> str:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _words(arguments[0], many=many)
+    if origin in (Union, UnionType):
+        return " or ".join(_words(one, many=many) for one in arguments)
+    if origin is list:
+        return f"{'lists' if many else 'a list'} of {_words(arguments[0], many=True)}"
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    kind = origin or kind
+    word = _CALLED.get(kind, f"a {getattr(kind, '__name__', kind)}")
+    return f"{word.removeprefix('a ')}s" if many and kind in (int, float, str) else word
 
 
 def options_of(part: Callable[..., Any]) -> dict[str, Option]:

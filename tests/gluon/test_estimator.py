@@ -23,6 +23,7 @@ from tiny import (
     MODEL,
     QUIET,
     TRAIN,
+    Watching,
     entry,
     estimator,
     paths,
@@ -39,7 +40,7 @@ from timediff.gluon.entries import read_entry
 pytestmark = QUIET
 
 
-class Counter(Callback):
+class Counter(Watching, Callback):
     def __init__(self):
         self.fits = 0
 
@@ -47,7 +48,7 @@ class Counter(Callback):
         self.fits += 1
 
 
-class Snapshots(Callback):
+class Snapshots(Watching, Callback):
     """The weights that would forecast, and the raw ones, at the end of every epoch."""
 
     def __init__(self):
@@ -407,7 +408,7 @@ def test_an_interrupt_by_the_user_is_still_one_afterwards(tmp_path):
 
 
 def test_train_from_starts_with_the_weights_of_a_predictor(tmp_path, plain):
-    class Start(Callback):
+    class Start(Watching, Callback):
         def on_train_start(self, trainer, module):
             self.model, self.average = weights(module.model), weights(module.average)
 

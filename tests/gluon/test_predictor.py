@@ -310,12 +310,12 @@ def truncate(path):
         (
             "predictor.json",
             lambda p: edit(p, lambda c: c["model"].update(hidden_size=9)),
-            "cannot be read",
+            r"condition.weight of shape \[4, 6\], but \[4, 9\] follows from the options",
         ),
         (
             "predictor.json",
             lambda p: edit(p, lambda c: c["model"].update(dropout=7.0, num_layers=2)),
-            "cannot be read",
+            "is damaged: dropout is 7",
         ),
         (
             "predictor.json",
@@ -325,7 +325,7 @@ def truncate(path):
         (
             "predictor.json",
             lambda p: edit(p, lambda c: c["shape"].update(lags=[])),
-            "cannot be read",
+            "is damaged: lags are",
         ),
         (
             "predictor.json",

@@ -48,8 +48,8 @@ def test_layouts_of_a_target_become_columns(dtype, layout):
     assert series.observed.all()
 
 
-def test_what_is_not_finite_counts_as_unobserved_and_the_entry_stays_as_it_was():
-    target = np.array([[1, np.nan, 3], [np.inf, 5, -np.inf]], dtype=np.float32)
+def test_what_is_nan_counts_as_unobserved_and_the_entry_stays_as_it_was():
+    target = np.array([[1, np.nan, 3], [np.nan, 5, np.nan]], dtype=np.float32)
     before = target.copy()
     target.flags.writeable = False
     series = read_entry({"start": period("h"), "target": target})
@@ -64,7 +64,24 @@ def test_what_is_not_finite_counts_as_unobserved_and_the_entry_stays_as_it_was()
         ({"target": None}, "no field 'target'"),
         ({"start": None}, "no field 'start'"),
         ({"target": np.zeros((2, 2, 2))}, "3 axes"),
-        ({"target": np.array(["a", "b"])}, "not numeric"),
+        ({"target": np.array(["a", "b"])}, "not numeric: it holds text"),
+        ({"target": ["1", "2"]}, "not numeric: it holds text"),
+        ({"target": [1.0, pd.NA, 3.0]}, "holds pandas.NA; give NaN where a value is missing"),
+        (
+            {"target": np.ma.masked_array([1.0, 2.0], [False, True])},
+            "is a masked array; give its filled",
+        ),
+        ({"target": [np.ma.masked_array([1.0, 2.0], [False, True])] * 2}, "is a masked array"),
+        ({"target": np.array([1.0, 2.0]) * 1j}, "holds complex numbers"),
+        ({"target": [1.0, 2j]}, "holds complex numbers"),
+        ({"target": np.array(["2020-01-01"], dtype="datetime64[D]")}, "holds stamps"),
+        ({"target": np.array([1], dtype="timedelta64[D]")}, "holds durations"),
+        ({"target": torch.ones(3, requires_grad=True)}, "wants gradients; give its detach"),
+        (
+            {"target": pd.DataFrame({"a": [1.0, 2.0]})},
+            r"is a frame, whose rows are steps; .* to_numpy\(\).T",
+        ),
+        ({"target": {}}, "not numeric"),
         ({"start": pd.Timestamp("2020")}, "Timestamp"),
     ],
 )
@@ -303,3 +320,18 @@ def test_data_without_a_single_value_is_refused():
     nothing = entry() | {"target": np.full((3, 60), np.nan)}
     with pytest.raises(InputError, match="every value of the training data is missing"):
         warn_of_poor_dimensions(read_dataset([nothing]), horizon=4)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39, -1e38, 1e18])
+def test_a_value_that_float32_cannot_square_is_refused_with_entry_series_and_step(value):
+    target = np.ones((2, 50))
+    target[1, 7] = value
+    broken = {"item_id": "home 7", "start": period("h"), "target": target}
+    named = broken | {"info": {"columns": ["roof", "car"]}}
+    at = r"at 2020-01-06 07:00 \(step 7\); values must be below 1e\+18"
+    with pytest.raises(InputError, match=rf"the target of home 7 has .* in dimension 1 {at}"):
+        read_entry(broken)
+    with pytest.raises(InputError, match=rf" in car {at}"):
+        read_entry(named)
+    target[1, 7] = 9e17
+    assert read_entry(broken).observed.all()

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 from lightning.pytorch.callbacks import Callback
-from tiny import MODEL, QUIET, TRAIN, entry, estimator
+from tiny import MODEL, QUIET, TRAIN, Watching, entry, estimator
 
 from timediff.errors import InputError
 from timediff.training.budget import FEWEST_STEPS, RESERVE, Pace, Stopwatch, epochs_of, steps_within
@@ -65,7 +65,7 @@ def clock(monkeypatch):
     return clock
 
 
-class Rates(Callback):
+class Rates(Watching, Callback):
     def __init__(self):
         self.rates = []
 

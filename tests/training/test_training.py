@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
-from tiny import HORIZON, MODEL, QUIET, TRAIN, entry, estimator, same_weights, weights
+from tiny import HORIZON, MODEL, QUIET, TRAIN, Watching, entry, estimator, same_weights, weights
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from timediff.errors import InputError
@@ -19,7 +19,7 @@ from timediff.training.module import VALIDATION_LEVELS, TimeGradModule, _observe
 pytestmark = QUIET
 
 
-class Watch(Callback):
+class Watch(Watching, Callback):
     """Keeps the learning rate and the raw weights after every optimiser step."""
 
     def __init__(self):

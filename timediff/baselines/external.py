@@ -3,6 +3,7 @@
 Axes: ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value.
 """
 
+import copy
 import json
 import warnings
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
+from gluonts.torch.model.estimator import PyTorchLightningEstimator
 
 from timediff.baselines.task import Array, Fitted, Task, Window
 from timediff.errors import InputError
@@ -20,9 +22,10 @@ from timediff.frequency import quiet_business_days
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.gluon.storage import CLASSES
 from timediff.tools.seeding import seeded
-from timediff.training.trainer import quiet_lightning
+from timediff.training.trainer import own_options, quiet_lightning
 
 __all__ = [
+    "afresh",
     "entries",
     "fit_forecaster",
     "fit_predictor",
@@ -100,7 +103,16 @@ def train(estimator: Estimator, task: Task, *, seed: int, one_by_one: bool) -> P
         )
     with seeded(seed), quiet_business_days(), quiet_lightning(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return estimator.train(shown)
+        return afresh(estimator).train(shown)
+
+
+def afresh(estimator: Estimator) -> Estimator:
+    """An estimator for one training: GluonTS itself hands worn callbacks to the next one, or loses them."""
+    if not isinstance(estimator, PyTorchLightningEstimator):
+        return estimator
+    copied = copy.copy(estimator)
+    copied.trainer_kwargs = own_options(estimator.trainer_kwargs)
+    return copied
 
 
 def fit_predictor(predictor: Predictor, task: Task) -> Fitted:

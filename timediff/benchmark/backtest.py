@@ -16,7 +16,7 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor
 
-from timediff.baselines.external import paths_of
+from timediff.baselines.external import afresh, paths_of
 from timediff.data.rolling import Entry, History, cut, window_origins
 from timediff.data.table import read_frame
 from timediff.errors import InputError, check_whole
@@ -146,7 +146,7 @@ def _forecasts(
         with seeded(int(np.random.SeedSequence([seed, job]).generate_state(1)[0])):
             predictor = forecaster
             if isinstance(forecaster, Estimator):
-                predictor = forecaster.train(list(_entries([training], names)))
+                predictor = afresh(forecaster).train(list(_entries([training], names)))
             # Ours would show a bar of its own.
             quiet = "progress" in inspect.signature(predictor.predict).parameters
             options = {"progress": False} if quiet else {}

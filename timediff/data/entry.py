@@ -14,6 +14,7 @@ import numpy as np
 
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
+from timediff.tools.numbers import plain_array
 
 __all__ = [
     "OF_TARGET",
@@ -171,7 +172,9 @@ def _arrays(entry: Mapping[str, Any], ahead: int) -> dict[str, np.ndarray]:
 
 def _array(entry: Mapping[str, Any], name: str) -> np.ndarray:
     try:
-        values = np.asarray(entry[name])
+        values = plain_array(entry[name], f"{name} of {entry_name(entry)}")
+    except InputError:
+        raise
     except ValueError as error:  # rows of different lengths
         raise InputError(
             f"{name} of {entry_name(entry)} is no array ({error}); give it rows of one length"

@@ -264,4 +264,6 @@ def make_schedule(name: str, *, num_steps: int, beta_start: float, beta_end: flo
     `cosine` and `jsd` are fixed by the number of steps and do not read the two betas;
     `constant` reads ``beta_end`` only, `ve` ``beta_start`` only.
     """
-    return SCHEDULES[name](num_steps, beta_start, beta_end)
+    # Its numbers are wanted even where a network has only shapes (torch.device("meta")).
+    with torch.device("cpu"):
+        return SCHEDULES[name](num_steps, beta_start, beta_end)

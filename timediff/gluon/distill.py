@@ -18,6 +18,7 @@ from timediff.gluon.predictor import TimeGradPredictor
 from timediff.gluon.windows import WindowData
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.reverse import steps_taken
+from timediff.timegrad.soundness import first_fault
 from timediff.tools.progress import progress_bar
 from timediff.training.halving import SPACING, halve
 
@@ -131,6 +132,11 @@ def _halvings(
             teacher = halve(
                 teacher, count, windows, config, generator, guidance=guidance, on_step=bar.update
             )
+            if first_fault(teacher) is not None:
+                raise InputError(
+                    f"the distillation to {count} steps diverged: weights are infinite or no numbers; lower "
+                    f"learning_rate (it is {config.learning_rate:g})"
+                )
             guidance = 0.0
             yield TimeGradPredictor(
                 teacher,

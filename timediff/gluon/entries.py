@@ -12,7 +12,8 @@ from torch import Tensor
 
 from timediff.data.entry import OF_TARGET, check_entry, dynamic_fields, entry_name
 from timediff.errors import InputError
-from timediff.frequency import to_period_freq
+from timediff.frequency import quiet_business_days, to_period_freq
+from timediff.tools.numbers import LARGEST_VALUE, first_too_large, numbers
 
 __all__ = [
     "Series",
@@ -21,6 +22,7 @@ __all__ = [
     "check_series",
     "read_dataset",
     "read_entry",
+    "series_names",
     "warn_of_poor_dimensions",
     "warn_of_short_history",
     "warn_of_unused_fields",
@@ -55,20 +57,34 @@ def read_entry(entry: Mapping[str, Any]) -> Series:
     """
     check_entry(entry)
     name = entry_name(entry)
-    try:
-        target = np.asarray(entry["target"], dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the target of {name} is not numeric ({error})") from error
+    target = numbers(entry["target"], f"the target of {name}")
     if target.ndim not in (1, 2):
         raise InputError(f"the target of {name} has {target.ndim} axes; it must be [D, T] or [T]")
-    values = np.atleast_2d(target).T  # [T, D]
-    observed = np.isfinite(values)
     start = entry["start"]
     if not isinstance(start, pd.Period):
         raise InputError(
             f"the start of {name} is a {type(start).__name__}; it must be a pandas.Period"
         )
-    return Series(np.where(observed, values, np.float32(0)), observed, start, entry)
+    values = np.atleast_2d(target).T  # [T, D]
+    if (place := first_too_large(values)) is not None:
+        step, d = place
+        with quiet_business_days():
+            stamp = start + step
+        raise InputError(
+            f"the target of {name} has {values[place]:g} in {series_names(entry, values.shape[1])[d]} at "
+            f"{stamp} (step {step}); values must be below {LARGEST_VALUE:g}: give NaN where unknown, or a "
+            "larger unit"
+        )
+    observed = ~np.isnan(values)
+    known = np.where(observed, values, 0.0).astype(np.float32)
+    return Series(known, observed, start, entry)
+
+
+def series_names(entry: Mapping[str, Any], dim: int) -> list[str]:
+    """What sentences call the series of an entry: its ``info`` has their names under "columns"."""
+    info = entry.get("info")
+    columns = info.get("columns") if isinstance(info, Mapping) else None
+    return [str(c) for c in columns] if columns else [f"dimension {d}" for d in range(dim)]
 
 
 def read_dataset(
@@ -177,8 +193,7 @@ def warn_of_poor_dimensions(all_series: list[Series], *, horizon: int) -> None:
         )
     low = np.where(observed, values, np.inf).min(axis=0)
     high = np.where(observed, values, -np.inf).max(axis=0)
-    columns = (all_series[0].entry.get("info") or {}).get("columns")
-    names = columns or [f"dimension {d}" for d in range(len(counts))]
+    names = series_names(all_series[0].entry, len(counts))
     groups = {
         "never observed": [names[d] for d in np.flatnonzero(counts == 0)],
         "constant": [names[d] for d in np.flatnonzero((counts > horizon) & (low == high))],

@@ -39,6 +39,7 @@ from timediff.gluon.windows import LastWindows, TrainingWindows, WindowData
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.normalisation.training import training_default
+from timediff.tools.seeding import Stream
 from timediff.training.budget import epochs_of
 from timediff.training.fit import fit, start_from
 from timediff.training.module import TimeGradModule
@@ -63,7 +64,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             ``item_id``. Its predictor takes such entries and gives a forecast of each. False makes them
             examples of one univariate model; None too, with a warning.
         progress: Show a progress bar on stderr while training.
-        trainer_kwargs: Passed to `lightning.pytorch.Trainer`, over our own choices.
+        trainer_kwargs: Passed to `lightning.pytorch.Trainer`, over our own choices. Each training has
+            copies of callbacks and loggers; those used are in the ``trainer`` that `train_model` returns.
 
     Raises:
         InputError: An option or the dataset does not make sense; raised before any training.
@@ -125,9 +127,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
 
     def create_lightning_module(self) -> TimeGradModule:
         """A network with fresh weights, the same for the same seed."""
-        with torch.random.fork_rng(devices=[]):
-            if self.train_config.seed is not None:
-                torch.manual_seed(self.train_config.seed)
+        with Stream().lent(torch.device("cpu"), seed=self.train_config.seed):
             model = TimeGrad(self.model, self.shape)
         return TimeGradModule(model, self.train_config)
 
@@ -246,11 +246,6 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             progress=self.progress,
             checkpoint=ckpt_path,
         )
-        if not all(bool(p.isfinite().all()) for p in module.forecaster.parameters()):
-            raise InputError(
-                "training diverged: weights of the network are infinite or no numbers; lower learning_rate "
-                f"(it is {self.train_config.learning_rate:g}), or give a gradient_clip"
-            )
         transformation = self.create_transformation()
         choices: dict[str, Any] = {}
         if self.model.linear:
@@ -260,6 +255,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         predictor.choices = choices
         if columns := (entries[0].get("info") or {}).get("columns"):
             predictor.names = [str(name) for name in columns]
+        predictor.check_sound()
         return TrainOutput(transformation, module, trainer, predictor)
 
     def _weighed(self, module: TimeGradModule, data: WindowData, held: Tensor) -> dict[str, Any]:

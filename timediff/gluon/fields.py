@@ -7,6 +7,7 @@ each; one known ahead goes on over the horizon in an entry that is to be forecas
 Axes: ``T`` steps, ``F`` rows of a field, ``D`` series.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from timediff.gluon.entries import Series, changes
 from timediff.timegrad.batch import Covariate, Shape
 from timediff.timegrad.normalisation.adaptive import LARGEST
 from timediff.timegrad.normalisation.training import training_default
+from timediff.tools.numbers import LARGEST_VALUE, first_too_large, numbers
 
 __all__ = [
     "FIELDS",
@@ -104,12 +106,7 @@ def _covariates(
 def _read(series: Series, field: str) -> np.ndarray:
     """A field as numbers, float64, its axes and sizes checked against those of the series."""
     what, dim = f"{field} of {series.name}", series.values.shape[1]
-    try:
-        values = np.asarray(series.entry[field], dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{what} is not numeric ({error}); give numbers, NaN where unknown"
-        ) from error
+    values = numbers(series.entry[field], what)
     if "static" in field:
         if values.ndim not in (1, 2) or (values.ndim == 2 and values.shape[1] != dim):
             raise InputError(
@@ -130,8 +127,14 @@ def _read(series: Series, field: str) -> np.ndarray:
                     else ", and those of the horizon where there is a forecast"
                 )
             )
-    if np.isinf(values).any():
-        raise InputError(f"{what} holds an infinite value; use NaN for unknown")
+    if (place := first_too_large(values)) is not None:
+        row, *own = place
+        step = [] if "static" in field else [f"step {own.pop()}"]
+        where = ", ".join([*(f"dimension {d}" for d in own), *step])
+        raise InputError(
+            f"{_name(series, field, row)} has {values[place]:g}{f' ({where})' if where else ''}; values must "
+            f"be below {LARGEST_VALUE:g}: give NaN where unknown, or a larger unit"
+        )
     if "cat" in field:
         known = values[np.isfinite(values)]
         if (known < 0).any() or (known != np.floor(known)).any():
@@ -278,7 +281,8 @@ def _check_categories(
 
 def _name(series: Series, field: str, row: int) -> str:
     """What a sentence calls a row: by the names that ``info`` gives them under "covariates"."""
-    names = ((series.entry.get("info") or {}).get("covariates") or {}).get(field)
+    info = series.entry.get("info")
+    names = ((info.get("covariates") if isinstance(info, Mapping) else None) or {}).get(field)
     row_name = f"{names[row]} (row {row} of {field})" if names else f"row {row} of {field}"
     return f"{row_name} of {series.name}"
 

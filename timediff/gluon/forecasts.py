@@ -125,6 +125,11 @@ def _forecast(
     """Paths ``[S, T, D]`` without the lead time, and what they are of."""
     with quiet_business_days():
         start = series.start + len(series.values) + lead_time
+    if not bool(paths.isfinite().all()):
+        raise InputError(
+            f"the forecast of {series.name} is not finite: its values, or those that the model was trained "
+            "on, are too large for float32; give them in a larger unit"
+        )
     samples, info = paths[:, lead_time:].numpy(), series.entry.get("info")
     # The layout of the forecast follows that of the target.
     flat = np.ndim(series.entry["target"]) == 1

@@ -18,14 +18,17 @@ from timediff.errors import InputError, check_whole
 from timediff.gluon import storage
 from timediff.gluon.entries import Series, batches_of
 from timediff.gluon.forecasts import forecasts, mix
+from timediff.gluon.foreign import unreadable
 from timediff.gluon.joint import are_univariate, joined, parted
 from timediff.gluon.windows import LastWindows, WindowData
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.density import Density, Future, complete, future, window_density
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.reverse import compile_chain
+from timediff.timegrad.soundness import first_fault
 from timediff.timegrad.whatif import check_whatif, read_given
 from timediff.tools.progress import progress_bar
+from timediff.tools.seeding import drawn_seed
 
 __all__ = ["TimeGradPredictor"]
 
@@ -135,6 +138,7 @@ class TimeGradPredictor(PyTorchPredictor):
         check_whole("num_samples", num_samples)
         check_whole("num_particles", num_particles, least=0)
         futures, network = None, self.prediction_net
+        self.check_sound()
         if known_future is not None:
             self._check_not_distilled("give what-if forecasts")
             futures = read_given(
@@ -148,7 +152,7 @@ class TimeGradPredictor(PyTorchPredictor):
             if any(values is not None for values in futures):
                 check_whatif(sampling, num_samples=num_samples, num_particles=num_particles)
         if seed is None:
-            seed = int(torch.randint(2**31, ()))
+            seed = drawn_seed()
         drawn = forecasts(
             self,
             dataset,
@@ -241,11 +245,20 @@ class TimeGradPredictor(PyTorchPredictor):
     ) -> tuple[TimeGrad, WindowData, int]:
         """The model, entries with their future, and how many there are."""
         self._check_not_distilled("say how likely a future is")
+        self.check_sound()
         all_series = [series for batch in self.batches(dataset) for series in batch]
         if not all_series:
             raise InputError("the dataset holds no series; give entries with their future")
         model: TimeGrad = self.prediction_net
         return model.eval(), WindowData(all_series, model.shape), len(all_series)
+
+    def check_sound(self) -> None:
+        """Raises `InputError` if the model holds numbers that no forecast can be made with."""
+        if (fault := first_fault(self.prediction_net)) is not None:
+            raise InputError(
+                f"the model cannot forecast: its {fault}; train it again, on data in a larger unit if their "
+                "numbers are huge, or load what was saved of it"
+            )
 
     def _check_not_distilled(self, wish: str) -> None:
         """Raises `InputError` if the network was distilled, and knows too few noise levels for a wish."""
@@ -271,7 +284,7 @@ class TimeGradPredictor(PyTorchPredictor):
         try:
             predictor = cls(model, device="cpu", **arguments)
         except Exception as error:  # a damaged file may fail in any way
-            raise storage.unreadable(path, error) from error
+            raise unreadable(path, error) from error
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise InputError(f"device {device} is not there; give device='cpu'")
         predictor.to(device)

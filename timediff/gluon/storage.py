@@ -15,10 +15,12 @@ from safetensors.torch import load_file, save_file
 from timediff.config import ModelConfig, SamplingConfig, flat_sampling
 from timediff.diffusion.schedule import make_schedule
 from timediff.errors import InputError
+from timediff.gluon.foreign import check_content, check_sizes, read_json, unreadable
 from timediff.options import fields_of
 from timediff.registry import TABLES
 from timediff.timegrad.batch import Covariate, Shape
 from timediff.timegrad.model import TimeGrad
+from timediff.timegrad.soundness import first_fault
 from timediff.tools.files import whole
 
 if TYPE_CHECKING:
@@ -31,11 +33,11 @@ __all__ = [
     "OPTIONS",
     "SavedPart",
     "chain_of",
+    "check_chain",
     "check_parts",
     "load",
     "parts_of",
     "save",
-    "unreadable",
 ]
 
 #: Format 3 names the versions of parts; format 2, of 0.1.0, is read too.
@@ -90,11 +92,7 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
             raise InputError(
                 f"{folder} holds no {name}; give a folder that a predictor was saved to"
             )
-    try:
-        config = json.loads((folder / _CONFIG).read_text())
-        content = json.loads((folder / _PREDICTOR).read_text())
-    except ValueError as error:
-        raise InputError(f"the JSON files in {folder} are damaged ({error})") from error
+    config, content = read_json(folder / _CONFIG), read_json(folder / _PREDICTOR)
     for name in [*_class_names(config), *_class_names(content)]:
         if name not in CLASSES:
             raise InputError(
@@ -107,16 +105,27 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
     try:
         shape = Shape(**content["shape"])
         shape = shape._replace(covariates=[Covariate(**one) for one in shape.covariates])  # type: ignore[arg-type]
-        model = TimeGrad(ModelConfig(**content["model"]), shape)
+        options = ModelConfig(**content["model"])
+        arguments = {name: content[name] for name in OPTIONS if name not in _LATER}
+        arguments |= {name: content.get(name) for name in _LATER}
+        # Whether to compile is up to those who forecast, whoever trained the model.
+        sampling = flat_sampling(content["sampling"])._replace(compile=False)
+        check_content(folder, content, options, shape, sampling)
+        check_chain(folder, content, options)
+        check_sizes(folder / _WEIGHTS, options, shape)
+        model = TimeGrad(options, shape)
         weights = load_file(folder / _WEIGHTS)
         # 0.1.0 knew no support.
         weights = {**model.support.state_dict(prefix="support."), **weights}
         model.load_state_dict(weights)
-        arguments = {name: content[name] for name in OPTIONS if name not in _LATER}
-        arguments |= {name: content.get(name) for name in _LATER}
-        arguments["sampling"] = flat_sampling(content["sampling"])
+        fault = first_fault(model)
+        arguments["sampling"] = sampling
+    except InputError:
+        raise
     except Exception as error:  # a damaged file may fail in any way
         raise unreadable(folder, error) from error
+    if fault is not None:
+        raise InputError(f"the predictor in {folder} is damaged: its {fault}; save it again")
     return model, arguments
 
 
@@ -179,29 +188,21 @@ def check_parts(folder: Path, content: dict[str, Any]) -> None:
                 f"{what}, but version {here.version} is registered here, by {here.module}; register the one "
                 "it was trained with"
             )
+
+
+def check_chain(folder: Path, content: dict[str, Any], config: ModelConfig) -> None:
+    """Raises `InputError` unless the schedule registered here has the numbers of the one in a folder."""
     if "chain" not in content:
         return
-    try:
-        config = ModelConfig(**content["model"])
-        then, now = (
-            np.array([chain["alpha"], chain["sigma"]])
-            for chain in (content["chain"], chain_of(config))
-        )
-    except Exception as error:  # a damaged file may fail in any way
-        raise unreadable(folder, error) from error
+    then, now = (
+        np.array([chain["alpha"], chain["sigma"]]) for chain in (content["chain"], chain_of(config))
+    )
     if then.shape != now.shape or not np.allclose(then, now, rtol=1e-6, atol=1e-9):
         module = TABLES["schedule"].parts[config.schedule].module
         raise InputError(
             f"{folder} was trained with other numbers of the schedule {config.schedule!r} than the one that "
             f"{module} registers now; register the one it was trained with"
         )
-
-
-def unreadable(folder: Path, error: Exception) -> InputError:
-    """The error of files whose content is damaged."""
-    return InputError(
-        f"the predictor in {folder} cannot be read ({type(error).__name__}); save it again"
-    )
 
 
 def _class_names(value: Any) -> Iterator[str]:

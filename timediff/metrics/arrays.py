@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from timediff.errors import InputError
+from timediff.tools.numbers import plain_array
 
 __all__ = [
     "BLOCK",
@@ -49,7 +50,7 @@ def checked(paths: ArrayLike, truth: ArrayLike) -> tuple[Floats, Array]:
     Raises:
         InputError: If the shapes do not agree, a path is not finite or a truth is infinite.
     """
-    paths, truth = floats(paths), np.asarray(truth, dtype=np.float64)
+    paths, truth = floats(paths), floats(truth, "truth").astype(np.float64, copy=False)
     expected = truth.shape[:-2] + paths.shape[-3:-2] + truth.shape[-2:]
     if paths.ndim < 3 or paths.shape != expected or paths.size == 0:
         raise InputError(
@@ -89,8 +90,8 @@ def check_windows(paths: ArrayLike, truth: ArrayLike, what: str) -> None:
         )
 
 
-def floats(values: ArrayLike) -> Floats:
-    array = np.asarray(values)
+def floats(values: ArrayLike, what: str = "forecast paths") -> Floats:
+    array = plain_array(values, f"the array of {what}")
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 

@@ -32,6 +32,7 @@ from timediff.networks.encoder import State, map_state
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.reverse import walk
+from timediff.tools.numbers import LARGEST_VALUE, first_too_large, numbers
 
 __all__ = [
     "MIN_EFFECTIVE_SIZE",
@@ -282,11 +283,7 @@ def miscounted(arrays: int, entries: int | str) -> InputError:
 
 def _read_array(array: Any, i: int, horizon: int, target_dim: int, lead_time: int) -> Tensor | None:
     name = f"known_future of entry {i}"
-    try:
-        with np.errstate(over="ignore"):
-            values = np.array(array, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} is not numeric ({error}); use NaN for unknown") from error
+    values = numbers(array, name)
     if target_dim == 1 and values.ndim == 1:
         values = values[:, None]
     if values.shape != (horizon, target_dim):
@@ -294,10 +291,13 @@ def _read_array(array: Any, i: int, horizon: int, target_dim: int, lead_time: in
             f"{name} has shape {list(values.shape)}; it must be [{horizon}, {target_dim}], steps of the "
             "forecast by dimensions, NaN where unknown; for several entries give a list of such arrays"
         )
-    if np.isinf(values).any():
-        raise InputError(f"{name} holds an infinite value; use NaN for unknown")
+    if (place := first_too_large(values)) is not None:
+        raise InputError(
+            f"{name} has {values[place]:g} in dimension {place[1]} at step {place[0]}; values must be below "
+            f"{LARGEST_VALUE:g}: give NaN where unknown"
+        )
     blank = np.full((lead_time, target_dim), np.nan, np.float32)
-    given = torch.from_numpy(np.concatenate([blank, values]))
+    given = torch.from_numpy(np.concatenate([blank, values.astype(np.float32)]))
     return None if given.isnan().all() else given
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from timediff.errors import InputError
@@ -60,8 +61,7 @@ def fit(
         progress=progress,
     )
     epochs, training.batches = epochs_of(steps, config.steps_per_epoch)
-    # A copy: GluonTS itself pops the list and so loses it on the second train.
-    callbacks = list(trainer_kwargs.get("callbacks") or [])
+    callbacks: list[Callback] = []
     if progress:
         callbacks.append(TrainingBar())
     if validated and config.patience:

@@ -1,6 +1,7 @@
 """Training: the optimiser, the running average of the weights, validation, and what is logged."""
 
 import copy
+import math
 from typing import Any
 
 import lightning.pytorch as pl
@@ -15,6 +16,7 @@ from timediff.diffusion.step_sampling import StepSampler
 from timediff.errors import InputError
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.model import TimeGrad
+from timediff.tools.seeding import Stream, drawn_seed
 
 __all__ = ["FUSED_DEVICES", "VALIDATION_LEVELS", "TimeGradModule"]
 
@@ -47,8 +49,8 @@ class TimeGradModule(pl.LightningModule):
         # A submodule too: a resumed run goes on with what was learned about the steps.
         importance = config.step_sampling == "importance"
         self.steps = StepSampler(model.config.diffusion_steps) if importance else None
-        seed = config.seed if config.seed is not None else int(torch.randint(2**31, ()))
-        self.seed = seed
+        self.seed = config.seed if config.seed is not None else drawn_seed()
+        self.stream = Stream()
         #: One entry per epoch: epoch, train_loss and, with validation data, val_loss.
         self.history: list[dict[str, float]] = []
 
@@ -65,7 +67,8 @@ class TimeGradModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         # One seed per epoch: a run resumed from an epoch's checkpoint repeats what would have come.
         mixed = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank])
-        torch.manual_seed(int(mixed.generate_state(1)[0]))
+        with self.stream.lent(self.device, seed=int(mixed.generate_state(1)[0])):
+            pass
         # Not after an epoch: its checkpoint would have a schedule that its weights were not trained on.
         if self.current_epoch:
             self.model.reschedule(move=True)
@@ -75,6 +78,10 @@ class TimeGradModule(pl.LightningModule):
                 self.average.reschedule()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        with self.stream.lent(self.device):
+            return self._loss(batch)
+
+    def _loss(self, batch: Batch) -> Tensor:
         positions = self._positions(batch)
         shape = self._taught(batch) if positions is None else positions.shape
         if self.steps is not None:
@@ -138,7 +145,21 @@ class TimeGradModule(pl.LightningModule):
         losses = {
             name: float(logged[name]) for name in ("train_loss", "val_loss") if name in logged
         }
+        self._check_finite(losses.get("train_loss", 0.0))
         self.history.append({"epoch": float(self.current_epoch)} | losses)
+
+    def _check_finite(self, loss: float) -> None:
+        """Raises `InputError` before a diverged epoch is kept; once an epoch, as the device waits for it."""
+        weights = all(bool(p.isfinite().all()) for p in self.parameters())
+        if weights and math.isfinite(loss):
+            return
+        before = [getattr(c, "last_model_path", "") for c in self.trainer.checkpoint_callbacks]
+        kept = next(filter(None, before), None)
+        raise InputError(
+            f"training diverged by step {self.trainer.global_step}: its loss or weights are infinite or "
+            f"no numbers; lower learning_rate (it is {self.config.learning_rate:g}), or give a gradient_clip"
+            + (f" (the state before is in {kept})" if kept else "")
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["seed"], checkpoint["history"] = self.seed, list(self.history)

@@ -1,5 +1,6 @@
 """Lightning's trainer with our choices, what it says, and how it is interrupted."""
 
+import copy
 import logging
 import signal
 import warnings
@@ -17,7 +18,7 @@ from timediff.tools.precision import matmul_precision
 from timediff.training.callbacks import BestCheckpoint
 from timediff.training.module import TimeGradModule
 
-__all__ = ["Windows", "interruptible", "make_trainer", "quiet_lightning", "run"]
+__all__ = ["Windows", "interruptible", "make_trainer", "own_options", "quiet_lightning", "run"]
 
 
 class Windows(Protocol):
@@ -67,6 +68,26 @@ def interruptible() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
+def own_options(trainer_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a trainer for one training: callbacks, loggers, plugins and the rest are copies.
+
+    They keep what they saw, such as epochs without a better loss, and the next training is to begin anew.
+
+    Raises:
+        InputError: One cannot be copied.
+    """
+    options = {}
+    for name, value in trainer_kwargs.items():
+        try:
+            options[name] = copy.deepcopy(value)
+        except Exception as error:  # a copy may fail in any way
+            raise InputError(
+                f"{name} of trainer_kwargs cannot be copied for a training of its own "
+                f"({type(error).__name__}: {error}); give what copy.deepcopy can copy"
+            ) from error
+    return options
+
+
 def make_trainer(
     config: TrainConfig,
     trainer_kwargs: Mapping[str, Any],
@@ -80,8 +101,9 @@ def make_trainer(
 
     Args:
         config: How to train.
-        trainer_kwargs: Options of `lightning.pytorch.Trainer`, over our own; ``callbacks`` apart.
-        callbacks: All there are beside the checkpoint.
+        trainer_kwargs: Options of `lightning.pytorch.Trainer`, over our own. The trainer has
+            copies of them.
+        callbacks: Ours, beside the checkpoint.
         folder: Where it writes, unless ``trainer_kwargs`` say otherwise.
         epochs: How many, unless ``trainer_kwargs`` say otherwise.
         validated: Whether there is a validation loss to tell the best epoch by.
@@ -89,7 +111,9 @@ def make_trainer(
     Raises:
         InputError: The training would have no end.
     """
-    options = dict(trainer_kwargs)
+    options = own_options(trainer_kwargs)
+    theirs = options.pop("callbacks", None) or []
+    callbacks = [*(theirs if isinstance(theirs, list | tuple) else [theirs]), *callbacks]
     checkpoint = None
     if options.get("enable_checkpointing", True):
         checkpoint = BestCheckpoint(

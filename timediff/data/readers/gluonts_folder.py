@@ -22,6 +22,7 @@ import pandas as pd
 from timediff.data.readers.contents import Contents, read_json_object, unique_names, whole_number
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days, to_period_freq
+from timediff.tools.numbers import LARGEST_VALUE, first_too_large
 
 __all__ = ["missing_part", "parse_line", "read_gluonts"]
 
@@ -142,7 +143,7 @@ def _read_lines(folder: Path, *, used: tuple[int, int] | None, again: str) -> li
                 continue
             try:
                 entry = parse_line(line)
-                target = np.array(entry["target"], dtype=np.float32)
+                target = np.array(entry["target"], dtype=np.float64)
                 start = str(entry["start"])
             except (ValueError, TypeError, KeyError):
                 raise InputError(
@@ -154,7 +155,13 @@ def _read_lines(folder: Path, *, used: tuple[int, int] | None, again: str) -> li
                     "write one series of at least one value per line"
                 )
             item_id = entry.get("item_id")
-            rows.append(_Series(None if item_id is None else str(item_id), start, target))
+            if (place := first_too_large(target)) is not None:
+                raise InputError(
+                    f"line {number} of {path} has {target[place]:g} at step {place[0]}; values must be below "
+                    f"{LARGEST_VALUE:g}: write NaN where unknown, or another unit"
+                )
+            series = target.astype(np.float32)
+            rows.append(_Series(None if item_id is None else str(item_id), start, series))
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{folder} cannot be read ({error}): {again}") from None
     return rows
