@@ -1,20 +1,21 @@
 """Makes data sets of the last 600 rows of others, and the records of the default on them: little data.
 
-python evaluation/short.py --data-dir FOLDER [--work runs/short] [--seeds 1 2 3]
+python evaluation/short.py --data-dir FOLDER [--work runs/short]
 
-Each is written as a folder NAME_last600 of --work and scored by `python -m timediff.evaluate` beside the fast
-baselines, with the test windows of the whole. Record, table and picture go to evaluation/results, as those of
+Each is written as a folder NAME_last600 of --work and scored as configs/NAME_last600-default.yaml says, with
+the test windows of the whole. Record, table and picture go to evaluation/results, as those of
 `leaderboard.py`. Then `python evaluation/tables.py` writes the documents.
 """
 
 import argparse
 import json
-import subprocess
+import os
 import sys
 from pathlib import Path
 
 import pandas as pd
 from leaderboard import collect
+from leaderboard import make as run
 
 from timediff import load_dataset
 from timediff.tools.files import write_text
@@ -48,17 +49,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/short"))
-    parser.add_argument("--seeds", nargs="+", default=["1", "2", "3"])
     parser.add_argument("--results", type=Path, default=HERE / "results")
     options = parser.parse_args()
     failed = []
+    os.environ["TIMEDIFF_DATA"] = str(options.work / "data")
     for name in SETS:
         short = f"{name}_last{ROWS}"
         make(name, options.data_dir, options.work / "data" / short)
-        command = [sys.executable, "-m", "timediff.evaluate", "--dataset", short]
-        command += ["--data-dir", str(options.work / "data"), "--baselines", "fast"]
-        command += ["--out", str(options.work / f"{short}-default"), "--seed", *options.seeds]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
+        done = run(f"{short}-default", options.work, resume=False)
         if not (done and collect(f"{short}-default", options.work, options.results)):
             failed.append(short)
     if failed:

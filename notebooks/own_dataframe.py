@@ -28,11 +28,8 @@ plt.rcParams["date.converter"] = "concise"
 # for each series and hour, are read as well.
 
 # %%
-CSV = next(
-    folder / "datasets" / "example" / "homes.csv"
-    for folder in (Path.cwd(), *Path.cwd().parents)
-    if (folder / "datasets" / "example" / "homes.csv").is_file()
-)
+HERE = Path(globals().get("__file__", "notebooks/own_dataframe.py")).resolve().parent
+CSV = HERE.parent / "datasets" / "example" / "homes.csv"
 table = pd.read_csv(CSV)
 print(table.shape, table.isna().sum().sum(), "empty cells")
 table.head(3)

@@ -213,7 +213,7 @@ def test_what_stands_in_unobserved_places_changes_nothing(
     data["target"][0, 10:30], data["target"][1, ::3], data["target"][2, -5:] = (
         np.nan,
         np.nan,
-        np.inf,
+        np.nan,
     )
     model = MODEL._replace(scaling=scaling, difference=difference)
 
