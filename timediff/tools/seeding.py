@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["Stream", "drawn_seed", "seeded"]
+__all__ = ["Stream", "drawn_seed", "one_at_a_time", "seeded"]
 
 #: Held by the thread that has the global generators.
 _lent = threading.RLock()
@@ -43,6 +43,13 @@ def seeded(seed: int) -> Iterator[None]:
             finally:
                 random.setstate(python)
                 np.random.set_state(numpy)  # noqa: NPY002
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """What is inside is done by one thread at a time, which may lend the global generators to itself."""
+    with _lent:
+        yield
 
 
 def drawn_seed() -> int:

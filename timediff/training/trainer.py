@@ -15,6 +15,7 @@ from timediff.config import TrainConfig
 from timediff.errors import InputError
 from timediff.timegrad.batch import Batch
 from timediff.tools.precision import matmul_precision
+from timediff.tools.seeding import one_at_a_time
 from timediff.training.callbacks import BestCheckpoint
 from timediff.training.module import TimeGradModule
 
@@ -153,5 +154,6 @@ def run(
 ) -> None:
     """Trains a module, on from a checkpoint if there is one."""
     precision = matmul_precision(module.config.precision, trainer.strategy.root_device)
-    with interruptible(), quiet_lightning(), precision:
+    # Lightning puts the global generators back after its sanity check, whoever has them by then.
+    with one_at_a_time(), interruptible(), quiet_lightning(), precision:
         trainer.fit(module, training, validation, ckpt_path=checkpoint)
