@@ -1,13 +1,14 @@
 # Commands from a bare clone; each sets up its own virtual environment first.
 #   make evaluate   train, forecast and score on the embedded dataset
 #   make test       run the tests
+#   make audit      compare what is installed with known vulnerabilities, by a service on the internet
 #   make notebooks  run the notebooks with real training and keep their executed copies
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/citylearn2022-default
 BIN = $(VENV)/bin
 
-.PHONY: evaluate test lint notebooks clean
+.PHONY: evaluate test lint audit notebooks clean
 
 evaluate: $(VENV)/.run
 	$(BIN)/python -m timediff.evaluate --config evaluation/configs/citylearn2022-default.yaml --out $(OUT)
@@ -19,6 +20,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --local --skip-editable
 
 notebooks: $(VENV)/.notebooks
 	$(BIN)/python notebooks/execute.py
