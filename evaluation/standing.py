@@ -78,6 +78,24 @@ def standing(runs: Iterable[Run], ending: str) -> str | None:
     return f"{table(rows)}\n\n{table(_coverage(chosen))}"
 
 
+def beside(runs: Iterable[Run], preset: str) -> str | None:
+    """The table of the default's scores over those of another preset, on the test windows of both."""
+    by_folder = {run.folder: run.record for run in runs}
+    rows = [["", *(f"{title_of(name)} / {preset}" for name in SCORES)]]
+    ratios = []
+    for folder, record in by_folder.items():
+        other = by_folder.get(f"{record.dataset.name}-{preset}")
+        if folder != f"{record.dataset.name}-default" or other is None:
+            continue
+        own = [of_metric(n)(record.evaluated) / of_metric(n)(other.evaluated) for n in SCORES]
+        ratios.append(own)
+        rows.append([record.dataset.name, *(f"{value:.3f}" for value in own)])
+    if not ratios:
+        return None
+    means = [geometric(column) for column in zip(*ratios, strict=True)]
+    return table([*rows, ["geometric mean", *(f"{value:.3f}" for value in means)]])
+
+
 def _coverage(runs: Sequence[Run]) -> list[list[str]]:
     """Coverage by rank and, in brackets, plain; the last row is the mean distance from a perfect one's."""
     rows = [["coverage by rank (plain)", *(title_of(name) for name in COVERED)]]

@@ -16,7 +16,7 @@ from typing import Any
 from readme_results import summary
 from results_page import results
 from scoreboard import Run, table
-from standing import standing
+from standing import beside, standing
 
 from timediff.benchmark.record import read_record
 from timediff.errors import InputError
@@ -311,6 +311,7 @@ def main() -> int:
         DETAILS: {
             "standing": standing(runs, "rolling"),
             "tests": standing(runs, "default"),
+            "paper": beside(runs, "paper"),
             "adaptive": adaptive(),
             "factors": factors(),
             "solvers": solvers(),
