@@ -41,12 +41,13 @@ def windows(shape, count, *, seed=0, missing=0.0, future=True):
     pattern = torch.randn(count, shape.cycle, shape.target_dim, generator=generator)
     patterned = bool(shape.profiles) and len(shape.cycles) > 1
     near = torch.zeros(count, shape.context_length + shape.horizon, 0)
+    scale = 0.5 + torch.rand(ahead, generator=generator)
     return Batch(
         torch.where(observed, target, 0.0),
         observed,
         near,
         torch.zeros(ahead),
-        torch.ones(ahead),
+        scale,
         profiles if shape.profiles else None,
         pattern if patterned else None,
     )
@@ -74,7 +75,7 @@ def blocks_of(batch):
 # ---------------------------------------------------------------------------------- regressors
 
 
-def plain_regressors(past, observed, profiles, pattern, shape, lead, d):
+def plain_regressors(past, observed, scale, profiles, pattern, shape, lead, d):
     """Of one window, lead and series, by the words of the module's docstring."""
     series = [
         x if known else 0.0 for x, known in zip(past[:, d].tolist(), observed[:, d], strict=True)
@@ -83,10 +84,11 @@ def plain_regressors(past, observed, profiles, pattern, shape, lead, d):
     quarter = max(day // 4, 2)
     found = [1.0, series[-1], series[-2]]
     found += [sum(series[-quarter:]) / quarter, sum(series[-day:]) / day]
-    together = []
+    together, size = [], scale.mean(dim=0).tolist()
     for values, known in zip(past.tolist(), observed.tolist(), strict=True):
-        seen = [value for value, there in zip(values, known, strict=True) if there]
-        together.append(sum(seen) / len(seen) if seen else 0.0)
+        seen = [d for d in range(shape.target_dim) if known[d]]
+        total = sum(size[d] * values[d] for d in seen)
+        together.append(total / sum(size[d] for d in seen) if seen else 0.0)
     found += [together[-1], sum(together[-quarter:]) / quarter, sum(together[-day:]) / day]
 
     def same_position(cycle):
@@ -124,7 +126,7 @@ def test_regressors_are_the_words_of_the_docstring(float64, shape, missing):
     assert found.shape == size
     for b in range(2):
         one = batch.rows(b)
-        seen = one.target[:past], one.observed[:past], one.profiles, one.pattern
+        seen = one.target[:past], one.observed[:past], one.scale, one.profiles, one.pattern
         for lead in range(shape.horizon):
             for d in range(shape.target_dim):
                 expected = plain_regressors(*seen, shape, lead, d)
@@ -173,14 +175,16 @@ def test_what_is_unobserved_may_hold_anything(shape):
 
 @invariances
 @every_shape
-def test_a_forecast_is_of_its_own_series_and_the_mean_of_all(float64, shape):
+def test_a_forecast_is_of_its_own_series_and_the_sum_of_all(float64, shape):
     shape = shape._replace(target_dim=3)
     batch, centre = windows(shape, 3), LinearCentre(shape)
     centre.coefficients.normal_()
-    away = torch.randn(batch.target.shape[:2])
+    scale = batch.scale.mean(dim=1)[:, None]
+    away = torch.randn(batch.target.shape[:2])  # in the units of the sum
     for same, others in ((True, (away, -away)), (False, (away, away))):
         target = batch.target.clone()
-        target[..., 1], target[..., 2] = target[..., 1] + others[0], target[..., 2] + others[1]
+        for d in (1, 2):
+            target[..., d] += others[d - 1] / scale[..., d]
         other = centre(batch._replace(target=target))
         assert torch.allclose(other[..., 0], centre(batch)[..., 0]) == same
         assert not torch.allclose(other[..., 1], centre(batch)[..., 1])

@@ -6,12 +6,13 @@ same positions of their last cycles. The forecast of lead h, direct and not iter
 .. math:: \hat d_{o+h} = \beta_h^\top f(o, h)
 
 of a constant, the last two deviations, their means over a quarter and a whole cycle, the last one and the
-same means of all series together (what a sum goes by: noise of single series cancels in it), those at the
-same position one and two cycles and one long cycle (a week) ago, and how far profiles of other half-lives
-and of the long cycle lie from the location, the last value and the one a cycle ago themselves among them;
-of what the long cycle's profile did not explain lately, the same last value, means and value of a cycle
-ago; and of covariates what `covariate_count` lists. The ridge regression of each series is drawn towards
-that of all series together; its penalty is the one of the least error on left-out blocks of origins.
+same means of all series together, weighted by their scales (what their sum goes by: noise of single series
+cancels in it), those at the same position one and two cycles and one long cycle (a week) ago, and how far
+profiles of other half-lives and of the long cycle lie from the location, the last value and the one a cycle
+ago themselves among them; of what the long cycle's profile did not explain lately, the same last value,
+means and value of a cycle ago; and of covariates what `covariate_count` lists. The ridge regression of each
+series is drawn towards that of all series together; its penalty is the one of the least error on left-out
+blocks of origins.
 
 Axes: ``B`` windows, ``P`` steps of the past, ``T`` leads, ``D`` series, ``K`` regressors, ``J`` profiles.
 """
@@ -42,6 +43,8 @@ PENALTIES = (0.02, 0.1, 0.4, 1.0)
 BLOCKS = 5
 #: Penalty of the coefficients of all series together.
 _POOLED = 1e-3
+#: Share of the largest scale below which series say nothing together.
+_TINY = 1e-30
 
 
 def regressor_count(shape: Shape) -> int:
@@ -88,8 +91,12 @@ def regressors(batch: Batch, shape: Shape) -> Tensor:
     last, short, long = (past[:, -n:].mean(dim=1) for n in spans)
     recent = [torch.ones_like(last), last, past[:, -2], short, long]
     if shape.target_dim > 1:
-        known = batch.observed[:, : shape.history_length].sum(dim=-1, keepdim=True)
-        common = past.sum(dim=-1, keepdim=True) / known.clamp(min=1)
+        known = batch.observed[:, :end]
+        # A sum goes by its large series.
+        assert batch.scale is not None
+        scale = batch.scale.mean(dim=1)
+        weights = (scale / scale.amax(dim=-1, keepdim=True))[..., None]  # [B, D, 1]
+        common = past @ weights / (known.to(weights) @ weights).clamp(min=_TINY)  # [B, P, 1]
         recent += [common[:, -n:].mean(dim=1).expand_as(last) for n in spans]
     columns = [torch.stack(recent, dim=-1)[:, None].expand(-1, horizon, -1, -1)]
     if shape.cycle > 1:
