@@ -17,8 +17,9 @@ from timediff import Forecaster, ModelConfig, TrainConfig
 from timediff.cli import check, forecast, predict, train, verify
 from timediff.cli.main import main as command
 from timediff.cli.said import kept_lines
-from timediff.cli.tables import Reading, read_table
+from timediff.cli.tables import read_table
 from timediff.metrics import score
+from timediff.reading import Reading
 
 pytestmark = QUIET
 

@@ -19,7 +19,6 @@ from timediff.cli.tables import (
     lines_of,
     read_table,
     reading_of,
-    roles_of,
     told,
 )
 from timediff.cli.written import check_file, check_folder
@@ -207,6 +206,7 @@ def trained(
     args: Any, planned: Plan, make: Callable[["Forecaster", Any], "Forecaster"]
 ) -> "Forecaster":
     """The forecaster that ``make`` trains on the frame of the table."""
+    from timediff.data.readers.layout import roles_of
     from timediff.forecaster.forecaster import Forecaster
 
     with tempfile.TemporaryDirectory(prefix="timediff-") as folder, _quiet_checkpoints(), told():
