@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_future_file",
+    "add_static_file",
     "add_table_options",
     "facts",
     "lines_of",
     "read_future",
+    "read_static",
     "read_table",
     "reading_of",
     "told",
@@ -54,6 +56,18 @@ def add_future_file(parser: Any) -> None:
     )
 
 
+def add_static_file(parser: Any) -> None:
+    """Adds ``--stat`` and ``--stat-file``."""
+    parser.add_argument(
+        "--stat", type=str, nargs="+", metavar="COLUMN", default=[], help="columns of --stat-file"
+    )
+    parser.add_argument(
+        "--stat-file",
+        type=Path | None,
+        help="CSV, Parquet or Feather file with covariates that do not change, a row for each series",
+    )
+
+
 def reading_of(args: Any) -> Reading:
     """How the options say that a table is read."""
     return Reading(**{name: args[name] for name in Reading._fields if name in args})
@@ -69,6 +83,19 @@ def read_table(path: Path, reading: Reading) -> "Table":
 
     with told():
         return read_as(path, reading)
+
+
+def read_static(path: Path, reading: Reading) -> "pd.DataFrame":
+    """The covariates that do not change in a file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    from timediff.data.readers.file import frame_of
+
+    with told():
+        form = {"separator": reading.separator, "decimal": reading.decimal}
+        return frame_of(path, id_col=reading.id_col, **form)[0]
 
 
 def read_future(path: Path, reading: Reading) -> "pd.DataFrame":
@@ -111,6 +138,7 @@ def _in_options(message: str) -> str:
     message = re.sub(r"\bgive (freq|separator|decimal|horizon|tz)\b", r"give --\1", message)
     message = re.sub(r"\b(id|time|target)_col\b", r"--\1-col", message)
     message = re.sub(r"\bfutr_df\b", "the file of --futr-file", message)
+    message = re.sub(r"\bstatic_df\b", "the file of --stat-file", message)
     return re.sub(r"\bday_first\b", "--day-first", message)
 
 
