@@ -16,6 +16,7 @@ ROWS = [
     "errors",
     "options",
     "registry",
+    "reading",
     "config",
     "presets",
     "tools",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from timediff.errors import InputError
 from timediff.options import Between, Choice
+from timediff.reading import Reading
 from timediff.registry import SAMPLERS
 
 __all__ = [
@@ -142,8 +143,7 @@ class TrainConfig(NamedTuple):
         gradient_clip: Largest gradient norm; 0 for no clipping.
         ema_decay: Decay of the running average of the weights that forecasts are made with; 0 for
             the last weights.
-        patience: Stop after this many epochs without a better validation loss; 0 to never stop early.
-            Needs validation data.
+        patience: Stop after so many epochs without a better validation loss (needs such data); 0 for never.
         step_sampling: Diffusion steps to train on: every one as often, or more often those whose loss varies
             most, weighted down in turn ("importance").
         positions: Share of the steps of context and horizon whose diffusion loss is computed in each
@@ -183,16 +183,14 @@ class SamplingConfig(NamedTuple):
         steps: Diffusion steps it takes; `FEW_STEPS` when left out, or all N of a shorter chain.
         spacing: Which of the N steps these are: evenly spaced in n, denser near clean data, or evenly spaced
             in log-SNR.
-        options: Options of the sampler by name, such as ``{"eta": 0.5}`` of "ddim"; its defaults when left
-            out.
+        options: Options of the sampler by name, such as ``{"eta": 0.5}`` of "ddim"; defaults when left out.
         guidance: Weight of the condition beyond its own (classifier-free guidance); needs a model trained
             with ``condition_dropout``, and doubles the network calls.
         noise: Random numbers of a window's paths: "independent", in pairs of opposite sign ("antithetic"), or
             spread evenly over the paths in every coordinate ("stratified").
         precision: Of the network's matrix products: float32, "tf32" (on a GPU only), or "bf16", which is
             faster where the hardware has it, and changes paths a little.
-        compile: Compile the reverse chain, on a GPU into a CUDA graph. The first forecast then takes
-            longer, later ones with as many paths less.
+        compile: Compile the reverse chain, on a GPU into a CUDA graph: the first forecast takes longer.
     """
 
     sampler: Annotated[str, Choice("sampler")] = "ancestral"
@@ -288,6 +286,7 @@ class RunConfig(NamedTuple):
         data_dir: Folder of datasets; the variable TIMEDIFF_DATA when left out.
         out: Folder for the results; runs/DATASET-PRESET when left out.
         horizon: Steps to forecast where the dataset is a file; its last seven horizons are the test windows.
+        table: How such a file is read.
         preset: Where the defaults of model, training and sampling come from.
         seed: One training and forecast of every entrant for each.
         num_samples: Sample paths per window.
@@ -314,6 +313,7 @@ class RunConfig(NamedTuple):
     data_dir: Path | None = None
     out: Path | None = None
     horizon: Annotated[int | None, Between(1)] = None
+    table: Reading = Reading()
     preset: str = "default"
     seed: list[int] = [1]  # noqa: RUF012 (never changed)
     num_samples: Whole = 100

@@ -17,8 +17,9 @@ from timediff import Forecaster, ModelConfig, TrainConfig
 from timediff.cli import check, forecast, predict, train, verify
 from timediff.cli.main import main as command
 from timediff.cli.said import kept_lines
-from timediff.cli.tables import Reading, read_table
+from timediff.cli.tables import read_table
 from timediff.metrics import score
+from timediff.reading import Reading
 
 pytestmark = QUIET
 
@@ -194,6 +195,28 @@ def test_roles_come_by_flags_or_from_a_file(here, capsys):
     assert status == 2 and "--futr-file" in said
 
 
+def test_what_does_not_change_is_told_by_a_file(here, capsys):
+    sites = pd.DataFrame({"unique_id": list("abc"), "height": [1.0, 20, 300], "kind": list("xyx")})
+    sites.to_csv("sites.csv", index=False)
+    static = ["--stat", "height", "kind", "--stat-file", "sites.csv"]
+    forecasts(capsys, *static)
+    told = (here / "forecast.csv").read_text()
+    by_hand = Forecaster(MODEL, PLAIN).fit(
+        table(), sites, h=HORIZON, stat_exog_list=["height", "kind"]
+    )
+    wanted = by_hand.forecast(n_paths=20, seed=1).to_quantile_frame(level=[50, 90])
+    np.testing.assert_allclose(
+        pd.read_csv("forecast.csv")["TimeGrad"], wanted["TimeGrad"], rtol=1e-4
+    )
+    forecasts(capsys)
+    assert (here / "forecast.csv").read_text() != told
+    sites.iloc[:2].to_csv("sites.csv", index=False)
+    status, _, said = run(
+        capsys, forecast.main, "data.csv", "--horizon", HORIZON, *static, *OPTIONS
+    )
+    assert status == 2 and "the file of --stat-file has 0 rows of the series 'c'" in said
+
+
 def test_check_says_what_will_be_read_and_what_is_odd(here, capsys):
     frame = table()
     frame["d"], frame["copy"] = 5.0, frame["a"]
@@ -220,6 +243,7 @@ MISTAKES = [
     (["data.csv", "--max-memory", "much"], "--max-memory"),
     (["data.csv", "--seed", "-1"], "--seed is -1"),
     (["data.csv", "--futr", "wind"], "--futr-file"),
+    (["data.csv", "--stat", "height"], "--stat-file"),
     (["data.csv", "--freq", "5h"], "--freq"),
     (["data.csv", "--model.hidden_size", "0"], "hidden_size"),
     (["clock.csv"], "--tz Europe/Berlin"),

@@ -42,6 +42,7 @@ from timediff.metrics import definitions, monte_carlo_error
 from timediff.metrics.monte_carlo import FEWEST
 from timediff.metrics.paired import compare, overlapping
 from timediff.metrics.protocols import PROTOCOLS
+from timediff.reading import differing
 from timediff.tools.device import device_of
 from timediff.tools.files import write_text
 from timediff.tools.machine import commit, hardware
@@ -123,12 +124,14 @@ def evaluate(
 def _options(config: RunConfig) -> dict[str, Any]:
     """All options that paths depend on, but for the seeds."""
     names = ("validation_windows", "align_clock", "windows", "stride", "history")
+    said = differing(config.table)
     return {
         "model": config.model._asdict(),
         "train": {k: v for k, v in config.train._asdict().items() if k != "seed"},
         "sampling": config.sampling.flat(),
         **{name: getattr(config, name) for name in names},
         "predictor": None if config.predictor is None else str(config.predictor),
+        **({"table": {name: getattr(config.table, name) for name in said}} if said else {}),
     }
 
 

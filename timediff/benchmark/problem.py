@@ -108,6 +108,7 @@ def pose(config: RunConfig) -> Problem:
             data_dir=config.data_dir,
             align_clock=config.align_clock,
             horizon=config.horizon,
+            reading=config.table,
         )
         if config.windows is not None:
             data = rewindow(

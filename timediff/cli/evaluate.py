@@ -5,7 +5,6 @@ the options are known to make sense, so that ``--help`` and mistakes are answere
 """
 
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn, get_args
 
@@ -13,7 +12,7 @@ from jsonargparse import ActionYesNo, ArgumentParser
 
 from timediff.checks import check_run
 from timediff.cli import base
-from timediff.cli.base import import_plugins, run_command
+from timediff.cli.base import import_plugins
 from timediff.cli.configs import (
     ConfigParser,
     add_config,
@@ -23,6 +22,9 @@ from timediff.cli.configs import (
     configs_of,
     parse_with_preset,
 )
+from timediff.cli.jobs import add_output_options, check_outputs
+from timediff.cli.said import run_kept
+from timediff.cli.tables import add_table_options, reading_of, told
 from timediff.config import Preset, RunConfig
 from timediff.errors import InputError
 from timediff.options import fields_of
@@ -62,7 +64,7 @@ def _add_run(parser: ArgumentParser, preset: str) -> None:
     for name, field in fields_of(RunConfig).items():
         default: Any = preset if name == "preset" else field.default
         options: dict[str, Any] = {"default": default, "help": field.help}
-        if name in ("model", "train", "sampling"):
+        if name in ("table", "model", "train", "sampling"):
             continue
         if name == "preset":
             options["choices"] = tuple(PRESETS)
@@ -75,27 +77,27 @@ def _add_run(parser: ArgumentParser, preset: str) -> None:
         else:
             options["type"] = field.type
         parser.add_argument(flag(name), **options)
+    add_table_options(parser)
     add_config(parser)
     add_lengths(parser)
     add_plugin(parser)
-    parser.add_argument("--json", action="store_true", help="print only the record, as JSON")
+    add_output_options(parser)
 
 
-def parse(argv: Sequence[str]) -> tuple[RunConfig, bool]:
-    """What the run is asked to do, and whether only JSON is wanted."""
+def parse(argv: Sequence[str]) -> tuple[RunConfig, Any]:
+    """What the run is asked to do, and the whole command line, which says what is to be printed."""
     parsed, early = parse_with_preset(PROGRAM, make_parser, argv)
-    values = {name: parsed[name] for name in RunConfig._fields if name not in Preset._fields}
+    values = {
+        name: parsed[name] for name in RunConfig._fields if name not in (*Preset._fields, "table")
+    }
+    values["table"] = reading_of(parsed)
     config = RunConfig(**values, **configs_of(PROGRAM, parsed, early)._asdict())
     try:
+        check_outputs(parsed)
         check_run(config, name_of=flag)
     except InputError as error:
         fail(str(error))
-    return config._replace(out=config.folder), bool(parsed.json)
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """One line, without the place in the code that nobody at a terminal asked for."""
-    print(f"{PROGRAM}: {message}", file=sys.stderr)
+    return config._replace(out=config.folder), parsed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,25 +106,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv = import_plugins(sys.argv[1:] if argv is None else argv)
     except InputError as error:
         fail(str(error))
-    config, as_json = parse(argv)
+    config, parsed = parse(argv)
 
     def work() -> None:
         from timediff.benchmark.problem import pose
 
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+        with told():
             problem = pose(config)
-            # Seconds that a mistake in the data need not wait for.
-            from timediff.benchmark.evaluation import evaluate
-            from timediff.benchmark.record import as_json as record_json
-            from timediff.report.text import as_text
-            from timediff.report.write import write_results
+        # Seconds that a mistake in the data need not wait for.
+        from timediff.benchmark.evaluation import evaluate
+        from timediff.benchmark.record import as_json
+        from timediff.report.text import as_text
+        from timediff.report.write import write_results
 
-            record = evaluate(config, problem=problem, draw=write_results).record
-        print(record_json(record) if as_json else as_text(record, config.folder))
+        record = evaluate(config, problem=problem, draw=write_results).record
+        print(as_json(record) if parsed.json else as_text(record, config.folder))
 
     kept = f"the same command with --resume goes on from {config.folder}"
-    return run_command(PROGRAM, work, kept=lambda: kept)
+    return run_kept(PROGRAM, work, log_file=parsed.log_file, quiet=parsed.quiet, kept=lambda: kept)
 
 
 if __name__ == "__main__":

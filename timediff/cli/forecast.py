@@ -5,6 +5,7 @@ This module only reads the command line and the table; torch is imported when th
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from timediff.cli.jobs import (
     add_training_options,
     check_outputs,
     chosen,
+    fit,
     plan,
     report,
     trained,
@@ -95,20 +97,7 @@ def _work(args: Any, configs: Preset, saved: list[Path]) -> None:
     future = None if args.futr_file is None else read_future(args.futr_file, reading)
     planned = plan(args, configs, f"forecasting {args.horizon} steps: training")
 
-    def fit(forecaster: "Forecaster", frame: "pd.DataFrame") -> "Forecaster":
-        return forecaster.fit(
-            frame,
-            h=args.horizon,
-            freq=planned.known["freq"],
-            tz=reading.tz,
-            id_col=reading.id_col,
-            time_col=reading.time_col,
-            target_col=reading.target_col,
-            futr_exog_list=reading.futr,
-            hist_exog_list=reading.hist,
-        )
-
-    forecaster = trained(args, planned, fit)
+    forecaster = trained(args, planned, partial(fit, args, planned))
     if args.save is not None:
         forecaster.save(args.save, overwrite=True)
         saved.append(args.save)

@@ -14,12 +14,13 @@ from timediff.cli.configs import add_config, add_configs, add_lengths, add_plugi
 from timediff.cli.estimate import Cost, bytes_of, check_memory, estimate
 from timediff.cli.said import say
 from timediff.cli.tables import (
+    add_static_file,
     add_table_options,
     facts,
     lines_of,
+    read_static,
     read_table,
     reading_of,
-    roles_of,
     told,
 )
 from timediff.cli.written import check_file, check_folder
@@ -29,6 +30,8 @@ from timediff.presets import PRESETS
 from timediff.tools.files import plain
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from timediff.data.table import Table
     from timediff.forecaster.forecaster import Forecaster
 
@@ -39,6 +42,7 @@ __all__ = [
     "add_training_options",
     "check_outputs",
     "chosen",
+    "fit",
     "plan",
     "report",
     "trained",
@@ -50,6 +54,7 @@ class Plan(NamedTuple):
 
     Args:
         table: What was read.
+        static: Covariates that do not change, a row for each series, if there are such.
         known: The same in plain values (`timediff.cli.tables.facts`).
         configs: Of the model; with the seed.
         cost: What it takes.
@@ -57,6 +62,7 @@ class Plan(NamedTuple):
     """
 
     table: "Table"
+    static: "pd.DataFrame | None"
     known: dict[str, Any]
     configs: Preset
     cost: Cost
@@ -117,6 +123,7 @@ def add_training_options(parser: Any, preset: str) -> None:
     add_config(parser)
     add_plugin(parser)
     add_table_options(parser)
+    add_static_file(parser)
     add_configs(parser, preset)
 
 
@@ -127,7 +134,7 @@ def check_outputs(args: Any, *, folder: str | None = None) -> None:
         args: Of the command.
         folder: Option of the folder that a model is saved to.
     """
-    names = ("data", "futr_file", "log_file")
+    names = ("data", "futr_file", "stat_file", "log_file")
     read: list[Path | None] = [args[name] for name in names if name in args]
     if "levels" in args:
         check_file("--out", args.out, read=read)
@@ -170,6 +177,9 @@ def plan(args: Any, configs: Preset, doing: str) -> Plan:
     """
     began = time.monotonic()
     check_whole("--horizon", args.horizon)
+    if bool(args.stat) != (args.stat_file is not None):
+        raise InputError("--stat and --stat-file go together; give both, or neither")
+    static = None if args.stat_file is None else read_static(args.stat_file, reading_of(args))
     table = read_table(args.data, reading_of(args))
     known = facts(args.data, table)
     for line in lines_of(known):
@@ -188,7 +198,7 @@ def plan(args: Any, configs: Preset, doing: str) -> Plan:
         length = f"{configs.train.time_budget:g} s"
     begin = f"{doing} the {args.preset} preset on all rows for {length} (seed {args.seed})"
     say(f"{begin}; {cost}", quiet=args.quiet)
-    return Plan(table, known, configs, cost, began)
+    return Plan(table, static, known, configs, cost, began)
 
 
 @contextmanager
@@ -203,10 +213,29 @@ def _quiet_checkpoints() -> Iterator[None]:
         logger.setLevel(before)
 
 
+def fit(args: Any, planned: Plan, forecaster: "Forecaster", frame: "pd.DataFrame") -> "Forecaster":
+    """A forecaster that learns from a frame, as the options say."""
+    reading = reading_of(args)
+    return forecaster.fit(
+        frame,
+        planned.static,
+        h=args.horizon,
+        freq=planned.known["freq"],
+        tz=reading.tz,
+        id_col=reading.id_col,
+        time_col=reading.time_col,
+        target_col=reading.target_col,
+        futr_exog_list=reading.futr,
+        hist_exog_list=reading.hist,
+        stat_exog_list=args.stat,
+    )
+
+
 def trained(
     args: Any, planned: Plan, make: Callable[["Forecaster", Any], "Forecaster"]
 ) -> "Forecaster":
     """The forecaster that ``make`` trains on the frame of the table."""
+    from timediff.data.readers.layout import roles_of
     from timediff.forecaster.forecaster import Forecaster
 
     with tempfile.TemporaryDirectory(prefix="timediff-") as folder, _quiet_checkpoints(), told():

@@ -22,7 +22,6 @@ from timediff.cli.tables import (
     read_future,
     read_table,
     reading_of,
-    roles_of,
     told,
 )
 from timediff.errors import InputError
@@ -97,6 +96,8 @@ def _work(args: Any) -> None:
         known = facts(args.data, table)
         for line in lines_of(known):
             say(line, quiet=args.quiet)
+        from timediff.data.readers.layout import roles_of
+
         frame = table.to_frame(roles_of(reading))
     say(f"forecasting {saved.horizon} steps with {args.model}, without training", quiet=args.quiet)
 

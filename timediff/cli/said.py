@@ -21,14 +21,17 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class _Said(io.TextIOBase):
-    """A stream that passes on to a terminal all, and to others and a file whole lines."""
+    """A stream that passes on to a terminal all, and to others and a file whole lines.
 
-    def __init__(self, stream: TextIO, file: TextIO | None) -> None:
-        self.stream, self.file = stream, file
+    Where ``only`` is not empty the stream has no more than the lines that begin so; the file has all.
+    """
+
+    def __init__(self, stream: TextIO, file: TextIO | None, only: str) -> None:
+        self.stream, self.file, self.only = stream, file, only
         self.line, self.after_bar = "", False
 
     def isatty(self) -> bool:
-        return self.stream.isatty()
+        return not self.only and self.stream.isatty()
 
     def writable(self) -> bool:
         return True
@@ -56,7 +59,7 @@ class _Said(io.TextIOBase):
     def _keep(self, line: str) -> None:
         if not line.strip():
             return
-        if not self.isatty():
+        if not self.isatty() and line.startswith(self.only):
             self.stream.write(line + "\n")
         if self.file is not None:
             self.file.write(line + "\n")
@@ -64,12 +67,15 @@ class _Said(io.TextIOBase):
 
 
 @contextmanager
-def kept_lines(program: str, log_file: Path | None = None) -> Iterator[None]:
+def kept_lines(
+    program: str, log_file: Path | None = None, *, quiet: bool = False
+) -> Iterator[None]:
     """Has stderr, and a warning in one line, go through here in the context.
 
     Args:
         program: What a line of a warning begins with.
         log_file: Keeps all lines, and is written anew.
+        quiet: Pass on what the program itself says, mistakes mostly, and nothing else.
 
     Raises:
         InputError: The file cannot be written.
@@ -86,7 +92,7 @@ def kept_lines(program: str, log_file: Path | None = None) -> Iterator[None]:
             raise InputError(
                 f"the log file {log_file} cannot be written ({error.strerror}); choose another"
             ) from None
-    said = _Said(sys.stderr, file)
+    said = _Said(sys.stderr, file, f"{program}: " if quiet else "")
     with warnings.catch_warnings(), redirect_stderr(said):
         warnings.showwarning = show
         try:
@@ -98,11 +104,16 @@ def kept_lines(program: str, log_file: Path | None = None) -> Iterator[None]:
 
 
 def run_kept(
-    program: str, work: Callable[[], None], *, log_file: Path | None, kept: Callable[[], str]
+    program: str,
+    work: Callable[[], None],
+    *,
+    log_file: Path | None,
+    kept: Callable[[], str],
+    quiet: bool = False,
 ) -> int:
     """`run_command` with what it says kept in a file."""
     try:
-        context = kept_lines(program, log_file)
+        context = kept_lines(program, log_file, quiet=quiet)
         context.__enter__()
     except InputError as error:
         fail(program, str(error))

@@ -3,58 +3,30 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ActionYesNo
 
 from timediff.errors import InputError
+from timediff.reading import Reading
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from timediff.data.readers.layout import Roles
     from timediff.data.table import Table
 
 __all__ = [
-    "Reading",
     "add_future_file",
+    "add_static_file",
     "add_table_options",
     "facts",
     "lines_of",
     "read_future",
+    "read_static",
     "read_table",
     "reading_of",
-    "roles_of",
     "told",
 ]
-
-
-class Reading(NamedTuple):
-    """How a table is read.
-
-    Args:
-        id_col: Column of the series' names in a long table.
-        time_col: Column of the stamps.
-        target_col: Column of the values in a long table.
-        futr: Columns of covariates that are known ahead.
-        hist: Columns of covariates that are known for the past only.
-        freq: Frequency, any alias of pandas; what the stamps suggest when left out.
-        tz: Zone of the local clock that stamps without a zone show, such as Europe/Berlin.
-        separator: Between the fields of a CSV; what fits when left out.
-        decimal: Point or comma of a CSV; what its numbers show when left out.
-        day_first: Whether 05.06.2024 is the fifth of June; what the stamps show when left out.
-    """
-
-    id_col: str = "unique_id"
-    time_col: str = "ds"
-    target_col: str = "y"
-    futr: list[str] = []  # noqa: RUF012 (never changed)
-    hist: list[str] = []  # noqa: RUF012
-    freq: str | None = None
-    tz: str | None = None
-    separator: str | None = None
-    decimal: str | None = None
-    day_first: bool | None = None
 
 
 def add_table_options(parser: Any, *, fixed: bool = False) -> None:
@@ -84,16 +56,21 @@ def add_future_file(parser: Any) -> None:
     )
 
 
+def add_static_file(parser: Any) -> None:
+    """Adds ``--stat`` and ``--stat-file``."""
+    parser.add_argument(
+        "--stat", type=str, nargs="+", metavar="COLUMN", default=[], help="columns of --stat-file"
+    )
+    parser.add_argument(
+        "--stat-file",
+        type=Path | None,
+        help="CSV, Parquet or Feather file with covariates that do not change, a row for each series",
+    )
+
+
 def reading_of(args: Any) -> Reading:
     """How the options say that a table is read."""
     return Reading(**{name: args[name] for name in Reading._fields if name in args})
-
-
-def roles_of(reading: Reading) -> "Roles":
-    """The roles of the columns."""
-    from timediff.data.readers.layout import Roles
-
-    return Roles(*reading[:3], tuple(reading.futr), tuple(reading.hist))
 
 
 def read_table(path: Path, reading: Reading) -> "Table":
@@ -102,18 +79,23 @@ def read_table(path: Path, reading: Reading) -> "Table":
     Raises:
         InputError: It cannot be read; the way out is told in options of the command line.
     """
-    from timediff.data.table import read_file
+    from timediff.data.table import read_as
 
     with told():
-        return read_file(
-            path,
-            roles=roles_of(reading),
-            freq=reading.freq,
-            tz=reading.tz,
-            separator=reading.separator,
-            decimal=reading.decimal,
-            day_first=reading.day_first,
-        )
+        return read_as(path, reading)
+
+
+def read_static(path: Path, reading: Reading) -> "pd.DataFrame":
+    """The covariates that do not change in a file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    from timediff.data.readers.file import frame_of
+
+    with told():
+        form = {"separator": reading.separator, "decimal": reading.decimal}
+        return frame_of(path, id_col=reading.id_col, **form)[0]
 
 
 def read_future(path: Path, reading: Reading) -> "pd.DataFrame":
@@ -156,6 +138,7 @@ def _in_options(message: str) -> str:
     message = re.sub(r"\bgive (freq|separator|decimal|horizon|tz)\b", r"give --\1", message)
     message = re.sub(r"\b(id|time|target)_col\b", r"--\1-col", message)
     message = re.sub(r"\bfutr_df\b", "the file of --futr-file", message)
+    message = re.sub(r"\bstatic_df\b", "the file of --stat-file", message)
     return re.sub(r"\bday_first\b", "--day-first", message)
 
 

@@ -9,10 +9,17 @@ from jsonargparse import ArgumentParser
 
 from timediff.cli.base import fail, import_plugins
 from timediff.cli.configs import ConfigParser, configs_of, parse_with_preset
-from timediff.cli.jobs import add_training_options, check_outputs, chosen, plan, report, trained
+from timediff.cli.jobs import (
+    add_training_options,
+    check_outputs,
+    chosen,
+    fit,
+    plan,
+    report,
+    trained,
+)
 from timediff.cli.models import saved_model
 from timediff.cli.said import run_kept
-from timediff.cli.tables import reading_of
 from timediff.config import Preset
 from timediff.errors import InputError
 
@@ -78,27 +85,16 @@ def _work(args: Any, configs: Preset) -> None:
         configs = _as_before(args, configs)
     elif args.horizon is None:
         raise InputError("--horizon says how many steps to forecast; give it")
-    reading = reading_of(args)
     planned = plan(args, configs, f"for {args.horizon} steps: training")
 
-    def fit(forecaster: "Forecaster", frame: "pd.DataFrame") -> "Forecaster":
+    def make(forecaster: "Forecaster", frame: "pd.DataFrame") -> "Forecaster":
         if args.from_model is not None:
             before = type(forecaster).load(args.from_model, progress=not args.quiet)
             before.train, before.trainer_kwargs = configs.train, forecaster.trainer_kwargs
             return before.update(frame)
-        return forecaster.fit(
-            frame,
-            h=args.horizon,
-            freq=planned.known["freq"],
-            tz=reading.tz,
-            id_col=reading.id_col,
-            time_col=reading.time_col,
-            target_col=reading.target_col,
-            futr_exog_list=reading.futr,
-            hist_exog_list=reading.hist,
-        )
+        return fit(args, planned, forecaster, frame)
 
-    forecaster = trained(args, planned, fit)
+    forecaster = trained(args, planned, make)
     forecaster.save(args.out, overwrite=True)
     done = {
         "read": planned.known,

@@ -20,6 +20,7 @@ from timediff.data.oracle.dataset import DIM, HORIZON, LENGTH, WINDOWS
 from timediff.data.readers.contents import Aggregate, checksum
 from timediff.data.readers.gluonts_folder import missing_part
 from timediff.errors import InputError
+from timediff.reading import Reading
 
 __all__ = ["Dataset", "Row", "list_datasets", "load_dataset"]
 
@@ -60,6 +61,7 @@ def load_dataset(
     align_clock: bool = False,
     download: bool = True,
     horizon: int | None = None,
+    reading: Reading = Reading(),  # noqa: B008 (immutable)
 ) -> Dataset:
     """A dataset by its name or folder.
 
@@ -78,13 +80,16 @@ def load_dataset(
             other times; without it such an offset is only a warning.
         download: Whether a benchmark set that is not there may be downloaded.
         horizon: Steps to forecast, which a file does not say.
+        reading: How a file is read: what its columns are, zone, frequency.
 
     Raises:
         InputError: The name is unknown, or the folder is missing, incomplete or inconsistent.
     """
     if windows is not None and windows < 1:
         raise InputError(f"windows must be at least 1, got {windows}: leave it out for all of them")
-    spec, folder, contents = find_and_read(name, data_dir, download=download, horizon=horizon)
+    spec, folder, contents = find_and_read(
+        name, data_dir, download=download, horizon=horizon, reading=reading
+    )
     digest = checksum([contents.train, *contents.test])
     expected = spec.checksum if spec else contents.meta.get("checksum")
     if expected is not None and digest != expected:

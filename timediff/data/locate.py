@@ -19,6 +19,7 @@ from timediff.data.readers.file import ENDINGS
 from timediff.data.readers.gluonts_folder import missing_part, read_gluonts
 from timediff.data.readers.wide_table import is_table, is_wide, read_table_file, read_wide
 from timediff.errors import InputError
+from timediff.reading import Reading, differing
 
 __all__ = ["EMBEDDED", "candidates", "data_directory", "find_and_read", "other_folders", "read"]
 
@@ -26,13 +27,22 @@ EMBEDDED = "citylearn2022"
 
 
 def find_and_read(
-    name: str, data_dir: str | Path | None, *, download: bool, horizon: int | None = None
+    name: str,
+    data_dir: str | Path | None,
+    *,
+    download: bool,
+    horizon: int | None = None,
+    reading: Reading = Reading(),  # noqa: B008 (immutable)
 ) -> tuple[Spec | None, Path, Contents]:
     """The facts that the catalogue has of a name, its folder, and the contents of that."""
+    if is_table(name):
+        return None, Path(name), read_table_file(Path(name), horizon, reading)
+    if said := differing(reading):
+        raise InputError(
+            f"dataset {name} is no table in a file, to be read with {said[0]}; leave it out"
+        )
     if (size := parse_name(name)) is not None:
         return None, Path(name), make_oracle(*size)
-    if is_table(name):
-        return None, Path(name), read_table_file(Path(name), horizon)
     if horizon is not None:
         raise InputError(f"dataset {name} has a horizon of its own; leave horizon out")
     try:

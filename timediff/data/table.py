@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from timediff.data.readers.columns import covariate, numbers
 from timediff.data.readers.file import frame_of
-from timediff.data.readers.layout import ROLES, Layout, Roles, layout_of
+from timediff.data.readers.layout import ROLES, Layout, Roles, layout_of, roles_of
 from timediff.data.readers.regular import clock_of
 from timediff.data.readers.stamps import read_stamps
 from timediff.data.readers.zones import (
@@ -25,8 +25,9 @@ from timediff.data.readers.zones import (
 from timediff.data.steps import Clock
 from timediff.errors import InputError
 from timediff.frequency import split_freq
+from timediff.reading import Reading
 
-__all__ = ["Table", "read_file", "read_frame"]
+__all__ = ["Table", "read_as", "read_file", "read_frame"]
 
 
 class Table(NamedTuple):
@@ -53,9 +54,22 @@ class Table(NamedTuple):
     notes: list[str]
 
     def entry(self, item_id: str) -> dict[str, Any]:
-        """The series as one entry of GluonTS, target float32 ``[D, T]``."""
+        """The series as one entry of GluonTS, target float32 ``[D, T]``, covariates in its standard fields.
+
+        A field has a row for each of its covariates, ``[F, T]``, or ``[F, D, T]`` where one of them differs
+        between series; categories are numbered in the order of their texts.
+        """
         target = np.ascontiguousarray(self.values.T, dtype=np.float32)
-        return {"item_id": item_id, "start": self.clock.start, "target": target}
+        entry = {"item_id": item_id, "start": self.clock.start, "target": target}
+        for field, covariates in (("feat_dynamic", self.future), ("past_feat_dynamic", self.past)):
+            for kind in ("real", "cat"):
+                own = [c for c in covariates.values() if (c.dtype == object) == (kind == "cat")]
+                rows = [(_numbered(c) if kind == "cat" else c).T for c in own]
+                if any(row.ndim == 2 for row in rows):
+                    rows = [np.broadcast_to(row, target.shape) for row in rows]
+                if rows:
+                    entry[f"{field}_{kind}"] = np.stack(rows).astype(np.float32)
+        return entry
 
     def to_frame(self, roles: Roles = ROLES) -> pd.DataFrame:
         """Series and covariates as a long frame in the columns of some roles, with the table's own stamps."""
@@ -169,6 +183,25 @@ def read_file(
     frame, notes = frame_of(Path(path), id_col=roles.id_col, separator=separator, decimal=decimal)
     table = read_frame(frame, roles=roles, freq=freq, tz=tz, day_first=day_first, what=str(path))
     return table._replace(notes=[*notes, *table.notes])
+
+
+def read_as(path: str | Path, reading: Reading) -> Table:
+    """`read_file` as it is said how."""
+    return read_file(
+        path,
+        roles=roles_of(reading),
+        freq=reading.freq,
+        tz=reading.tz,
+        separator=reading.separator,
+        decimal=reading.decimal,
+        day_first=reading.day_first,
+    )
+
+
+def _numbered(categories: np.ndarray) -> np.ndarray:
+    """Numbers in place of texts, NaN in place of None."""
+    codes, _ = pd.factorize(categories.ravel(), sort=True)
+    return np.where(codes < 0, np.nan, codes).reshape(categories.shape)
 
 
 def _in_zone(

@@ -40,7 +40,8 @@ class Contents(NamedTuple):
 def checksum(entries: Iterable[dict[str, Any]]) -> str:
     """The SHA-256 over every series of every entry: its start stamp, then its float32 values.
 
-    The stamp is the ISO text of the first period's start, the values are little-endian.
+    The stamp is the ISO text of the first period's start, the values are little-endian. The values of
+    covariates follow where an entry has such.
     """
     digest = hashlib.sha256()
     for entry in entries:
@@ -49,6 +50,10 @@ def checksum(entries: Iterable[dict[str, Any]]) -> str:
         for row in entry["target"]:
             digest.update(stamp)
             digest.update(np.ascontiguousarray(row, dtype="<f4").tobytes())
+        for name in sorted(entry):
+            if "feat_dynamic" in name and entry[name] is not None:
+                digest.update(name.encode())
+                digest.update(np.ascontiguousarray(entry[name], dtype="<f4").tobytes())
     return digest.hexdigest()
 
 

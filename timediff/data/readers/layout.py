@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from timediff.data.readers.contents import unique_names
 from timediff.errors import InputError
+from timediff.reading import Reading
 
-__all__ = ["ROLES", "Layout", "Roles", "layout_of"]
+__all__ = ["ROLES", "Layout", "Roles", "layout_of", "roles_of"]
 
 
 class Roles(NamedTuple):
@@ -37,6 +38,12 @@ class Roles(NamedTuple):
 
 #: The names that Nixtla's libraries use.
 ROLES = Roles()
+
+
+def roles_of(reading: Reading) -> Roles:
+    """The roles of the columns."""
+    columns = reading.id_col, reading.time_col, reading.target_col
+    return Roles(*columns, tuple(reading.futr), tuple(reading.hist))
 
 
 class Layout(NamedTuple):

@@ -15,9 +15,10 @@ import numpy as np
 from timediff.data.entry import cut_entry
 from timediff.data.readers.contents import Aggregate, Contents, read_json_object, whole_number
 from timediff.data.readers.file import ENDINGS
-from timediff.data.table import read_file
+from timediff.data.table import read_as
 from timediff.errors import InputError, check_whole
 from timediff.frequency import to_period_freq
+from timediff.reading import Reading
 
 __all__ = ["META_HELP", "TABLES", "WINDOWS", "is_table", "is_wide", "read_table_file", "read_wide"]
 
@@ -36,7 +37,7 @@ def is_table(name: str) -> bool:
     return path.suffix.lower() in ENDINGS and not path.is_dir()
 
 
-def read_table_file(path: Path, horizon: int | None) -> Contents:
+def read_table_file(path: Path, horizon: int | None, reading: Reading) -> Contents:
     """Contents of a CSV, Parquet or Feather file, long or wide, whose last `WINDOWS` horizons are held out.
 
     Raises:
@@ -52,7 +53,7 @@ def read_table_file(path: Path, horizon: int | None) -> Contents:
     check_whole("horizon", horizon)
     advice = "give a shorter horizon, or more rows"
     meta = {"name": path.stem, "source": str(path)}
-    return _contents(path, None, horizon, WINDOWS, meta, advice)
+    return _contents(path, reading, horizon, WINDOWS, meta, advice)
 
 
 def is_wide(folder: Path) -> bool:
@@ -85,16 +86,17 @@ def read_wide(folder: Path) -> Contents:
     if not names:
         raise InputError(f"{folder} has neither {' nor '.join(TABLES)}: put one there")
     advice = f"lower rolling_windows or prediction_length in {path}"
-    contents = _contents(folder / names[0], freq, horizon, windows, meta, advice)
+    reading = Reading(freq=freq)
+    contents = _contents(folder / names[0], reading, horizon, windows, meta, advice)
     aggregates = _aggregates(meta.get("aggregates", {}), contents.columns, path)
     return contents._replace(freq=str(meta["freq"]), aggregates=aggregates)
 
 
 def _contents(
-    path: Path, freq: str | None, horizon: int, windows: int, meta: dict[str, Any], advice: str
+    path: Path, reading: Reading, horizon: int, windows: int, meta: dict[str, Any], advice: str
 ) -> Contents:
     """A table cut into training and test windows; ``advice`` is given where it is too short."""
-    table = read_file(path, freq=freq)
+    table = read_as(path, reading)
     for note in table.notes:
         warnings.warn(note, stacklevel=2)
     whole = table.entry("data")
