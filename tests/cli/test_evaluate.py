@@ -332,8 +332,9 @@ def test_one_file_may_not_say_the_length_in_two_ways(tmp_path, capsys):
 def test_only_the_record_goes_to_stdout_and_progress_to_stderr(finished):
     out, stdout, stderr = finished
     assert json.loads(stdout) == record_of(out)
-    for said in ("seed 1", "seed 2", "training", "sampling"):
+    for said in ("timediff, seed 1\n", "timediff, seed 2\n", "ridge VAR, seed 2\n"):
         assert said in stderr
+    assert "\r" not in stderr  # bars are for terminals
 
 
 def test_the_record_has_what_is_needed_to_repeat_the_run(finished, folder):
