@@ -53,8 +53,8 @@ class Table(NamedTuple):
     notes: list[str]
 
     def entry(self, item_id: str) -> dict[str, Any]:
-        """The series as one entry of GluonTS, target float32 ``[D, T]``."""
-        target = np.ascontiguousarray(self.values.T, dtype=np.float32)
+        """The series as one entry of GluonTS, target float64 ``[D, T]``."""
+        target = np.ascontiguousarray(self.values.T, dtype=np.float64)
         return {"item_id": item_id, "start": self.clock.start, "target": target}
 
     def to_frame(self, roles: Roles = ROLES) -> pd.DataFrame:

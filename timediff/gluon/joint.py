@@ -80,9 +80,9 @@ def joined(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Entry:
     start = ordered[int(at.argmin())]["start"]
     whole: Entry = {"item_id": "joint", "start": start, "info": {"columns": list(names)}}
     for name in fields:
-        parts = [np.asarray(entry[name], dtype=np.float32) for entry in ordered]
+        parts = [np.asarray(entry[name], dtype=np.float64) for entry in ordered]
         length = max(s + part.shape[-1] for s, part in zip(shifts, parts, strict=True))
-        values = np.full((*parts[0].shape[:-1], len(parts), length), np.nan, np.float32)
+        values = np.full((*parts[0].shape[:-1], len(parts), length), np.nan)
         for d, (shift, part) in enumerate(zip(shifts, parts, strict=True)):
             values[..., d, shift : shift + part.shape[-1]] = part
         whole[name] = values
