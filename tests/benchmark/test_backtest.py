@@ -180,7 +180,7 @@ def test_scores_are_those_of_paths_and_truth():
     expected = score(found.paths, found.truth, seasonal_error=seasonal)
     np.testing.assert_equal(found.metrics, expected)
     assert np.isfinite(found.metrics["mase"])
-    assert found.paths.shape == (3, 2, H, D) and found.paths.dtype == np.float32
+    assert found.paths.shape == (3, 2, H, D) and found.paths.dtype == np.float64
 
 
 @contracts
@@ -325,7 +325,7 @@ def broken(**changes):
         (
             frame().assign(b=1e39),
             {},
-            "column 'b' of the frame has 1e.39 in row 1 .* float32 cannot hold",
+            "column 'b' of the frame has 1e.39 in row 1 .* values must be below 1e",
         ),
         (frame().reset_index(drop=True), {}, "holds numbers such as"),
         (broken(stamps={3: pd.NaT}), {}, "row 4 of the frame has no timestamp"),

@@ -453,7 +453,7 @@ def test_the_scores_are_those_of_the_forecasts_that_were_written(finished, folde
     out, _, _ = finished
     table = pd.read_csv(folder / "data.csv", index_col=0, parse_dates=True)
     held_out = table.iloc[-WINDOWS * HORIZON :]
-    truth = held_out.to_numpy(np.float32).reshape(WINDOWS, HORIZON, 3)
+    truth = held_out.to_numpy().reshape(WINDOWS, HORIZON, 3)
     for row in ours_of(record_of(out))["per_seed"]:
         again = score(forecasts_of(out)[row["seed"]], truth)
         told = {
@@ -563,7 +563,7 @@ def test_nothing_of_the_future_is_trained_on(folder, tmp_path, monkeypatch, held
     with pytest.raises(Stop) as stop:
         run(folder, tmp_path, "--validation-windows", str(held))
     (training,), validation = stop.value.args
-    whole = pd.read_csv(folder / "data.csv", index_col=0).to_numpy(np.float32).T
+    whole = pd.read_csv(folder / "data.csv", index_col=0).to_numpy().T
     test_from = whole.shape[1] - WINDOWS * HORIZON
     end = test_from - held * HORIZON
     np.testing.assert_array_equal(training["target"], whole[:, :end])
@@ -1047,7 +1047,7 @@ def test_the_scores_of_a_baseline_are_those_of_its_paths(finished, folder):
     for name, one in baselines_of(record).items():
         for row in one["per_seed"]:
             paths = np.load(out / name / f"seed-{row['seed']}" / "paths.npy")
-            assert paths.shape == (WINDOWS, 20, HORIZON, 3) and paths.dtype == np.float32
+            assert paths.shape == (WINDOWS, 20, HORIZON, 3) and paths.dtype == np.float64
             again = BASELINES[name].forecast(
                 task_of(folder), num_samples=20, seed=row["seed"], progress=False
             )

@@ -314,7 +314,7 @@ def test_a_ragged_end_comes_back_exactly_and_pulls_the_other_series(twins):
         moved.iloc[-1, 0] += move
         made = forecaster.forecast(moved, ragged=True, n_paths=100, seed=1)
         assert made.paths.shape == (100, 2 + HORIZON, 2) and made.stamps[0] == frame.index[-2]
-        given = moved["a"].to_numpy()[-2:].astype(np.float32)
+        given = moved["a"].to_numpy()[-2:]
         assert (made.paths[:, :2, 0] == given).all()
         assert (made.history_stamps == frame.index[:-2]).all()
         means[move] = made.mean[1, 1]

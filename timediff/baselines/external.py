@@ -16,9 +16,10 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.estimator import PyTorchLightningEstimator
 
-from timediff.baselines.task import Array, Fitted, Task, Window
+from timediff.baselines.task import Array, Entry, Fitted, Task, Window
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
+from timediff.gluon.estimator import TimeGradEstimator
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.gluon.storage import CLASSES
 from timediff.tools.seeding import seeded
@@ -32,6 +33,7 @@ __all__ = [
     "load_predictor",
     "multivariate",
     "paths_of",
+    "shown_to",
     "train",
     "univariate",
 ]
@@ -103,7 +105,7 @@ def train(estimator: Estimator, task: Task, *, seed: int, one_by_one: bool) -> P
         )
     with seeded(seed), quiet_business_days(), quiet_lightning(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return afresh(estimator).train(shown)
+        return afresh(estimator).train([shown_to(estimator, entry) for entry in shown])
 
 
 def afresh(estimator: Estimator) -> Estimator:
@@ -160,8 +162,7 @@ def multivariate(predictor: Predictor, columns: list[str]) -> _Sampler:
     """Sampler that shows the predictor one entry with all series, target ``[D, T]``."""
 
     def sample(window: Window, num_samples: int, rng: np.random.Generator) -> Array:
-        target = window.history.T.astype(np.float32)
-        entry = {"item_id": "window", "start": window.begin, "target": target}
+        entry: Entry = {"item_id": "window", "start": window.begin, "target": window.history.T}
         if isinstance(predictor, TimeGradPredictor):
             seed = int(rng.integers(2**31))
             (forecasts,) = predictor.predict([entry], num_samples, seed=seed, progress=False)
@@ -188,11 +189,18 @@ def entries(values: Array, begin: pd.Period, columns: list[str]) -> list[dict[st
         {
             "item_id": column,
             "start": begin,
-            "target": series.astype(np.float32),
+            "target": series,
             "feat_static_cat": np.array([d]),
         }
         for d, (column, series) in enumerate(zip(columns, values.T, strict=True))
     ]
+
+
+def shown_to(forecaster: Estimator | Predictor, entry: Entry) -> Entry:
+    """An entry for a forecaster: those of others multiply its target, as it is, with float32 weights."""
+    if isinstance(forecaster, TimeGradEstimator | TimeGradPredictor):
+        return entry
+    return {**entry, "target": np.asarray(entry["target"], dtype=np.float32)}
 
 
 def paths_of(forecast: Any, num_samples: int, rng: np.random.Generator | None = None) -> Array:
@@ -226,6 +234,7 @@ def _predict(
     predictor: Predictor, shown: list[dict[str, Any]], num_samples: int, rng: np.random.Generator
 ) -> list[Array]:
     """Sample paths of each entry; the random numbers of the global generators follow from `rng`."""
+    shown = [shown_to(predictor, entry) for entry in shown]
     with seeded(int(rng.integers(2**31))), quiet_business_days(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

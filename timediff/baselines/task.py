@@ -127,11 +127,11 @@ class Fitted(NamedTuple):
     seconds: float | None = None
 
     def paths(self, task: Task, *, num_samples: int, seed: int, progress: bool = True) -> Array:
-        """Sample paths of all windows, float32 ``[W, S, T, D]``; by default each of it and the seed."""
+        """Sample paths of all windows, float64 ``[W, S, T, D]``; by default each of it and the seed."""
         if self.bulk is not None:
             return self.bulk(task, num_samples, seed)
         shape = (len(task.histories), num_samples, task.horizon, task.train.shape[1])
-        paths = np.empty(shape, dtype=np.float32)
+        paths = np.empty(shape)
         with progress_bar("paths", total=len(paths), shown=progress) as bar:
             for w, window in enumerate(task.windows):
                 sampled = self.sample(window, num_samples, np.random.default_rng([seed, w]))

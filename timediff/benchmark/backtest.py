@@ -16,7 +16,7 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor
 
-from timediff.baselines.external import afresh, paths_of
+from timediff.baselines.external import afresh, paths_of, shown_to
 from timediff.data.rolling import Entry, History, cut, window_origins
 from timediff.data.table import read_frame
 from timediff.errors import InputError, check_whole
@@ -32,8 +32,8 @@ class Backtest(NamedTuple):
     """Forecasts of rolling windows and what happened.
 
     Args:
-        paths: float32 ``[W, S, T, D]``.
-        truth: float32 ``[W, T, D]``, NaN where missing.
+        paths: float64 ``[W, S, T, D]``.
+        truth: float64 ``[W, T, D]``, NaN where missing.
         origins: The period of each window's first step, ``[W]``.
         columns: Names of the series.
         metrics: Of `timediff.metrics.score`.
@@ -103,7 +103,7 @@ def backtest(
         first = cut(whole, origins[0] - lead)
         known = [cut(whole, origin - lead, history) for origin in origins]
         starts = pd.PeriodIndex([whole["start"] + origin for origin in origins])
-        paths = np.empty((windows, num_samples, *truth.shape[1:]), dtype=np.float32)
+        paths = np.empty((windows, num_samples, *truth.shape[1:]))
         jobs = [(entry, [entry]) for entry in known] if refit else [(first, known)]
         names = columns if univariate else None
         forecasts = _forecasts(forecaster, jobs, names=names, num_samples=num_samples, seed=seed)
@@ -146,11 +146,12 @@ def _forecasts(
         with seeded(int(np.random.SeedSequence([seed, job]).generate_state(1)[0])):
             predictor = forecaster
             if isinstance(forecaster, Estimator):
-                predictor = afresh(forecaster).train(list(_entries([training], names)))
+                shown = [shown_to(forecaster, entry) for entry in _entries([training], names)]
+                predictor = afresh(forecaster).train(shown)
             # Ours would show a bar of its own.
             quiet = "progress" in inspect.signature(predictor.predict).parameters
             options = {"progress": False} if quiet else {}
-            entries = list(_entries(known, names))
+            entries = [shown_to(forecaster, entry) for entry in _entries(known, names)]
             forecasts = iter(predictor.predict(entries, num_samples=num_samples, **options))
             series = len(entries) // len(known)
             for _ in known:

@@ -200,6 +200,6 @@ def load_paths(folder: Path) -> np.ndarray:
 
 
 def save_paths(folder: Path, paths: np.ndarray) -> None:
-    """Writes paths ``[W, S, T, D]`` as float32, whole or not at all."""
+    """Writes paths ``[W, S, T, D]`` as they are, whole or not at all."""
     with whole(folder / PATHS) as part:
-        np.save(part, np.asarray(paths, dtype=np.float32))
+        np.save(part, np.asarray(paths))

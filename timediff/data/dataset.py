@@ -31,7 +31,7 @@ class Dataset(NamedTuple):
     Args:
         freq: Frequency as in the metadata, such as ``H``, ``B``, ``30min``.
         columns: Names of the D series, each once.
-        train: One GluonTS entry, target float32 ``[D, T]``, missing values NaN.
+        train: One GluonTS entry, target float64 ``[D, T]``, missing values NaN.
         test: One entry per rolling window, target ``[D, T_k]``; the last `prediction_length` steps
             are the truth to forecast.
         aggregates: Further weighted sums by name.

@@ -33,7 +33,7 @@ class Series(NamedTuple):
     """A data entry, read and checked.
 
     Attributes:
-        values: float32 ``[T, D]``, 0 where unobserved.
+        values: float64 ``[T, D]``, 0 where unobserved.
         observed: bool ``[T, D]``.
         start: First period.
         entry: The GluonTS entry it came from.
@@ -76,8 +76,7 @@ def read_entry(entry: Mapping[str, Any]) -> Series:
             "larger unit"
         )
     observed = ~np.isnan(values)
-    known = np.where(observed, values, 0.0).astype(np.float32)
-    return Series(known, observed, start, entry)
+    return Series(np.where(observed, values, 0.0), observed, start, entry)
 
 
 def series_names(entry: Mapping[str, Any], dim: int) -> list[str]:

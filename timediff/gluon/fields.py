@@ -17,7 +17,7 @@ from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
 from timediff.gluon.entries import Series, changes
 from timediff.timegrad.batch import Covariate, Shape
-from timediff.timegrad.normalisation.adaptive import LARGEST
+from timediff.timegrad.normalisation.base import LARGEST, ROUNDING
 from timediff.timegrad.normalisation.training import training_default
 from timediff.tools.numbers import LARGEST_VALUE, first_too_large, numbers
 
@@ -39,8 +39,6 @@ FIELDS = (
 #: Categories that a row may have.
 MOST_CATEGORIES = 32
 _HOLIDAYS = "holidays:"
-#: Share of the mean below which a deviation is rounding.
-_ROUNDING = 1e-6
 
 
 def covariate_shape(
@@ -203,7 +201,7 @@ def _moments(values: np.ndarray) -> tuple[list[float], list[float]]:
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, values, 0.0).sum(axis=0) / count
     std = np.sqrt(np.where(known, np.square(values - mean), 0.0).sum(axis=0) / count)
-    return mean.tolist(), np.where(std > _ROUNDING * np.abs(mean), std, 0.0).tolist()
+    return mean.tolist(), np.where(std > ROUNDING * np.abs(mean), std, 0.0).tolist()
 
 
 def _of_category(values: np.ndarray, category: int | None) -> np.ndarray:

@@ -11,13 +11,14 @@ import torch
 from gluonts.model.forecast import SampleForecast
 from numpy.typing import NDArray
 
-from timediff.data.entry import Entry, dynamic_fields, known_ahead
+from timediff.data.entry import Entry, dynamic_fields, entry_name, known_ahead
 from timediff.errors import InputError, check_whole
 from timediff.frequency import quiet_business_days
 from timediff.gluon.forecasts import mix
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.noise import PATHS_PER_STREAM
+from timediff.tools.numbers import numbers
 
 __all__ = ["rolled"]
 
@@ -122,7 +123,7 @@ def _followed(
     length = np.shape(entry["target"])[-1] + len(path)
     fields: dict[str, NDArray[Any]] = {}
     for name in dynamic_fields(entry):
-        values = np.asarray(entry[name])
+        values = numbers(entry[name], f"the {name} of {entry_name(entry)}")
         if name == "target":
             fields[name] = np.concatenate([values, path.T], axis=-1)[..., first:]
             continue
@@ -132,7 +133,7 @@ def _followed(
         if ahead:
             values = np.pad(values, missing, mode="edge")
         else:
-            values = np.pad(values.astype(np.float64), missing, constant_values=np.nan)
+            values = np.pad(values, missing, constant_values=np.nan)
         fields[name] = values[..., first:end]
     with quiet_business_days():
         return {**entry, "start": entry["start"] + first, **fields}

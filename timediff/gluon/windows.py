@@ -67,7 +67,7 @@ class WindowData:
         row = 0
         for series in all_series:
             length, dim = series.values.shape
-            blank = np.zeros((past, dim), np.float32)
+            blank = np.zeros((past, dim))
             values += [blank, series.values]
             observed += [blank.astype(bool), series.observed]
             features.append(features_of(series, first=-past, length=past + length))
@@ -145,9 +145,9 @@ class WindowData:
         dtype = torch.get_default_dtype()
         features = self.features[rows[:, past - self.shape.context_length :]].to(dtype)
         if self.tables is None:
-            return Batch(self.target[rows].to(dtype), self.observed[rows], features)
+            return Batch(self.target[rows], self.observed[rows], features)
         steps = rows[:, past:]
-        future = torch.where(self.observed[steps], self.target[steps].double(), torch.nan)
+        future = torch.where(self.observed[steps], self.target[steps], torch.nan)
         return self.tables.batch(features, starts, future)
 
 
@@ -208,7 +208,7 @@ class LastWindows:
 def forecast_batch(all_series: list[Series], shape: Shape) -> Batch:
     """The windows that end where the series end, without a future."""
     past, near = shape.history_length, shape.context_length + shape.horizon
-    target = np.zeros((len(all_series), past, shape.target_dim), np.float32)
+    target = np.zeros((len(all_series), past, shape.target_dim))
     observed = np.zeros(target.shape, bool)
     features = np.zeros((len(all_series), near, shape.num_features), np.float32)
     for i, series in enumerate(all_series):
@@ -228,7 +228,7 @@ def forecast_batch(all_series: list[Series], shape: Shape) -> Batch:
         tables = AdaptiveTables(all_series, shape, blank=past, beyond=beyond)
         batch = tables.batch(near_features, origins)
     else:
-        batch = Batch(torch.from_numpy(target).to(dtype), torch.from_numpy(observed), near_features)
+        batch = Batch(torch.from_numpy(target), torch.from_numpy(observed), near_features)
     if not shape.covariates:
         return batch
     covariates = CovariateTables(all_series, shape, blank=past, beyond=beyond, forecast=True)

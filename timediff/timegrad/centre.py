@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from timediff.timegrad.batch import Batch, Covariate, Shape
-from timediff.timegrad.normalisation.adaptive import LARGEST
+from timediff.timegrad.normalisation.base import LARGEST
 
 __all__ = [
     "BLOCKS",
@@ -84,6 +84,7 @@ def regressors(batch: Batch, shape: Shape) -> Tensor:
         shape: Sizes of the data.
     """
     past = torch.where(batch.observed, batch.target, 0.0)[:, : shape.history_length]
+    past = past.to(batch.features.dtype)
     horizon, end = shape.horizon, shape.history_length
     leads = torch.arange(horizon, device=past.device)
     day = shape.cycle if shape.cycle > 1 else 24

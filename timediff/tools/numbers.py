@@ -45,8 +45,12 @@ def plain_array(values: Any, what: str) -> np.ndarray:
             f"{what} is a frame, whose rows are steps; give an array, its to_numpy().T"
         )
     array = np.asarray(values)
-    if array.dtype.kind in _KINDS:
-        raise InputError(f"{what} is not numeric: it holds {_KINDS[array.dtype.kind]}")
+    kinds = {array.dtype.kind}
+    if array.dtype == object:
+        cells = {type(cell): cell for cell in array.flat}.values()
+        kinds = {np.asarray(cell).dtype.kind for cell in cells}
+    for kind in sorted(kinds & _KINDS.keys()):
+        raise InputError(f"{what} is not numeric: it holds {_KINDS[kind]}")
     return array
 
 

@@ -89,7 +89,7 @@ class TimeGradModule(pl.LightningModule):
         else:
             n = torch.randint(1, self.model.config.diffusion_steps + 1, shape, device=self.device)
         eps = torch.randn(
-            *shape, batch.target.shape[-1], dtype=batch.target.dtype, device=self.device
+            *shape, batch.target.shape[-1], dtype=batch.features.dtype, device=self.device
         )
         error, observed = self.model.loss(batch, n=n, eps=eps, positions=positions)
         if self.steps is not None:
@@ -134,7 +134,7 @@ class TimeGradModule(pl.LightningModule):
             n = (u * steps).long().clamp(max=steps - 1) + 1
             eps = torch.randn(*shape, batch.target.shape[-1], generator=generator)
             error, observed = self.forecaster.loss(
-                batch, n=n.to(self.device), eps=eps.to(self.device, batch.target.dtype)
+                batch, n=n.to(self.device), eps=eps.to(self.device, batch.features.dtype)
             )
             errors.append(_observed_mean(error, observed))
         loss = torch.stack(errors).mean()

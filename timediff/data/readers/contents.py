@@ -26,7 +26,7 @@ class Aggregate(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """The contents of a folder; entries are ``{"item_id", "start", "target"}``, target float32 [D, T]."""
+    """The contents of a folder; entries are ``{"item_id", "start", "target"}``, target float64 [D, T]."""
 
     freq: str
     prediction_length: int

@@ -160,8 +160,7 @@ def _read_lines(folder: Path, *, used: tuple[int, int] | None, again: str) -> li
                     f"line {number} of {path} has {target[place]:g} at step {place[0]}; values must be below "
                     f"{LARGEST_VALUE:g}: write NaN where unknown, or another unit"
                 )
-            series = target.astype(np.float32)
-            rows.append(_Series(None if item_id is None else str(item_id), start, series))
+            rows.append(_Series(None if item_id is None else str(item_id), start, target))
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{folder} cannot be read ({error}): {again}") from None
     return rows
@@ -170,7 +169,7 @@ def _read_lines(folder: Path, *, used: tuple[int, int] | None, again: str) -> li
 def _group(rows: list[_Series], *, freq: str, item_id: str, folder: Path) -> dict[str, Any]:
     """One entry [D, T] of series that end together; the shorter ones start with NaN."""
     length = max(row.target.size for row in rows)
-    target = np.full((len(rows), length), np.nan, dtype=np.float32)  # [D, T]
+    target = np.full((len(rows), length), np.nan)  # [D, T]
     for out, row in zip(target, rows, strict=True):
         out[length - row.target.size :] = row.target
     ends: Counter[pd.Period] = Counter()
