@@ -96,7 +96,7 @@ def regressors(batch: Batch, shape: Shape) -> Tensor:
         # A sum goes by its large series.
         assert batch.scale is not None
         scale = batch.scale.mean(dim=1)
-        weights = (scale / scale.amax(dim=-1, keepdim=True))[..., None]  # [B, D, 1]
+        weights = (scale / scale.amax(dim=-1, keepdim=True)).to(past)[..., None]  # [B, D, 1]
         common = past @ weights / (known.to(weights) @ weights).clamp(min=_TINY)  # [B, P, 1]
         recent += [common[:, -n:].mean(dim=1).expand_as(last) for n in spans]
     columns = [torch.stack(recent, dim=-1)[:, None].expand(-1, horizon, -1, -1)]
