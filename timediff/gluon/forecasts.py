@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from gluonts.model.forecast import SampleForecast
 from torch import Tensor
 
+from timediff.data.entry import noise_seed
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
 from timediff.gluon.entries import Series, warn_of_short_history
@@ -18,7 +20,7 @@ from timediff.tools.progress import progress_bar
 if TYPE_CHECKING:
     from timediff.gluon.predictor import TimeGradPredictor
 
-__all__ = ["forecasts", "mix"]
+__all__ = ["first_period", "forecasts"]
 
 
 def forecasts(
@@ -39,7 +41,7 @@ def forecasts(
         futures: The values given of each entry's future (`timediff.timegrad.whatif.read_given`), if any.
         num_samples: S.
         num_particles: Particles of each what-if forecast.
-        seed: The same seed gives the same paths.
+        seed: Of the paths (`timediff.data.entry.noise_seed`).
         progress: Show a progress bar on stderr.
 
     Raises:
@@ -58,15 +60,19 @@ def forecasts(
         for batch in predictor.batches(dataset):
             end = first + len(batch)
             warn_of_short_history(batch, needed=network.shape.history_length)
+            starts = [first_period(series, predictor.lead_time) for series in batch]
             known: list[Tensor | None] = [None] * len(batch)
             if futures is not None:
                 known = futures[first:end]
             if len(known) < len(batch):
                 raise miscounted(first + len(known), "more")
-            seeds = [mix(seed, window) for window in range(first, end)]
+            seeds = [
+                noise_seed(seed, start, item_id=series.entry.get("item_id"), place=place)
+                for place, (series, start) in enumerate(zip(batch, starts, strict=True), first)
+            ]
             windows = _windows(predictor, batch, known, first, seeds, bar.update, **counts)
-            for series, (paths, details) in zip(batch, windows, strict=True):
-                yield _forecast(series, paths, details, lead_time=predictor.lead_time)
+            for series, start, (paths, details) in zip(batch, starts, windows, strict=True):
+                yield _forecast(series, start, paths[:, predictor.lead_time :], details)
             first = end
     if futures is not None and first < len(futures):
         raise miscounted(len(futures), first)
@@ -119,18 +125,22 @@ def _windows(
         yield paths, {"effective_size": size, "num_particles": num_particles}
 
 
-def _forecast(
-    series: Series, paths: Tensor, details: dict[str, float], *, lead_time: int
-) -> SampleForecast:
-    """Paths ``[S, T, D]`` without the lead time, and what they are of."""
+def first_period(series: Series, after: int) -> pd.Period:
+    """The first period of a forecast that begins so many steps after the end of a series."""
     with quiet_business_days():
-        start = series.start + len(series.values) + lead_time
+        return series.start + len(series.values) + after
+
+
+def _forecast(
+    series: Series, start: pd.Period, paths: Tensor, details: dict[str, float]
+) -> SampleForecast:
+    """Paths ``[S, T, D]`` from a period on, and what they are of."""
     if not bool(paths.isfinite().all()):
         raise InputError(
             f"the forecast of {series.name} is not finite: its values, or those that the model was trained "
             "on, are too large for float32; give them in a larger unit"
         )
-    samples, info = paths[:, lead_time:].numpy(), series.entry.get("info")
+    samples, info = paths.numpy(), series.entry.get("info")
     # The layout of the forecast follows that of the target.
     flat = np.ndim(series.entry["target"]) == 1
     return SampleForecast(
@@ -139,8 +149,3 @@ def _forecast(
         item_id=series.entry.get("item_id"),
         info={**(info or {}), **details} if details else info,
     )
-
-
-def mix(seed: int, window: int) -> int:
-    """The seed of one window."""
-    return (seed * 7_919 + window * 104_729_000_003) % 2**62
