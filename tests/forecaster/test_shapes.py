@@ -407,18 +407,18 @@ def test_imputing_looks_at_what_follows_the_gap(twins, capsys):
         table = frame.copy()
         table.iloc[at] = np.nan
         table.iloc[at + 1] += move
-        filled = forecaster.impute(table[: at + 20], n_paths=200, seed=1, num_particles=2000)
+        filled = forecaster.impute(table[: at + 20], n_paths=200, seed=1, num_particles=8000)
         values[move] = filled.loc[filled["imputed"], "y"].to_numpy()
     assert (values[0.5] > values[-0.5] + 0.1).all()
     # What comes after the window is not looked at.
     table = frame.copy()
     table.iloc[at] = np.nan
-    before = forecaster.impute(table[: at + 20], n_paths=50, seed=1)
+    before = forecaster.impute(table[: at + 20], n_paths=50, seed=1, num_particles=8000)
     table.iloc[at + HORIZON :] += 5
-    after = forecaster.impute(table[: at + 20], n_paths=50, seed=1)
+    after = forecaster.impute(table[: at + 20], n_paths=50, seed=1, num_particles=8000)
     pd.testing.assert_frame_equal(after[after["imputed"]], before[before["imputed"]])
     forecaster.progress = True
-    forecaster.impute(table[: at + 20], n_paths=50, seed=1)
+    forecaster.impute(table[: at + 20], n_paths=50, seed=1, num_particles=8000)
     forecaster.progress = False
     assert "values filled in: 2 given what is known within the window" in capsys.readouterr().err
 

@@ -154,7 +154,9 @@ def test_paths_are_the_same(predictor, tmp_path, change):
 @contracts
 def test_the_table_of_the_page_is_what_is_tested():
     rows = re.findall(r"^\| (.+?) \| (bit for bit|to rounding) \|$", PAGE.read_text(), re.MULTILINE)
-    expected = [(name, "bit for bit" if exact else "to rounding") for name, (exact, _) in CHANGES.items()]
+    expected = [
+        (name, "bit for bit" if exact else "to rounding") for name, (exact, _) in CHANGES.items()
+    ]
     assert rows == expected
 
 
@@ -216,7 +218,9 @@ def test_densities_do_not_depend_on_the_other_entries(plain, monkeypatch):
     monkeypatch.setattr("timediff.timegrad.density.ODE_STEPS", 3)
     monkeypatch.setattr("timediff.timegrad.density.EXACT_TRACE_DIM", 1)  # so that probes are drawn
     options = {"seed": 4, "progress": False}
-    whole, left_out = plain.density([*DATA, DATA[0] | {"target": DATA[0]["target"][:, :2]}], **options)
+    whole, left_out = plain.density(
+        [*DATA, DATA[0] | {"target": DATA[0]["target"][:, :2]}], **options
+    )
     assert left_out == 1
     turned, _ = plain.density([DATA[k] for k in ORDER], **options)
     single, _ = plain.density([DATA[2]], **options)
@@ -257,7 +261,9 @@ def test_a_univariate_model_gives_a_task_the_paths_of_predict(dataset, tmp_path)
     names, series = task.columns, []
     for known in task.known:
         one = {"start": known["start"]}
-        series += [one | {"item_id": n, "target": y} for n, y in zip(names, known["target"], strict=True)]
+        series += [
+            one | {"item_id": n, "target": y} for n, y in zip(names, known["target"], strict=True)
+        ]
     train = [{"start": task.begin, "target": y} for y in task.train.T]
     made = estimator(tmp_path, joint=False).train(train)
     drawn = np.stack([one.samples for one in made.predict(series, 11, seed=3)])
@@ -309,7 +315,9 @@ def test_a_backtest_of_a_model_has_the_paths_of_predict(plain):
     frame = pd.DataFrame(
         DATA[0]["target"].T, pd.date_range("2020-01-06", periods=60, freq="h"), ["a", "b", "c"]
     )
-    found = backtest(frame, plain, windows=2, stride=HORIZON, num_samples=10, seed=7, progress=False)
+    found = backtest(
+        frame, plain, windows=2, stride=HORIZON, num_samples=10, seed=7, progress=False
+    )
     known = [cut_entry(DATA[0] | {"item_id": "frame"}, end=60 - k * HORIZON) for k in (2, 1)]
     np.testing.assert_array_equal(found.paths, paths(plain, known, num_samples=10, seed=7))
 

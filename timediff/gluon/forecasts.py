@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from gluonts.model.forecast import SampleForecast
 from torch import Tensor
 
@@ -20,7 +19,7 @@ from timediff.tools.progress import progress_bar
 if TYPE_CHECKING:
     from timediff.gluon.predictor import TimeGradPredictor
 
-__all__ = ["first_period", "forecasts"]
+__all__ = ["forecasts", "seed_of"]
 
 
 def forecasts(
@@ -60,19 +59,17 @@ def forecasts(
         for batch in predictor.batches(dataset):
             end = first + len(batch)
             warn_of_short_history(batch, needed=network.shape.history_length)
-            starts = [first_period(series, predictor.lead_time) for series in batch]
             known: list[Tensor | None] = [None] * len(batch)
             if futures is not None:
                 known = futures[first:end]
             if len(known) < len(batch):
                 raise miscounted(first + len(known), "more")
             seeds = [
-                noise_seed(seed, start, item_id=series.entry.get("item_id"), place=place)
-                for place, (series, start) in enumerate(zip(batch, starts, strict=True), first)
+                seed_of(series, seed, place=place) for place, series in enumerate(batch, first)
             ]
             windows = _windows(predictor, batch, known, first, seeds, bar.update, **counts)
-            for series, start, (paths, details) in zip(batch, starts, windows, strict=True):
-                yield _forecast(series, start, paths[:, predictor.lead_time :], details)
+            for series, (paths, details) in zip(batch, windows, strict=True):
+                yield _forecast(series, paths, details, lead_time=predictor.lead_time)
             first = end
     if futures is not None and first < len(futures):
         raise miscounted(len(futures), first)
@@ -125,22 +122,28 @@ def _windows(
         yield paths, {"effective_size": size, "num_particles": num_particles}
 
 
-def first_period(series: Series, after: int) -> pd.Period:
-    """The first period of a forecast that begins so many steps after the end of a series."""
+def seed_of(series: Series, seed: int, *, place: int, known: int = 0) -> int:
+    """The seed of the steps after a series, or of the last ones, the ``known``, given those before them.
+
+    With a lead time it is that of the first step after the series, too, from which on paths are drawn.
+    """
     with quiet_business_days():
-        return series.start + len(series.values) + after
+        start = series.start + len(series.values) - known
+    return noise_seed(seed, start, item_id=series.entry.get("item_id"), place=place)
 
 
 def _forecast(
-    series: Series, start: pd.Period, paths: Tensor, details: dict[str, float]
+    series: Series, paths: Tensor, details: dict[str, float], *, lead_time: int
 ) -> SampleForecast:
-    """Paths ``[S, T, D]`` from a period on, and what they are of."""
+    """Paths ``[S, T, D]`` without the lead time, and what they are of."""
+    with quiet_business_days():
+        start = series.start + len(series.values) + lead_time
     if not bool(paths.isfinite().all()):
         raise InputError(
             f"the forecast of {series.name} is not finite: its values, or those that the model was trained "
             "on, are too large for float32; give them in a larger unit"
         )
-    samples, info = paths.numpy(), series.entry.get("info")
+    samples, info = paths[:, lead_time:].numpy(), series.entry.get("info")
     # The layout of the forecast follows that of the target.
     flat = np.ndim(series.entry["target"]) == 1
     return SampleForecast(

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from timediff.checks import check_sampling
 from timediff.config import SamplingConfig
-from timediff.data.entry import noise_seed
 from timediff.errors import InputError, check_whole
 from timediff.gluon import storage
 from timediff.gluon.entries import Series, batches_of
-from timediff.gluon.forecasts import first_period, forecasts
+from timediff.gluon.forecasts import forecasts, seed_of
 from timediff.gluon.foreign import unreadable
 from timediff.gluon.joint import are_univariate, joined, parted
 from timediff.gluon.windows import LastWindows, WindowData
@@ -117,7 +116,7 @@ class TimeGradPredictor(PyTorchPredictor):
                 memory of all of them at a time, whatever ``memory`` is.
             seed: Of the paths, at least 0; drawn from torch's generator when left out. The noise of an entry
                 follows from it, the ``item_id`` (where there is none, the place in the dataset) and the
-                first step of the forecast, whatever else is forecast.
+                first step after the target, whatever else is forecast.
             progress: Show a progress bar on stderr.
 
         Returns:
@@ -232,8 +231,7 @@ class TimeGradPredictor(PyTorchPredictor):
         densities = []
         with progress_bar("likelihood", total=len(all_series), shown=progress) as bar:
             for place, series in enumerate(all_series):
-                start = first_period(series, -self.prediction_length)
-                own = noise_seed(seed, start, item_id=series.entry.get("item_id"), place=place)
+                own = seed_of(series, seed, place=place, known=model.shape.horizon)
                 for batch in LastWindows(WindowData([series], model.shape), batch_size=1):
                     if bool(complete(batch, model=model).all()):
                         generator = torch.Generator().manual_seed(own)
