@@ -24,7 +24,7 @@ from timediff.gluon.windows import LastWindows, WindowData
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.density import Density, Future, complete, future, window_density
 from timediff.timegrad.model import TimeGrad
-from timediff.timegrad.reverse import compile_chain
+from timediff.timegrad.reverse import Compiler, compile_chain
 from timediff.timegrad.soundness import first_fault
 from timediff.timegrad.whatif import check_whatif, read_given
 from timediff.tools.progress import progress_bar
@@ -83,8 +83,15 @@ class TimeGradPredictor(PyTorchPredictor):
         #: What training chose from the data, plain values.
         self.choices: dict[str, Any] = choices or {}
         self.names = names
-        #: Compiled chains of the last few ways to sample; they go when the predictor goes.
-        self.compiler = lru_cache(maxsize=4)(compile_chain)
+        self.compiler = _compiler()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled chains are of one process.
+        return {name: value for name, value in vars(self).items() if name != "compiler"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.compiler = _compiler()
 
     def predict(
         self,
@@ -293,3 +300,8 @@ class TimeGradPredictor(PyTorchPredictor):
             raise InputError(f"device {device} is not there; give device='cpu'")
         predictor.to(device)
         return predictor
+
+
+def _compiler() -> Compiler:
+    """Compiled chains of the last few ways to sample, which go when their predictor goes."""
+    return lru_cache(maxsize=4)(compile_chain)
