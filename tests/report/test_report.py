@@ -15,7 +15,7 @@ from timediff.benchmark.record import from_json
 from timediff.data.dataset import Dataset
 from timediff.errors import InputError
 from timediff.registry import METRICS
-from timediff.report import figures, write_report
+from timediff.report import figures, pictures, write, write_report, write_results
 from timediff.report.html import write_page
 from timediff.report.plots import LIGHT
 from timediff.report.text import as_text
@@ -403,6 +403,41 @@ def test_each_picture_is_there_as_png_in_light_and_dark(report):
     light, dark = (imread(out / "plots" / f"pit-each{end}.png") for end in ("", "-dark"))
     assert light[0, 0, :3].min() == 1 and dark[0, 0, :3].max() < 0.2
     assert sorted(path.name for path in out.iterdir()) == ["plots", "report.html"]
+
+
+@pytest.mark.contracts
+@pytest.mark.parametrize("there", [["oracle", "walk", "seasonal_naive"], ["walk"], ["oracle"]])
+def test_all_pictures_show_the_same_one_beside_the_forecast(tmp_path, monkeypatch, there):
+    """The seasonal naive, wherever it stands in the table, else another that knows no more than ours."""
+    drawn, kept, fans = [], write.forecast_figure, pictures._draw_fan
+
+    def forecast_figure(*args, **options):
+        drawn.append((options["baseline_name"], options["baseline"]))
+        return kept(*args, **options)
+
+    def draw_fan(*args):
+        drawn.append((args[5], args[4]))
+        return fans(*args)
+
+    monkeypatch.setattr(write, "forecast_figure", forecast_figure)
+    monkeypatch.setattr(pictures, "_draw_fan", draw_fan)
+    monkeypatch.setattr(write, "save_figure", lambda figure, path: None)
+    monkeypatch.setattr(write, "as_text", lambda record, out: "")
+    paths, truth = normal_forecast(1, dimensions=1)
+    data, naive = dataset(truth), paths + 1
+    record = a_record(data, truth, paths, naive)
+    one = record["baselines"]["naive"]
+    record["baselines"] = {name: {**one, "title": f"the {name}"} for name in there}
+    record["comparisons"] = record["protocols"] = {}
+    others = {name: naive + place for place, name in enumerate(there)}
+    write_results(tmp_path, read_back(record), data, truth, {"timediff": paths, **others})
+    expected = {"seasonal_naive": "the seasonal_naive", "walk": "the walk", "oracle": ""}[there[-1]]
+    assert len(drawn) > 2 and {name for name, _ in drawn} == {expected}
+    for _, shown in drawn:
+        if expected:
+            np.testing.assert_array_equal(np.squeeze(shown), np.squeeze(others[there[-1]][0]))
+        else:
+            assert shown is None
 
 
 @pytest.mark.contracts

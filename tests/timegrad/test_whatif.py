@@ -391,7 +391,8 @@ def test_entries_with_and_without():
 def test_same_seed_same_paths():
     made = predictor()
     free = np.isnan(GIVEN)
-    one, same, other = (samples(made, [GIVEN] * 2, DATA[:1] * 2, seed=s) for s in (5, 5, 6))
+    data = [DATA[0], DATA[0] | {"item_id": "another"}]
+    one, same, other = (samples(made, [GIVEN] * 2, data, seed=s) for s in (5, 5, 6))
     np.testing.assert_array_equal(one, same)
     assert not np.isin(one[:, :, free], other[:, :, free]).any()
     # Windows differ too.

@@ -7,6 +7,7 @@ import copy
 import json
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ __all__ = [
     "load_predictor",
     "multivariate",
     "paths_of",
+    "paths_of_all",
     "shown_to",
     "train",
     "univariate",
@@ -135,14 +137,18 @@ def fit_predictor(predictor: Predictor, task: Task) -> Fitted:
         )
     reasons = []
     for way in (multivariate, univariate):
-        sample = way(predictor, task.columns)
+        sample, bulk = way(predictor, task.columns), None
         try:
-            shape = sample(task.windows[0], 2, np.random.default_rng(0)).shape
+            if isinstance(predictor, TimeGradPredictor):
+                bulk = partial(paths_of_all, predictor, one_by_one=way is univariate)
+                shape = bulk(_first_window(task), 2, 0, progress=False).shape[1:]
+            else:
+                shape = sample(task.windows[0], 2, np.random.default_rng(0)).shape
         except Exception as error:  # a predictor may refuse an entry in any way
             reasons.append(" ".join(str(error).split()) or type(error).__name__)
             continue
         if shape[1:] == (task.horizon, len(task.columns)):
-            return Fitted(sample, {"class": _name(predictor), "way": way.__name__})
+            return Fitted(sample, {"class": _name(predictor), "way": way.__name__}, bulk)
         reasons.append(f"its forecasts have the shape {shape}")
     raise InputError(
         f"the predictor forecasts neither all {len(task.columns)} series at once ({reasons[0]}) nor one at a "
@@ -158,16 +164,56 @@ def _name(predictor: Predictor) -> str:
     return model if name_of_class == "PyTorchPredictor" and model != network else name_of_class
 
 
+def _first_window(task: Task) -> Task:
+    """The task without its other windows."""
+    return task._replace(
+        histories=task.histories[:1],
+        gaps=task.gaps[:1],
+        starts=task.starts[:1],
+        known=task.known[:1],
+    )
+
+
+def paths_of_all(
+    predictor: TimeGradPredictor,
+    task: Task,
+    num_samples: int,
+    seed: int,
+    *,
+    one_by_one: bool = False,
+    progress: bool = True,
+) -> Array:
+    """Paths ``[W, S, T, D]`` of all windows: those that the `predict` of ours gives with the seed.
+
+    Args:
+        predictor: The model.
+        task: Its windows.
+        num_samples: S.
+        seed: Of the paths.
+        one_by_one: Show it an entry of each series, for models of one series.
+        progress: Show a progress bar on stderr.
+    """
+    shown: list[Any] = list(task.known) or [_entry(window) for window in task.windows]
+    if one_by_one:
+        shown = [one for w in task.windows for one in entries(w.history, w.begin, task.columns)]
+    forecasts = predictor.predict(shown, num_samples, seed=seed, progress=progress)
+    drawn = np.stack([forecast.samples for forecast in forecasts])
+    if not one_by_one:
+        return drawn
+    by_series = drawn.reshape(len(task.starts), len(task.columns), *drawn.shape[1:3])
+    return np.moveaxis(by_series, 1, -1)
+
+
+def _entry(window: Window) -> dict[str, Any]:
+    """A window as a GluonTS entry with all series, target ``[D, T]``."""
+    return {"item_id": window.item_id, "start": window.begin, "target": window.history.T}
+
+
 def multivariate(predictor: Predictor, columns: list[str]) -> _Sampler:
     """Sampler that shows the predictor one entry with all series, target ``[D, T]``."""
 
     def sample(window: Window, num_samples: int, rng: np.random.Generator) -> Array:
-        entry: Entry = {"item_id": "window", "start": window.begin, "target": window.history.T}
-        if isinstance(predictor, TimeGradPredictor):
-            seed = int(rng.integers(2**31))
-            (forecasts,) = predictor.predict([entry], num_samples, seed=seed, progress=False)
-            return np.asarray(forecasts.samples)
-        (paths,) = _predict(predictor, [entry], num_samples, rng)
+        (paths,) = _predict(predictor, [_entry(window)], num_samples, rng)
         return paths[..., None] if paths.ndim == 2 else paths
 
     return sample
@@ -234,6 +280,10 @@ def _predict(
     predictor: Predictor, shown: list[dict[str, Any]], num_samples: int, rng: np.random.Generator
 ) -> list[Array]:
     """Sample paths of each entry; the random numbers of the global generators follow from `rng`."""
+    if isinstance(predictor, TimeGradPredictor):
+        seed = int(rng.integers(2**31))
+        drawn = predictor.predict(shown, num_samples, seed=seed, progress=False)
+        return [np.asarray(forecast.samples) for forecast in drawn]
     shown = [shown_to(predictor, entry) for entry in shown]
     with seeded(int(rng.integers(2**31))), quiet_business_days(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

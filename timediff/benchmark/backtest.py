@@ -5,7 +5,6 @@ Before a window, a model sees what precedes its origin, and nothing else is hand
 Axes: ``W`` windows, ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value.
 """
 
-import inspect
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from timediff.data.rolling import Entry, History, cut, window_origins
 from timediff.data.table import read_frame
 from timediff.errors import InputError, check_whole
 from timediff.frequency import error_season, quiet_business_days
+from timediff.gluon.predictor import TimeGradPredictor
 from timediff.metrics import score, seasonal_error
 from timediff.tools.progress import progress_bar
 from timediff.tools.seeding import seeded
@@ -78,8 +78,8 @@ def backtest(
         univariate: Give the forecaster each series as an entry of its own, target ``[T]``, for models of one
             series such as DeepAR; their paths are put side by side.
         num_samples: S.
-        seed: Of the global generators of torch, numpy and Python, which are left as they were. An estimator
-            with a seed of its own keeps to that in training.
+        seed: Of the global generators of torch, numpy and Python, which are left as they were, and of the
+            paths of `TimeGradPredictor`. An estimator with a seed of its own keeps to that in training.
         progress: Show a progress bar of the windows on stderr; what training shows is the estimator's affair.
 
     Raises:
@@ -148,9 +148,9 @@ def _forecasts(
             if isinstance(forecaster, Estimator):
                 shown = [shown_to(forecaster, entry) for entry in _entries([training], names)]
                 predictor = afresh(forecaster).train(shown)
-            # Ours would show a bar of its own.
-            quiet = "progress" in inspect.signature(predictor.predict).parameters
-            options = {"progress": False} if quiet else {}
+            # Ours takes a seed, and would show a bar of its own.
+            ours = isinstance(predictor, TimeGradPredictor)
+            options: dict[str, Any] = {"progress": False, "seed": seed} if ours else {}
             entries = [shown_to(forecaster, entry) for entry in _entries(known, names)]
             forecasts = iter(predictor.predict(entries, num_samples=num_samples, **options))
             series = len(entries) // len(known)

@@ -135,6 +135,19 @@ def _options(config: RunConfig) -> dict[str, Any]:
     }
 
 
+def _used(config: RunConfig) -> dict[str, Any]:
+    """The options of the record: None for what nothing was made with, or not with that.
+
+    Of a time budget, what each seed made of it is in its details, as ``steps``.
+    """
+    options = {**_options(config), "rivals": [str(folder) for folder in config.rivals]}
+    if config.predictor is not None:
+        options |= {"model": None, "train": None, "sampling": None}
+    elif config.train.time_budget is not None:
+        options["train"] |= {"steps": None}
+    return options
+
+
 def _settings(config: RunConfig, data: Dataset) -> dict[str, Any]:
     """What has to stay the same for a result to be the same."""
     facts = {"dataset": config.dataset, "checksum": data.checksum}
@@ -161,8 +174,8 @@ def _record(
     losses = {name: result.windows[COMPARED] for name, result in results.items()}
     return Record(
         dataset=_facts(problem.data, stride),
-        preset=config.preset,
-        config={**_options(config), "rivals": [str(folder) for folder in config.rivals]},
+        preset="" if config.predictor is not None else config.preset,
+        config=_used(config),
         num_samples=config.num_samples,
         entrants=results,
         comparisons={

@@ -9,13 +9,14 @@ import json
 import math
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from gluonts.torch.model.estimator import TrainOutput
 
-from timediff.baselines.external import multivariate
+from timediff.baselines.external import multivariate, paths_of_all
 from timediff.baselines.task import Array, Fitted, Task
 from timediff.benchmark.recalibration import fit_recalibration, from_json, recalibrate, to_json
 from timediff.benchmark.record import Likelihood, as_json
@@ -60,10 +61,7 @@ def fit_ours(
         **predictor.choices,
     }
 
-    def bulk(task: Task, num_samples: int, seed: int) -> Array:
-        forecasts = predictor.predict(task.known, num_samples, seed=seed)
-        return np.stack([forecast.samples for forecast in forecasts])  # [W, S, T, D]
-
+    bulk = partial(paths_of_all, predictor)
     return Fitted(multivariate(predictor, task.columns), details, bulk, seconds)
 
 

@@ -184,8 +184,8 @@ class Record(NamedTuple):
 
     Args:
         dataset: What was forecast.
-        preset: Where the defaults of model, training and sampling came from.
-        config: All options that scores depend on.
+        preset: Where the defaults of model, training and sampling came from; "" where nothing was trained.
+        config: All options that scores depend on, None for those that were not used.
         num_samples: Sample paths per window.
         entrants: Results by name, the evaluated one first.
         comparisons: Of its losses in each window with those of each other one.

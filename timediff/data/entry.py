@@ -7,10 +7,12 @@ Time is the last axis of such a field. What is only known of the past (``observe
 Axes: ``W`` windows, ``T`` time steps, ``D`` series.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
@@ -27,6 +29,7 @@ __all__ = [
     "entry_name",
     "hold_out",
     "known_ahead",
+    "noise_seed",
     "split_windows",
 ]
 
@@ -130,6 +133,21 @@ def begin(entry: Mapping[str, Any]) -> int:
 def end(entry: Mapping[str, Any]) -> int:
     """The first step after an entry, counted likewise."""
     return begin(entry) + int(np.shape(entry["target"])[-1])
+
+
+def noise_seed(seed: int, start: pd.Period, *, item_id: Any, place: int) -> int:
+    """The seed of one forecast, below 2**62: whatever else is forecast with it, its noise is the same.
+
+    Args:
+        seed: Of all forecasts.
+        start: First period of this one.
+        item_id: Whose it is. Two forecasts of one item that begin together have the same noise.
+        place: Among the forecasts, by which it is told where there is no item_id.
+    """
+    whose = f"place {place}" if item_id is None else f"item {item_id}"
+    text = f"{seed} {start.ordinal} {whose}"
+    digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 2
 
 
 def check_entry(entry: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from narwhals.typing import IntoDataFrame
 from timediff.config import ModelConfig, SamplingConfig, TrainConfig
 from timediff.errors import InputError, check_whole
 from timediff.forecaster import saved
-from timediff.forecaster.drawing import Fitted, asked_of, draw, read_more, seed_of
+from timediff.forecaster.drawing import Fitted, asked_of, draw, read_more
 from timediff.forecaster.filling import CONDITIONS, filled
 from timediff.forecaster.forecast import Forecast
 from timediff.forecaster.frames import groups_of, kind_of, labels, make_frame, some, stacked
@@ -31,7 +31,8 @@ class Trained(ABC):
     ``df`` is in all methods what is known, with the series of the training data; these data themselves when
     left out. ``futr_df`` are the covariates known ahead at the steps of the forecast; later rows are left
     out. ``h`` are the steps of the forecast, those of training when left out; beyond them every path goes on
-    from its own values. The same ``seed`` gives the same paths; drawn anew when left out.
+    from its own values. The same ``seed`` gives the same paths of a group, whatever other groups there are;
+    drawn anew when left out.
     """
 
     model: ModelConfig
@@ -162,13 +163,13 @@ class Trained(ABC):
         """
         fitted, known = self._trained(), self._known(df)
         columns, parts, counts = fitted.layout.columns, [], Counter[str]()
-        for place, (group, one) in enumerate(known.items()):
+        for group, one in known.items():
             values, how = filled(
                 fitted,
                 one,
                 group,
                 n_paths=n_paths,
-                seed=seed_of(seed, place),
+                seed=seed,
                 num_particles=num_particles,
                 progress=self.progress,
             )
@@ -238,7 +239,7 @@ class Trained(ABC):
             asked,
             group,
             n_paths=n_paths,
-            seed=seed_of(seed, list(past).index(group)),
+            seed=seed,
             progress=self.progress,
             num_particles=num_particles,
         )

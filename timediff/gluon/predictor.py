@@ -17,14 +17,14 @@ from timediff.config import SamplingConfig
 from timediff.errors import InputError, check_whole
 from timediff.gluon import storage
 from timediff.gluon.entries import Series, batches_of
-from timediff.gluon.forecasts import forecasts, mix
+from timediff.gluon.forecasts import forecasts, seed_of
 from timediff.gluon.foreign import unreadable
 from timediff.gluon.joint import are_univariate, joined, parted
 from timediff.gluon.windows import LastWindows, WindowData
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.density import Density, Future, complete, future, window_density
 from timediff.timegrad.model import TimeGrad
-from timediff.timegrad.reverse import compile_chain
+from timediff.timegrad.reverse import Compiler, compile_chain
 from timediff.timegrad.soundness import first_fault
 from timediff.timegrad.whatif import check_whatif, read_given
 from timediff.tools.progress import progress_bar
@@ -83,8 +83,15 @@ class TimeGradPredictor(PyTorchPredictor):
         #: What training chose from the data, plain values.
         self.choices: dict[str, Any] = choices or {}
         self.names = names
-        #: Compiled chains of the last few ways to sample; they go when the predictor goes.
-        self.compiler = lru_cache(maxsize=4)(compile_chain)
+        self.compiler = _compiler()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled chains are of one process.
+        return {name: value for name, value in vars(self).items() if name != "compiler"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.compiler = _compiler()
 
     def predict(
         self,
@@ -114,7 +121,9 @@ class TimeGradPredictor(PyTorchPredictor):
                 where unknown, for a dataset of one entry; else a list with such an array or None for each.
             num_particles: Particles of each what-if forecast. It takes as long as so many paths, and the
                 memory of all of them at a time, whatever ``memory`` is.
-            seed: The same seed gives the same paths; drawn from torch's generator when left out.
+            seed: Of the paths, at least 0; drawn from torch's generator when left out. The noise of an entry
+                follows from it, the ``item_id`` (where there is none, the place in the dataset) and the
+                first step after the target, whatever else is forecast.
             progress: Show a progress bar on stderr.
 
         Returns:
@@ -153,6 +162,7 @@ class TimeGradPredictor(PyTorchPredictor):
                 check_whatif(sampling, num_samples=num_samples, num_particles=num_particles)
         if seed is None:
             seed = drawn_seed()
+        check_whole("seed", seed, least=0)
         drawn = forecasts(
             self,
             dataset,
@@ -198,9 +208,10 @@ class TimeGradPredictor(PyTorchPredictor):
         Raises:
             InputError: An entry does not fit the model, or targets are missing.
         """
-        model, data, count = self._with_future(dataset)
+        model, all_series = self._with_future(dataset)
+        data = WindowData(all_series, model.shape)
         batch = data.windows(data.ends)
-        if len(data.ends) < count or not bool(complete(batch, model=model).all()):
+        if len(data.ends) < len(all_series) or not bool(complete(batch, model=model).all()):
             raise InputError(
                 f"an entry has missing targets in its last {model.shape.horizon} steps, or no more steps; "
                 "give entries with their whole future"
@@ -214,7 +225,7 @@ class TimeGradPredictor(PyTorchPredictor):
 
         Args:
             dataset: GluonTS entries with their future.
-            seed: Of the noise of the bound and of the probes of the trace.
+            seed: Of the noise of the bound and of the probes of the trace, as in `predict`.
             progress: Show a progress bar on stderr.
 
         Returns:
@@ -223,34 +234,34 @@ class TimeGradPredictor(PyTorchPredictor):
         Raises:
             InputError: An entry does not fit the model, or no window is without missing targets.
         """
-        model, data, count = self._with_future(dataset)
-        generator = torch.Generator().manual_seed(mix(seed, count))
+        model, all_series = self._with_future(dataset)
         densities = []
-        with progress_bar("likelihood", total=len(data.ends), shown=progress) as bar:
-            for batch in LastWindows(data, batch_size=1):
-                if bool(complete(batch, model=model).all()):
-                    moved = batch.to(self.device)
-                    densities.append(window_density(model, moved, generator=generator))
+        with progress_bar("likelihood", total=len(all_series), shown=progress) as bar:
+            for place, series in enumerate(all_series):
+                own = seed_of(series, seed, place=place, known=model.shape.horizon)
+                for batch in LastWindows(WindowData([series], model.shape), batch_size=1):
+                    if bool(complete(batch, model=model).all()):
+                        generator = torch.Generator().manual_seed(own)
+                        moved = batch.to(self.device)
+                        densities.append(window_density(model, moved, generator=generator))
                 bar.update(1)
         if not densities:
             raise InputError(
-                f"none of {count} windows is without missing targets, so there is no likelihood "
+                f"none of {len(all_series)} windows is without missing targets, so there is no likelihood "
                 "to report; leave it out"
             )
         density = Density(*(torch.cat(parts, dim=-1) for parts in zip(*densities, strict=True)))
-        return density, count - len(densities)
+        return density, len(all_series) - len(densities)
 
-    def _with_future(
-        self, dataset: Iterable[Mapping[str, Any]]
-    ) -> tuple[TimeGrad, WindowData, int]:
-        """The model, entries with their future, and how many there are."""
+    def _with_future(self, dataset: Iterable[Mapping[str, Any]]) -> tuple[TimeGrad, list[Series]]:
+        """The model, and entries with their future."""
         self._check_not_distilled("say how likely a future is")
         self.check_sound()
         all_series = [series for batch in self.batches(dataset) for series in batch]
         if not all_series:
             raise InputError("the dataset holds no series; give entries with their future")
         model: TimeGrad = self.prediction_net
-        return model.eval(), WindowData(all_series, model.shape), len(all_series)
+        return model.eval(), all_series
 
     def check_sound(self) -> None:
         """Raises `InputError` if the model holds numbers that no forecast can be made with."""
@@ -289,3 +300,8 @@ class TimeGradPredictor(PyTorchPredictor):
             raise InputError(f"device {device} is not there; give device='cpu'")
         predictor.to(device)
         return predictor
+
+
+def _compiler() -> Compiler:
+    """Compiled chains of the last few ways to sample, which go when their predictor goes."""
+    return lru_cache(maxsize=4)(compile_chain)

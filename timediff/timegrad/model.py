@@ -71,7 +71,8 @@ class TimeGrad(nn.Module):
             beta_end=config.beta_end,
         )
         self.learned = LearnedSchedule(self.schedule) if learned else None
-        self.register_load_state_dict_post_hook(lambda model, keys: model.reschedule())
+        # No lambda, as processes hand networks to each other.
+        self.register_load_state_dict_post_hook(TimeGrad.reschedule)
         # Of the training data (`normalisation.training`), saved with the weights.
         default = torch.arange(2.0).double()[:, None].repeat(1, shape.target_dim)
         self.register_buffer("training_scale", default)
@@ -102,7 +103,7 @@ class TimeGrad(nn.Module):
         self.condition = nn.Linear(config.hidden_size, config.cond_size)
         self.denoiser = make_network(config, shape.target_dim)
 
-    def reschedule(self, *, move: bool = False) -> None:
+    def reschedule(self, _: Any = None, *, move: bool = False) -> None:
         """Brings the schedule up to date with what was learned of it, after a move if there is to be one."""
         if self.learned is not None:
             if move:
@@ -291,8 +292,8 @@ class TimeGrad(nn.Module):
         Args:
             batch: Windows without a future.
             num_samples: S.
-            seeds: One per window. A window's paths are a function of its past and its seed, whatever
-                else is in the batch and however the paths are split into chunks.
+            seeds: One per window. A window's paths are a function of its past and its seed, up to rounding
+                whatever else is in the batch and however the paths are split into chunks.
             sampling: How they are drawn.
             memory: Bytes that paths may take at a time, by `bytes_per_path`. On a CPU chunks of them are
                 drawn side by side, one thread each.

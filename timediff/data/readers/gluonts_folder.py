@@ -20,6 +20,7 @@ import orjson
 import pandas as pd
 
 from timediff.data.readers.contents import Contents, read_json_object, unique_names, whole_number
+from timediff.data.readers.starts import read_starts
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days, to_period_freq
 from timediff.tools.numbers import LARGEST_VALUE, first_too_large
@@ -86,13 +87,16 @@ def read_gluonts(
             f"{dims or 'D'} and {windows or 'windows'} times as many: {again}"
         )
     _check_lengths(blocks, horizon=horizon, folder=folder)
+    # The published sets are taken as their published scores take them.
+    texts = dict.fromkeys(row.start for row in (*train, *test))
+    starts = read_starts(texts, freq=freq, folder=folder, rounded=used is not None)
     return Contents(
         freq=meta["freq"],
         prediction_length=horizon,
         columns=unique_names([s.item_id or str(i) for i, s in enumerate(train)]),
-        train=_group(train, freq=freq, item_id="train", folder=folder),
+        train=_group(train, starts, item_id="train", folder=folder),
         test=[
-            _group(rows, freq=freq, item_id=f"test_{k}", folder=folder)
+            _group(rows, starts, item_id=f"test_{k}", folder=folder)
             for k, rows in enumerate(blocks)
         ],
         meta=meta,
@@ -166,7 +170,9 @@ def _read_lines(folder: Path, *, used: tuple[int, int] | None, again: str) -> li
     return rows
 
 
-def _group(rows: list[_Series], *, freq: str, item_id: str, folder: Path) -> dict[str, Any]:
+def _group(
+    rows: list[_Series], starts: dict[str, pd.Period], *, item_id: str, folder: Path
+) -> dict[str, Any]:
     """One entry [D, T] of series that end together; the shorter ones start with NaN."""
     length = max(row.target.size for row in rows)
     target = np.full((len(rows), length), np.nan)  # [D, T]
@@ -175,10 +181,7 @@ def _group(rows: list[_Series], *, freq: str, item_id: str, folder: Path) -> dic
     ends: Counter[pd.Period] = Counter()
     with quiet_business_days():
         for (stamp, size), count in Counter((r.start, r.target.size) for r in rows).items():
-            try:
-                ends[pd.Period(stamp, freq=freq) + size] += count
-            except ValueError:
-                raise InputError(f"{folder}: {stamp!r} is not a start stamp") from None
+            ends[starts[stamp] + size] += count
         (end, agreed), *others = ends.most_common()
         start = end - length
     if others:
