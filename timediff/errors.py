@@ -3,6 +3,8 @@
 from numbers import Integral
 from typing import Any
 
+from timediff.kinds import shown
+
 __all__ = ["InputError", "check_whole"]
 
 
@@ -18,5 +20,5 @@ def check_whole(name: str, value: Any, *, least: int = 1, or_else: str = "") -> 
     """Raises `InputError` unless the value is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InputError(
-            f"{name} is {value!r}; it must be a whole number of at least {least}{or_else}"
+            f"{name} is {shown(value)}; it must be a whole number of at least {least}{or_else}"
         )

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from timediff.checks import check_fields, check_sampling
+from timediff.checks import LONGEST, check_lags, check_sampling, read_fields
 from timediff.config import ModelConfig, SamplingConfig
 from timediff.errors import InputError, check_whole
 from timediff.frequency import to_period_freq
-from timediff.options import check_kinds
+from timediff.options import read_kinds
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
 
@@ -23,8 +23,6 @@ __all__ = ["LARGEST_JSON", "check_content", "check_sizes", "read_json", "unreada
 
 #: Bytes of a JSON file, at most.
 LARGEST_JSON = 2**24
-#: Steps of a horizon, a context or a chain without numbers, and residual blocks, at most.
-_MOST = 100_000
 #: Tensors of which a model keeps as many rows as there were.
 _ANY_LENGTH = ("trajectories.errors", "trajectories.positions")
 #: Tensors that 0.1.0 did not write.
@@ -79,11 +77,11 @@ def check_content(
         to_period_freq(content["freq"])
         if not isinstance(content.get("choices"), dict | None):
             raise InputError("choices are no mapping")
-        check_fields(options)
+        read_fields(options)
         check_sampling(sampling, options)
-        check_kinds(shape)
+        read_kinds(shape)
         for covariate in shape.covariates:
-            check_kinds(covariate)
+            read_kinds(covariate)
         _check_measures(content, options, shape)
     except InputError as error:
         raise InputError(f"the predictor in {folder} is damaged: {error}") from error
@@ -105,17 +103,12 @@ def _check_measures(content: dict[str, Any], options: ModelConfig, shape: Shape)
         "horizon": shape.horizon,
         "context_length": shape.context_length,
         "difference": shape.difference,
-        "diffusion_steps": options.diffusion_steps,
-        "denoiser_layers": options.denoiser_layers,
-        "num_layers": options.num_layers,
-        **{f"lag {lag}": lag for lag in shape.lags},
         **{f"cycle {cycle}": cycle for cycle in shape.cycles},
     }
-    if not shape.lags or min(shape.lags) < 1:
-        raise InputError(f"lags are {shape.lags}; they must be whole numbers of at least 1")
+    check_lags(shape.lags)
     for name, value in measures.items():
-        if value > _MOST:
-            raise InputError(f"{name} is {value}, and {_MOST} is the most")
+        if value > LONGEST:
+            raise InputError(f"{name} is {value}, and {LONGEST} is the most")
 
 
 def check_sizes(path: Path, options: ModelConfig, shape: Shape) -> None:
