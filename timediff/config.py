@@ -112,8 +112,8 @@ class ModelConfig(NamedTuple):
     dilation_cycle: Whole = 2
     diffusion_steps: Count = 100
     schedule: Annotated[str, Choice("schedule")] = "linear"
-    beta_start: float = 1e-4
-    beta_end: float = 0.1
+    beta_start: Annotated[float, Between()] = 1e-4
+    beta_end: Annotated[float, Between()] = 0.1
     parameterisation: Annotated[str, Choice("parameterisation")] = "v"
     variance: Literal["small", "large", "learned"] = "learned"
     loss: Annotated[str, Choice("loss")] = "l2"

@@ -42,11 +42,16 @@ def shown(value: Any) -> str:
     """A value in a sentence: as it is written where that is short, else what it is."""
     plainly = isinstance(value, str | bytes | Real | PathLike | dict | list | tuple | None)
     if not plainly or hasattr(value, "_fields"):
-        return f"a {type(value).__name__}"
+        return _called(type(value))
     try:
-        return " ".join(_Short().repr(value).split())
+        return shortened(_Short().repr(value), 200)
     except Exception:  # a number of more digits than Python writes, or an object of the user's
-        return f"a {type(value).__name__}"
+        return _called(type(value))
+
+
+def _called(kind: Any) -> str:
+    name = getattr(kind, "__name__", str(kind))
+    return f"{'an' if name[0] in 'AEIOaeiou' else 'a'} {name}"
 
 
 def shortened(text: str, most: int = 80) -> str:
@@ -138,6 +143,5 @@ def words(kind: Any, *, many: bool = False) -> str:
         choices = [str(choice) for choice in arguments]
         return f"one of {', '.join(choices)}" if len(choices) > 1 else f'"{choices[0]}"'
     kind = origin or kind
-    name = getattr(kind, "__name__", str(kind))
-    word = _CALLED.get(kind, f"{'an' if name[0] in 'AEIO' else 'a'} {name}")
+    word = _CALLED.get(kind, _called(kind))
     return f"{word.removeprefix('a ')}s" if many and kind in (int, float, str) else word

@@ -72,12 +72,12 @@ def columns_of(entry: Mapping[str, Any]) -> list[str] | None:
 
 def check_dataset(dataset: Any, what: str) -> None:
     """Raises `InputError` for what is no dataset, such as a frame, a single entry or a name."""
-    if hasattr(dataset, "columns"):
+    if hasattr(dataset, "train") and hasattr(dataset, "test"):
+        advice = "give its train or test"
+    elif hasattr(dataset, "columns"):
         advice = "give GluonTS entries, or the frame to timediff.Forecaster"
     elif isinstance(dataset, Mapping) and "target" in dataset:
         raise InputError(f"the {what} is a single entry; give a list with it")
-    elif hasattr(dataset, "train") and hasattr(dataset, "test"):
-        advice = "give its train or test"
     elif isinstance(dataset, str | bytes | PathLike):
         advice = "give GluonTS entries, load_dataset(...).train say"
     elif isinstance(dataset, Mapping) or not isinstance(dataset, Iterable):

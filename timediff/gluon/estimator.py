@@ -135,14 +135,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
     def create_training_data_loader(
         self, data: Iterable[Mapping[str, Any]], module: TimeGradModule, **kwargs: Any
     ) -> TrainingWindows:
-        all_series = self._read(data)
-        windows = WindowData(all_series, self.shape)
-        if not len(windows.starts):
-            longest = max(len(series.values) for series in all_series)
-            raise InputError(
-                f"no series is longer than the horizon of {self.shape.horizon} steps (the longest has "
-                f"{longest}), so there is no window to train on; give longer series or a shorter horizon"
-            )
+        windows = WindowData(self._read(data), self.shape)
         _, batches = epochs_of(self.train_config.steps, self.train_config.steps_per_epoch)
         return TrainingWindows(
             windows, batch_size=self.train_config.batch_size, batches=batches, module=module

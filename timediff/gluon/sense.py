@@ -70,6 +70,11 @@ def check_training(
             "epochs compare; leave out validation data, or choose another schedule"
         )
     longest = max(len(series.values) for series in all_series)
+    if longest <= shape.horizon:
+        raise InputError(
+            f"no series is longer than the horizon of {shape.horizon} steps (the longest has {longest}), so "
+            "there is no window to train on; give longer series or a shorter horizon"
+        )
     if longest <= shape.difference:
         raise InputError(
             f"difference is {shape.difference}, but the longest series has {longest} steps; "
