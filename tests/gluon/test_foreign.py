@@ -11,7 +11,7 @@ from tiny import QUIET, entry, estimator, paths
 from timediff import SamplingConfig, TimeGradPredictor
 from timediff.config import ModelConfig
 from timediff.errors import InputError
-from timediff.gluon.foreign import LARGEST_JSON
+from timediff.tools.files import LARGEST_JSON
 
 pytestmark = QUIET
 

@@ -4,7 +4,6 @@ The header of the weights tells the shape of every tensor. A network of which on
 against it first, so that no file has more memory taken than its own size.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,14 @@ from timediff.checks import LONGEST, check_lags, check_sampling, read_fields
 from timediff.config import ModelConfig, SamplingConfig
 from timediff.errors import InputError, check_whole
 from timediff.frequency import to_period_freq
+from timediff.kinds import shortened
 from timediff.options import read_kinds
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
+from timediff.tools import files
 
-__all__ = ["LARGEST_JSON", "check_content", "check_sizes", "read_json", "unreadable"]
+__all__ = ["check_content", "check_sizes", "read_json", "unreadable"]
 
-#: Bytes of a JSON file, at most.
-LARGEST_JSON = 2**24
 #: Tensors of which a model keeps as many rows as there were.
 _ANY_LENGTH = ("trajectories.errors", "trajectories.positions")
 #: Tensors that 0.1.0 did not write.
@@ -31,7 +30,7 @@ _LATER = "support."
 
 def unreadable(folder: Path, error: Exception) -> InputError:
     """The error of files whose content is damaged."""
-    reason = " ".join(str(error).split())[:200]
+    reason = shortened(str(error), 200)
     return InputError(
         f"the predictor in {folder} cannot be read ({type(error).__name__}: {reason}); give a folder "
         "as it was saved"
@@ -44,15 +43,12 @@ def read_json(path: Path) -> Any:
     Raises:
         InputError: It is larger, or no JSON.
     """
-    if (size := path.stat().st_size) > LARGEST_JSON:
-        raise InputError(
-            f"{path} has {size} bytes, and {LARGEST_JSON} is the most; give a folder as it was saved"
-        )
     try:
-        return json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"the JSON file {path} is damaged ({reason})") from error
+        return files.read_json(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the JSON file {path} is damaged ({shortened(str(error), 200)}); give a folder as it was saved"
+        ) from error
 
 
 def check_content(
