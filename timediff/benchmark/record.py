@@ -228,6 +228,11 @@ class Record(NamedTuple):
         return dict(sorted(others, key=lambda item: item[1].crps_sum))
 
     @property
+    def ranked(self) -> list[Result]:
+        """All of them by `COMPARED`, the evaluated one among them."""
+        return sorted(self.entrants.values(), key=lambda result: result.crps_sum)
+
+    @property
     def floor(self) -> Result | None:
         """The true distribution given the past, where it took part."""
         return self.entrants.get(FLOOR)
