@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from timediff.errors import InputError
+from timediff.kinds import shown
 
 __all__ = [
     "FEWEST_CYCLES",
@@ -36,6 +37,19 @@ _PERIODS = {
     "Q": "Q", "QE": "Q", "QS": "Q", "BQ": "Q", "BQE": "Q", "BQS": "Q",
     "A": "Y", "Y": "Y", "YE": "Y", "YS": "Y", "AS": "Y", "BY": "Y", "BYE": "Y", "BYS": "Y",
 }  # fmt: skip
+# Days of a period, about, and of the longest step that a calendar has room for.
+_DAYS_OF = {
+    "s": 1 / 86400,
+    "min": 1 / 1440,
+    "h": 1 / 24,
+    "D": 1,
+    "B": 1,
+    "W": 7,
+    "M": 30,
+    "Q": 91,
+    "Y": 365,
+}
+_LONGEST = 36_525
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _ANCHORS = {"W": _DAYS, "Q": _MONTHS, "Y": _MONTHS}
@@ -90,10 +104,12 @@ def to_period_freq(freq: str) -> str:
     if (
         base is None
         or multiple.startswith("0")
+        or len(multiple) > 18
+        or int(multiple or 1) * _DAYS_OF[base] > _LONGEST
         or (anchor and anchor not in _ANCHORS.get(base, ()))
     ):
         raise InputError(
-            f"frequency {freq!r} is not known; give one of s, min, h, D, B, W, M, Q, Y "
+            f"frequency {shown(freq)} is not known; give one of s, min, h, D, B, W, M, Q, Y "
             "or a multiple such as 30min"
         )
     if anchor and alias.endswith("S"):

@@ -404,7 +404,7 @@ def test_options_come_one_by_one_or_from_a_preset(make):
         ),
         (lambda f: f.fit([1, 2], h=2), "kind list"),
         (lambda f: f.cross_validation(long_frame(), h=30, n_windows=3), "windows"),
-        (lambda f: f.simulate(n_paths=0), "num_samples is 0"),
+        (lambda f: f.simulate(n_paths=0), "n_paths is 0"),
     ],
 )
 def test_a_mistake_gets_one_sentence(fitted, mistake, sentence):

@@ -1,5 +1,6 @@
 """Diagnosis against direct formulas and known cases; the page against what it must hold and must not."""
 
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -18,6 +19,7 @@ from timediff.registry import METRICS
 from timediff.report import figures, pictures, write, write_report, write_results
 from timediff.report.html import write_page
 from timediff.report.plots import LIGHT
+from timediff.report.sections import scores
 from timediff.report.text import as_text
 from timediff.tools.files import plain
 
@@ -521,3 +523,24 @@ def test_the_caption_of_a_reliability_curve_names_the_level_that_is_farthest_off
     found = {"levels": [0.1, 0.5, 0.9], "sum": [0.1, 0.08, 0.95], "chance": {"sum": band}}
     said = reliability(found, "sum", "ours")
     assert "1 of 3 lie outside" in said and "level 0.50, below whose quantile are 0.08" in said
+
+
+@pytest.mark.contracts
+@pytest.mark.parametrize("better", ["timediff", "naive"])
+def test_tables_are_in_the_order_of_the_scores_whoever_is_evaluated(tmp_path, better):
+    paths, truth = normal_forecast(3)
+    ours, naive = (paths, paths + 1) if better == "timediff" else (paths + 1, paths)
+    record = a_record(dataset(truth), truth, ours, naive)
+    record["hardware"]["device"] = "cpu"
+    record = read_back(record)
+    titles = [result.title for result in record.ranked]
+    assert set(titles) == {result.title for result in record.entrants.values()}
+    assert (titles[0] == record.evaluated.title) == (better == "timediff")
+    rows = [
+        line.split("  ")[0]
+        for line in as_text(record, tmp_path).split("\n\n")[1].splitlines()[1:]
+        if line.split("  ")[0] in titles
+    ]
+    assert rows == titles
+    heads = re.findall(r'<th scope="col">([^<]+)', scores(record))
+    assert [html.unescape(head) for head in heads[: len(titles)]] == titles

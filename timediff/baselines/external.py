@@ -4,7 +4,6 @@ Axes: ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value
 """
 
 import copy
-import json
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +22,7 @@ from timediff.frequency import quiet_business_days
 from timediff.gluon.estimator import TimeGradEstimator
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.gluon.storage import CLASSES
+from timediff.tools.files import read_json
 from timediff.tools.seeding import seeded
 from timediff.training.trainer import own_options, quiet_lightning
 
@@ -54,7 +54,7 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> Predictor:
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; give one that a predictor was saved to")
     try:
-        kind = json.loads((folder / "gluonts-config.json").read_text(encoding="utf-8"))["type"]
+        kind = read_json(folder / "gluonts-config.json")["type"]
     except (OSError, ValueError, LookupError, TypeError):
         raise InputError(
             f"{folder} holds no gluonts-config.json of a predictor; give a folder that predictor.serialize "

@@ -7,7 +7,7 @@ Axes: ``W`` windows, ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is 
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,13 +15,15 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor
 
+from timediff.arguments import checked
 from timediff.baselines.external import afresh, paths_of, shown_to
 from timediff.data.rolling import Entry, History, cut, window_origins
 from timediff.data.table import read_frame
-from timediff.errors import InputError, check_whole
+from timediff.errors import InputError
 from timediff.frequency import error_season, quiet_business_days
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.metrics import score, seasonal_error
+from timediff.options import Between, Count, Whole
 from timediff.tools.progress import progress_bar
 from timediff.tools.seeding import seeded
 
@@ -46,18 +48,19 @@ class Backtest(NamedTuple):
     metrics: dict[str, float]
 
 
+@checked
 def backtest(
-    frame: pd.DataFrame,
+    frame: Any,
     forecaster: Estimator | Predictor,
     *,
-    windows: int,
-    stride: int,
+    windows: Whole,
+    stride: Whole,
     freq: str | None = None,
     history: History = "expanding",
     refit: bool = False,
     univariate: bool = False,
-    num_samples: int = 100,
-    seed: int = 0,
+    num_samples: Count = 100,
+    seed: Annotated[int, Between(0)] = 0,
     progress: bool = True,
 ) -> Backtest:
     """Forecasts and scores rolling windows of a table.
@@ -86,7 +89,11 @@ def backtest(
         InputError: The frame is not regular or too short, an option makes no sense, or the forecasts do
             not fit.
     """
-    _check(forecaster, refit=refit, num_samples=num_samples, seed=seed)
+    if refit and isinstance(forecaster, Predictor):
+        raise InputError(
+            f"refit needs an estimator, and {type(forecaster).__name__} is a predictor, trained already; "
+            "give the estimator, or leave refit out"
+        )
     horizon, lead = forecaster.prediction_length, forecaster.lead_time
     with quiet_business_days():
         table = read_frame(frame, freq=freq)
@@ -114,20 +121,6 @@ def backtest(
         seasonal = seasonal_error(first["target"].T, season=error_season(first["start"].freqstr))
     metrics = score(paths, truth, seasonal_error=seasonal)
     return Backtest(paths, truth, starts, columns, metrics)
-
-
-def _check(forecaster: Any, *, refit: bool, num_samples: int, seed: int) -> None:
-    check_whole("num_samples", num_samples)
-    check_whole("seed", seed, least=0)
-    if not isinstance(forecaster, Estimator | Predictor):
-        raise InputError(
-            f"the forecaster is a {type(forecaster).__name__}; give a GluonTS estimator or predictor"
-        )
-    if refit and isinstance(forecaster, Predictor):
-        raise InputError(
-            f"refit needs an estimator, and {type(forecaster).__name__} is a predictor, trained already; "
-            "give the estimator, or leave refit out"
-        )
 
 
 def _forecasts(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from timediff import __version__
+from timediff.arguments import checked
 from timediff.baselines import BASELINES
 from timediff.benchmark.entrants import Entrant, entrants_of
 from timediff.benchmark.executors import Executor, local
@@ -70,6 +71,7 @@ class Evaluation(NamedTuple):
     paths: Mapping[str, np.ndarray]
 
 
+@checked
 def evaluate(
     config: RunConfig,
     *,

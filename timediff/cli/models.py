@@ -1,11 +1,12 @@
 """What a saved model says of itself, read without torch."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from timediff.checks import read_fields
 from timediff.config import ModelConfig, SamplingConfig, flat_sampling
 from timediff.errors import InputError
+from timediff.tools.files import read_json
 
 __all__ = ["SavedModel", "saved_model"]
 
@@ -40,8 +41,8 @@ def saved_model(folder: Path, option: str) -> SavedModel:
             "timediff forecast --save wrote"
         )
     try:
-        content = json.loads((folder / _FILES[0]).read_text(encoding="utf-8"))
-        config = json.loads((folder / "predictor" / "predictor.json").read_text("utf-8"))
+        content = read_json(folder / _FILES[0])
+        config = read_json(folder / "predictor" / "predictor.json")
         layout = content["layout"]
         columns = layout["columns"]
         reading = {
@@ -54,12 +55,12 @@ def saved_model(folder: Path, option: str) -> SavedModel:
             "tz": layout["tz"],
         }
         return SavedModel(
-            ModelConfig(**content["model"]),
+            read_fields(ModelConfig(**content["model"])),
             flat_sampling(content["sampling"]),
             int(config["prediction_length"]),
             reading,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # a damaged file may fail in any way
         raise InputError(
             f"the model in {folder} cannot be read ({type(error).__name__}); save it again"
         ) from error

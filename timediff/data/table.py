@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from timediff.arguments import checked
 from timediff.data.readers.columns import covariate, numbers
 from timediff.data.readers.file import frame_of
 from timediff.data.readers.layout import ROLES, Layout, Roles, layout_of, roles_of
@@ -86,6 +87,7 @@ class Table(NamedTuple):
         return pd.DataFrame(columns)
 
 
+@checked
 def read_frame(
     frame: Any,
     *,
@@ -156,6 +158,7 @@ def read_frame(
     return Table(values, layout.names, layout.labels, clock, future, past, notes)
 
 
+@checked
 def read_file(
     path: str | Path,
     *,

@@ -18,7 +18,7 @@ from timediff.forecaster.drawing import Fitted
 from timediff.forecaster.frames import Columns
 from timediff.forecaster.known import Known, Layout
 from timediff.gluon.predictor import TimeGradPredictor
-from timediff.tools.files import whole_folder
+from timediff.tools.files import read_json, whole_folder
 
 __all__ = ["Configs", "load", "save"]
 
@@ -86,7 +86,7 @@ def load(folder: Path) -> tuple[Fitted, Configs]:
             )
     predictor = TimeGradPredictor.deserialize(folder / _PREDICTOR)
     try:
-        content = json.loads((folder / _JSON).read_text(encoding="utf-8"))
+        content = read_json(folder / _JSON)
         form = content["format"]
         if form == _FORMAT:
             fields: dict[str, dict[str, np.ndarray]] = {}

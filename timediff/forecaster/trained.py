@@ -3,16 +3,17 @@
 import sys
 from abc import ABC
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from narwhals.typing import IntoDataFrame
 
+from timediff.arguments import checked
 from timediff.config import ModelConfig, SamplingConfig, TrainConfig
-from timediff.errors import InputError, check_whole
+from timediff.errors import InputError
 from timediff.forecaster import saved
 from timediff.forecaster.drawing import Fitted, asked_of, draw, read_more
 from timediff.forecaster.filling import CONDITIONS, filled
@@ -21,8 +22,12 @@ from timediff.forecaster.frames import groups_of, kind_of, labels, make_frame, s
 from timediff.forecaster.known import Known
 from timediff.forecaster.rows import missing_rows
 from timediff.gluon.predictor import TimeGradPredictor
+from timediff.options import Between, Count, Seed
 
-__all__ = ["Trained"]
+__all__ = ["Horizon", "Trained"]
+
+#: Steps of a forecast, those of training when left out.
+Horizon = Annotated[int | None, Between(1, 1_000_000)]
 
 
 class Trained(ABC):
@@ -50,18 +55,19 @@ class Trained(ABC):
         """
         return self._trained().predictor
 
+    @checked
     def forecast(
         self,
         df: Any = None,
         futr_df: Any = None,
         *,
-        h: int | None = None,
-        group: Any = None,
-        n_paths: int = 100,
-        seed: int | None = None,
+        h: Horizon = None,
+        group: Hashable = None,
+        n_paths: Count = 100,
+        seed: Seed = None,
         known: Any = None,
         ragged: bool = False,
-        num_particles: int = 1000,
+        num_particles: Annotated[int, Between(0, 1_000_000)] = 1000,
     ) -> Forecast:
         """The joint forecast of the steps after the last row. `simulate` and `predict` are views of it.
 
@@ -92,14 +98,15 @@ class Trained(ABC):
         what_if = (known, ragged, num_particles)
         return self._forecast(df, past, group, futr_df, h, n_paths, seed, *what_if)
 
+    @checked
     def simulate(
         self,
         df: Any = None,
         futr_df: Any = None,
         *,
-        h: int | None = None,
-        n_paths: int = 100,
-        seed: int | None = None,
+        h: Horizon = None,
+        n_paths: Count = 100,
+        seed: Seed = None,
         known: Any = None,
         ragged: bool = False,
     ) -> IntoDataFrame:
@@ -114,16 +121,17 @@ class Trained(ABC):
             for group in past
         )
 
+    @checked
     def predict(
         self,
         df: Any = None,
         futr_df: Any = None,
         *,
-        h: int | None = None,
+        h: Horizon = None,
         level: Sequence[float] | None = None,
         quantiles: Sequence[float] | None = None,
-        n_paths: int = 100,
-        seed: int | None = None,
+        n_paths: Count = 100,
+        seed: Seed = None,
         ragged: bool = False,
     ) -> IntoDataFrame:
         """Mean, median, intervals and quantiles of the paths that `simulate` gives with this seed.
@@ -139,13 +147,14 @@ class Trained(ABC):
             for group in past
         )
 
+    @checked
     def impute(
         self,
         df: Any = None,
         *,
-        n_paths: int = 100,
-        seed: int | None = None,
-        num_particles: int = 1000,
+        n_paths: Count = 100,
+        seed: Seed = None,
+        num_particles: Annotated[int, Between(0, 1_000_000)] = 1000,
     ) -> IntoDataFrame:
         """The table with its missing values filled in, long: ``unique_id, ds, y, imputed``.
 
@@ -182,15 +191,17 @@ class Trained(ABC):
         self._tell([f"values filled in: {', '.join(told) or 'none'}"])
         return make_frame(pd.concat(parts, ignore_index=True), self._kind(df))
 
-    def make_future_dataframe(self, df: Any = None, *, h: int | None = None) -> IntoDataFrame:
+    @checked
+    def make_future_dataframe(self, df: Any = None, *, h: Horizon = None) -> IntoDataFrame:
         """The names and stamps of the forecast of a frame, to which covariates known ahead can be joined."""
         steps, width = self._steps(h), self._trained().layout.width
         known = self._known(df)
         every = {group: _every(np.empty((width, steps))) for group in known}
         return self._rows(df, known, every)
 
+    @checked
     def get_missing_future(
-        self, futr_df: Any, df: Any = None, *, h: int | None = None
+        self, futr_df: Any, df: Any = None, *, h: Horizon = None
     ) -> IntoDataFrame:
         """The rows of `make_future_dataframe` that a frame lacks."""
         known, layout, steps = self._known(df), self._trained().layout, self._steps(h)
@@ -203,6 +214,7 @@ class Trained(ABC):
         }
         return self._rows(df, known, missing)
 
+    @checked
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Writes a folder of JSON and safetensors, whole or not at all: the model and its training data.
 
@@ -227,7 +239,7 @@ class Trained(ABC):
         seed: int | None,
         known: Any = None,
         ragged: bool = False,
-        num_particles: int = 1000,
+        num_particles: Annotated[int, Between(0, 1_000_000)] = 1000,
     ) -> Forecast:
         """The forecast of a group of what is known."""
         fitted = self._trained()
@@ -247,7 +259,6 @@ class Trained(ABC):
     def _steps(self, h: int | None) -> int:
         if h is None:
             return self.predictor.prediction_length
-        check_whole("h", h)
         return h
 
     def _kind(self, df: Any) -> str:

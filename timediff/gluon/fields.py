@@ -7,7 +7,6 @@ each; one known ahead goes on over the horizon in an entry that is to be forecas
 Axes: ``T`` steps, ``F`` rows of a field, ``D`` series.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -279,9 +278,10 @@ def _check_categories(
 
 def _name(series: Series, field: str, row: int) -> str:
     """What a sentence calls a row: by the names that ``info`` gives them under "covariates"."""
-    info = series.entry.get("info")
-    names = ((info.get("covariates") if isinstance(info, Mapping) else None) or {}).get(field)
-    row_name = f"{names[row]} (row {row} of {field})" if names else f"row {row} of {field}"
+    names = ((series.entry.get("info") or {}).get("covariates") or {}).get(field) or []
+    row_name = (
+        f"{names[row]} (row {row} of {field})" if row < len(names) else f"row {row} of {field}"
+    )
     return f"{row_name} of {series.name}"
 
 

@@ -144,11 +144,12 @@ def _forecast(
             "on, are too large for float32; give them in a larger unit"
         )
     samples, info = paths[:, lead_time:].numpy(), series.entry.get("info")
+    item_id = series.entry.get("item_id")
     # The layout of the forecast follows that of the target.
     flat = np.ndim(series.entry["target"]) == 1
     return SampleForecast(
         samples=samples[..., 0] if flat else samples,
         start_date=start,
-        item_id=series.entry.get("item_id"),
+        item_id=None if item_id is None else str(item_id),
         info={**(info or {}), **details} if details else info,
     )

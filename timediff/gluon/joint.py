@@ -103,6 +103,6 @@ def parted(
             yield SampleForecast(
                 samples=forecast.samples[..., names.index(str(entry["item_id"]))],
                 start_date=forecast.start_date,
-                item_id=entry["item_id"],
+                item_id=str(entry["item_id"]),
                 info=entry.get("info") or forecast.info,
             )

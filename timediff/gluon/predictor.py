@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -12,21 +12,26 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.transform import Chain
 from numpy.typing import NDArray
 
+from timediff.arguments import checked
 from timediff.checks import check_sampling
 from timediff.config import SamplingConfig
-from timediff.errors import InputError, check_whole
+from timediff.data.entry import check_dataset, entries_of
+from timediff.errors import InputError
 from timediff.gluon import storage
 from timediff.gluon.entries import Series, batches_of
 from timediff.gluon.forecasts import forecasts, seed_of
 from timediff.gluon.foreign import unreadable
 from timediff.gluon.joint import are_univariate, joined, parted
 from timediff.gluon.windows import LastWindows, WindowData
+from timediff.options import Between, Count, Positive
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.density import Density, Future, complete, future, window_density
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.reverse import Compiler, compile_chain
 from timediff.timegrad.soundness import first_fault
 from timediff.timegrad.whatif import check_whatif, read_given
+from timediff.tools.device import check_device, device_of
+from timediff.tools.numbers import plain_array
 from timediff.tools.progress import progress_bar
 from timediff.tools.seeding import drawn_seed
 
@@ -53,18 +58,19 @@ class TimeGradPredictor(PyTorchPredictor):
     """
 
     # GluonTS's @validated would try to encode the network: `serialize` below knows what to write.
+    @checked
     def __init__(
         self,
         prediction_net: TimeGrad,
         *,
         sampling: SamplingConfig = SamplingConfig(),  # noqa: B008 (immutable)
         freq: str,
-        prediction_length: int,
-        lead_time: int = 0,
-        batch_size: int = 32,
-        memory: float = 512e6,
-        device: str = "auto",
-        distilled: int | None = None,
+        prediction_length: Count,
+        lead_time: Annotated[int, Between(0)] = 0,
+        batch_size: Count = 32,
+        memory: Positive = 512e6,
+        device: str | torch.device = "auto",
+        distilled: Annotated[int | None, Between(1)] = None,
         choices: dict[str, Any] | None = None,
         names: list[str] | None = None,
     ) -> None:
@@ -76,7 +82,7 @@ class TimeGradPredictor(PyTorchPredictor):
             prediction_length=prediction_length,
             input_transform=Chain([]),
             lead_time=lead_time,
-            device=device,
+            device=str(device),
         )
         self.freq, self.memory, self.sampling = freq, memory, sampling
         self.distilled = distilled
@@ -93,14 +99,15 @@ class TimeGradPredictor(PyTorchPredictor):
         self.__dict__.update(state)
         self.compiler = _compiler()
 
+    @checked
     def predict(
         self,
         dataset: Iterable[Mapping[str, Any]],
-        num_samples: int | None = 100,
+        num_samples: Annotated[int | None, Between(1, 1_000_000)] = 100,
         *,
         known_future: Any = None,
-        num_particles: int = 1000,
-        seed: int | None = None,
+        num_particles: Annotated[int, Between(0, 1_000_000)] = 1000,
+        seed: Annotated[int | None, Between(0)] = None,
         progress: bool = True,
     ) -> Iterator[SampleForecast]:
         """Forecasts of every entry, in order.
@@ -138,14 +145,13 @@ class TimeGradPredictor(PyTorchPredictor):
         chain = (sampling.sampler, sampling.spacing, sampling.steps)
         if chain != ("ddim", "uniform", self.distilled):
             self._check_not_distilled("be sampled in another way")
+        check_dataset(dataset, what := "data to forecast")
         num_samples = 100 if num_samples is None else num_samples
         items: list[Mapping[str, Any]] = []
         if self.names is not None and self.prediction_net.shape.target_dim > 1:
-            dataset = list(dataset)
+            dataset = list(entries_of(dataset, what))
             if are_univariate(dataset):
                 items, dataset = dataset, [joined(dataset, self.names)]
-        check_whole("num_samples", num_samples)
-        check_whole("num_particles", num_particles, least=0)
         futures, network = None, self.prediction_net
         self.check_sound()
         if known_future is not None:
@@ -162,7 +168,6 @@ class TimeGradPredictor(PyTorchPredictor):
                 check_whatif(sampling, num_samples=num_samples, num_particles=num_particles)
         if seed is None:
             seed = drawn_seed()
-        check_whole("seed", seed, least=0)
         drawn = forecasts(
             self,
             dataset,
@@ -182,7 +187,8 @@ class TimeGradPredictor(PyTorchPredictor):
         For paths that were changed after they were drawn, by a recalibration say.
         """
         support = self.prediction_net.support
-        values = torch.from_numpy(np.ascontiguousarray(paths)).to(support.bounds.device)
+        values = torch.from_numpy(np.ascontiguousarray(plain_array(paths, "paths")))
+        values = values.to(support.bounds.device)
         return support(values).cpu().numpy()
 
     def batches(self, dataset: Iterable[Mapping[str, Any]]) -> Iterator[list[Series]]:
@@ -218,8 +224,13 @@ class TimeGradPredictor(PyTorchPredictor):
             )
         return future(model, batch.to(self.device))
 
+    @checked
     def density(
-        self, dataset: Iterable[Mapping[str, Any]], *, seed: int = 0, progress: bool = True
+        self,
+        dataset: Iterable[Mapping[str, Any]],
+        *,
+        seed: Annotated[int, Between(0)] = 0,
+        progress: bool = True,
     ) -> tuple[Density, int]:
         """Densities that the model gives the last ``lead_time + prediction_length`` steps of every entry.
 
@@ -279,25 +290,26 @@ class TimeGradPredictor(PyTorchPredictor):
                 f"{wish}: its network knows no other noise levels; use the predictor it was distilled from"
             )
 
+    @checked
     def serialize(self, path: Path) -> None:
         """Writes three files into the folder ``path`` (`timediff.gluon.storage`)."""
-        storage.save(self, Path(path))
+        storage.save(self, path)
 
     @classmethod
-    def deserialize(cls, path: Path, device: str = "auto") -> "TimeGradPredictor":
+    @checked
+    def deserialize(cls, path: Path, device: str | torch.device = "auto") -> "TimeGradPredictor":
         """The predictor that `serialize` wrote. No file decides what is imported or run.
 
         Raises:
             InputError: A file is missing or damaged, or names a class that is not ours.
         """
-        path = Path(path)
+        check_device(str(device))
+        device = device_of(str(device))
         model, arguments = storage.load(path)
         try:
             predictor = cls(model, device="cpu", **arguments)
         except Exception as error:  # a damaged file may fail in any way
             raise unreadable(path, error) from error
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise InputError(f"device {device} is not there; give device='cpu'")
         predictor.to(device)
         return predictor
 

@@ -12,6 +12,7 @@ import numpy as np
 from gluonts.model.predictor import Predictor
 from safetensors.torch import load_file, save_file
 
+from timediff.checks import read_fields
 from timediff.config import ModelConfig, SamplingConfig, flat_sampling
 from timediff.diffusion.schedule import make_schedule
 from timediff.errors import InputError
@@ -69,7 +70,7 @@ def save(predictor: "TimeGradPredictor", folder: Path) -> None:
         "format": FORMAT,
         "class": CLASS,
         "model": model.config._asdict(),
-        "sampling": predictor.sampling.flat(),
+        "sampling": read_fields(predictor.sampling).flat(),
         "shape": model.shape.plain(),
         **{name: getattr(predictor, name) for name in OPTIONS},
         "parts": [part._asdict() for part in parts_of(model.config, predictor.sampling)],

@@ -1,5 +1,7 @@
-"""Files that appear whole or not at all, and values in the types that strict JSON has."""
+"""Files of strangers read within limits, files that appear whole or not at all, values that JSON has."""
 
+import gzip
+import json
 import math
 import os
 import shutil
@@ -10,7 +12,78 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["plain", "whole", "whole_folder", "write_text"]
+__all__ = [
+    "LARGEST_JSON",
+    "LONGEST_LINE",
+    "PACKED",
+    "check_regular",
+    "lines_of",
+    "plain",
+    "read_json",
+    "whole",
+    "whole_folder",
+    "write_text",
+]
+
+#: Bytes of a JSON file, at most.
+LARGEST_JSON = 2**24
+#: Bytes of a line, at most.
+LONGEST_LINE = 2**27
+#: How many times its size a file may unpack to, at most, and the bytes that it may in any case.
+PACKED, _ANY_SIZE = 100, 2**26
+
+
+def check_regular(path: Path) -> None:
+    """Raises `OSError` unless a path is that of a file: a pipe would be waited for, a device has no end."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path.name} is no regular file")
+
+
+def read_json(path: Path, *, largest: int = LARGEST_JSON) -> Any:
+    """The content of a JSON file.
+
+    Args:
+        path: Of the file.
+        largest: Bytes, at most.
+
+    Raises:
+        OSError: It is not there, or no regular file.
+        ValueError: It is no JSON, or too large.
+    """
+    check_regular(path)
+    if (size := path.stat().st_size) > largest:
+        raise ValueError(f"it has {size} bytes, and {largest} is the most")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def lines_of(
+    path: Path, *, longest: int = LONGEST_LINE, packed: int = PACKED, any_size: int = _ANY_SIZE
+) -> Iterator[bytes]:
+    """The lines of a file one by one, unpacked where its name ends in .gz.
+
+    Args:
+        path: Of the file.
+        longest: Bytes of a line, at most.
+        packed: How many times its size it may unpack to.
+        any_size: Bytes that it may unpack to in any case.
+
+    Raises:
+        OSError: It cannot be read, is no regular file, or beyond these limits.
+    """
+    check_regular(path)
+    is_packed = path.suffix == ".gz"
+    left = max(packed * path.stat().st_size, any_size)
+    with gzip.open(path) if is_packed else path.open("rb") as file:
+        while line := file.readline(longest + 1):
+            left -= len(line)
+            if len(line) > longest:
+                raise OSError(f"a line of {path.name} has more than {longest} bytes")
+            if is_packed and left < 0:
+                raise OSError(f"{path.name} unpacks to more than {packed} times its size")
+            yield line
 
 
 @contextmanager

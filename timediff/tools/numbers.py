@@ -10,10 +10,12 @@ import numpy as np
 
 from timediff.errors import InputError
 
-__all__ = ["LARGEST_VALUE", "first_too_large", "numbers", "plain_array"]
+__all__ = ["LARGEST_VALUE", "MOST_CELLS", "first_too_large", "numbers", "plain_array"]
 
 #: Values of a series are below this, as float32 cannot hold the squares of larger ones.
 LARGEST_VALUE = 1e18
+#: Values that are read into memory from one file or folder, at most.
+MOST_CELLS = 2**28
 
 _KINDS = {
     "c": "complex numbers; give their real part",

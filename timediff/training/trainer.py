@@ -1,6 +1,8 @@
 """Lightning's trainer with our choices, what it says, and how it is interrupted."""
 
 import copy
+import difflib
+import inspect
 import logging
 import signal
 import warnings
@@ -12,14 +14,23 @@ from typing import Any, Protocol
 import lightning.pytorch as pl
 
 from timediff.config import TrainConfig
-from timediff.errors import InputError
+from timediff.errors import InputError, check_whole
+from timediff.kinds import shortened, shown
 from timediff.timegrad.batch import Batch
 from timediff.tools.precision import matmul_precision
 from timediff.tools.seeding import one_at_a_time
 from timediff.training.callbacks import BestCheckpoint
 from timediff.training.module import TimeGradModule
 
-__all__ = ["Windows", "interruptible", "make_trainer", "own_options", "quiet_lightning", "run"]
+__all__ = [
+    "Windows",
+    "check_trainer_options",
+    "interruptible",
+    "make_trainer",
+    "own_options",
+    "quiet_lightning",
+    "run",
+]
 
 
 class Windows(Protocol):
@@ -67,6 +78,20 @@ def interruptible() -> Iterator[None]:
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
+
+
+def check_trainer_options(options: Mapping[str, Any]) -> None:
+    """Raises `InputError` for options that Lightning's trainer does not have, or a training without end."""
+    known = inspect.signature(pl.Trainer.__init__).parameters.keys() - {"self"}
+    for name, value in options.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise InputError(
+                f"trainer_kwargs has {shown(name)}, which is no option of lightning.pytorch.Trainer; "
+                + (f"{close[0]} is" if close else "leave it out")
+            )
+        if name in ("max_epochs", "max_steps") and value is not None:
+            check_whole(f"{name} of trainer_kwargs", value)
 
 
 def own_options(trainer_kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,8 +152,6 @@ def make_trainer(
     if "max_epochs" not in options and "max_steps" not in options:
         # Not max_steps: Lightning would resume in the middle of an epoch that is over.
         options["max_epochs"] = epochs
-    if options.get("max_epochs") == -1:
-        raise InputError("max_epochs is -1; the learning rates need to know how long training is")
     ours = {
         "accelerator": "auto",
         "default_root_dir": folder,
@@ -140,8 +163,14 @@ def make_trainer(
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
     }
-    with quiet_lightning():
-        return pl.Trainer(**{**ours, **options, "callbacks": callbacks}), checkpoint
+    try:
+        with quiet_lightning():
+            return pl.Trainer(**{**ours, **options, "callbacks": callbacks}), checkpoint
+    except Exception as error:  # Lightning refuses options in any way
+        raise InputError(
+            f"trainer_kwargs are refused by lightning.pytorch.Trainer ({shortened(str(error), 200)}); "
+            "give others"
+        ) from error
 
 
 def run(
