@@ -277,3 +277,53 @@ def test_json_is_read_within_limits(tmp_path):
         read_json(path, largest=5)
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "b.json")
+
+
+WEEKS = pd.period_range("2020-01-06", periods=60, freq="W")
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [("bad", "'bad'"), (pd.Period("2020-03-10", "D"), "'2020-03-10'"), (5, "'5'")],
+)
+def test_a_cell_among_periods_is_the_one_that_is_blamed(cell, shown):
+    cells = list(WEEKS)
+    cells[9] = cell
+    frame = pd.DataFrame({"a": np.arange(60.0)}, index=pd.Index(cells, dtype=object))
+    said = refusal(read_frame, frame)
+    assert f"row 10 of the frame has {shown}, and those above are periods of W-SUN" in said
+    frame.index = WEEKS
+    assert len(read_frame(frame).values) == 60
+
+
+@pytest.mark.parametrize(
+    ("freq", "advice"),
+    [
+        *(("C", "give B, or D where"), ("bh", "give h"), ("cbh", "give h"), ("SMS", "give M with")),
+        *(("CBMS", "give M"), ("2C", "give B, or D where")),
+    ],
+)
+def test_steps_of_unequal_length_have_a_way_out(freq, advice):
+    said = refusal(to_period_freq, freq)
+    assert f"frequency '{freq}' has steps of unequal length" in said and advice in said
+    days = pd.date_range(
+        "2020-01-01", periods=60, freq=pd.offsets.CustomBusinessDay(holidays=["2020-01-06"])
+    )
+    assert len(read_frame(pd.DataFrame({"a": np.arange(60.0)}, index=days), freq="B").values) == 61
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([1.0, pd.NA] * 30, "holds pandas.NA; give NaN where a value is missing"),
+        ([1.0, pd.NaT] * 30, "holds pandas.NaT; give NaN where a value is missing"),
+        ([10**400] * 60, "has a number too large for a float; values must be below 1e+18"),
+        ([10**39] * 60, "has 1e+39 in dimension 0 at 2020-01-06 00:00"),
+    ],
+    ids=["NA", "NaT", "too large for a float", "too large"],
+)
+def test_cells_of_entries_that_are_no_numbers_are_called_what_they_are(cells, said):
+    from timediff.gluon.entries import read_entry
+
+    target = np.array(cells, dtype=object)
+    assert said in refusal(read_entry, {"start": pd.Period("2020-01-06", "h"), "target": target})

@@ -86,7 +86,9 @@ def test_a_folder_with_a_nan_in_any_tensor_is_refused(saved, name):
     tensors = load_file(saved / "weights.safetensors")
     tensors[name].view(-1)[-1] = float("nan")
     save_file(tensors, saved / "weights.safetensors")
-    with pytest.raises(InputError, match=f"in .* is damaged: its {name} .*; save it again"):
+    with pytest.raises(
+        InputError, match=f"in .* is damaged: its {name} .*; give a folder as it was saved"
+    ):
         TimeGradPredictor.deserialize(saved)
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny import HORIZON, QUIET, entry, estimator
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.plugins import DoublePrecision
+from tiny import HORIZON, QUIET, TRAIN, entry, estimator
 
 import timediff
 from timediff import SamplingConfig, TrainConfig
@@ -190,3 +192,63 @@ def test_a_long_horizon_is_refused_before_the_network_is_made(tmp_path, monkeypa
     monkeypatch.setattr("timediff.gluon.estimator.TimeGrad", None)
     said = sentence(estimator(tmp_path, prediction_length=999_999).train, [entry()])
     assert "no series is longer than the horizon of 999999 steps (the longest has 60)" in said
+
+
+#: Options of Lightning's trainer that this training does not work with, with validation data.
+UNFIT = {
+    "64-true": ({"precision": "64-true"}, "precision of trainer_kwargs is 64-true"),
+    "64": ({"precision": 64}, "choose one of 32-true, bf16-mixed, 16-mixed"),
+    "bf16-true": ({"precision": "bf16-true"}, "precision of trainer_kwargs is bf16-true"),
+    "plugin": ({"plugins": DoublePrecision()}, "precision of trainer_kwargs is 64-true"),
+    "every second": (
+        {"check_val_every_n_epoch": 2},
+        "check_val_every_n_epoch of trainer_kwargs is 2",
+    ),
+    "half an epoch": ({"val_check_interval": 0.5}, "val_check_interval of trainer_kwargs is 0.5"),
+    "no validation": ({"limit_val_batches": 0}, "limit_val_batches of trainer_kwargs is 0"),
+    "no training": ({"limit_train_batches": 0}, "limit_train_batches of trainer_kwargs is 0"),
+}
+
+
+@pytest.mark.parametrize("patience", [0, 1])
+@pytest.mark.parametrize(("options", "said"), UNFIT.values(), ids=UNFIT)
+def test_options_that_training_does_not_work_with_are_named(tmp_path, options, said, patience):
+    config = TRAIN._replace(patience=patience)
+    small = estimator(tmp_path, train=config, trainer_kwargs=options)
+    assert said in sentence(small.train, [entry()], [entry()])
+
+
+@pytest.mark.parametrize("callback", ["foo", 5, EarlyStopping])
+def test_callbacks_are_objects_of_lightning(tmp_path, callback):
+    for callbacks in (callback, [callback]):
+        said = sentence(estimator, tmp_path, trainer_kwargs={"callbacks": callbacks})
+        assert "give a lightning.pytorch.Callback" in said
+
+
+def test_a_callback_that_monitors_what_is_not_measured(tmp_path):
+    options = {"callbacks": EarlyStopping("val_loss")}
+    said = sentence(estimator(tmp_path, trainer_kwargs=options).train, [entry()])
+    assert said.startswith("EarlyStopping of trainer_kwargs monitors val_loss")
+
+
+def test_a_refused_trainer_leaves_no_folder_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    options = {"default_root_dir": None, "precision": "64-true"}
+    sentence(estimator(tmp_path, trainer_kwargs=options).train, [entry()])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_time": {"seconds": 0}}, {"limit_val_batches": 0.0001}], ids=str
+)
+def test_what_lightning_notices_in_training_is_one_sentence_too(plain, tmp_path, options):
+    """Training is not stopped here, as the predictor is asked for."""
+    said = sentence(estimator(tmp_path, trainer_kwargs=options).train, [entry()], [entry()])
+    assert "max_time of trainer_kwargs" in said or "limit_val_batches" in said
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", 32])
+def test_precisions_that_leave_the_weights_train(plain, tmp_path, precision):
+    trained = estimator(tmp_path, trainer_kwargs={"precision": precision}).train([entry()])
+    (forecast,) = trained.predict([entry()], 2, seed=1, progress=False)
+    assert np.isfinite(forecast.samples).all()

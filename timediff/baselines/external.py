@@ -20,6 +20,7 @@ from timediff.baselines.task import Array, Entry, Fitted, Task, Window
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
 from timediff.gluon.estimator import TimeGradEstimator
+from timediff.gluon.foreign import unreadable
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.gluon.storage import CLASSES
 from timediff.tools.files import read_json
@@ -72,10 +73,7 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> Predictor:
     except InputError:
         raise
     except Exception as error:  # what the files name may fail in any way
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"the predictor in {folder} cannot be read ({type(error).__name__}: {reason}); save it again"
-        ) from error
+        raise unreadable(folder, error) from error
 
 
 def fit_forecaster(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from timediff.checks import read_fields
 from timediff.config import ModelConfig, SamplingConfig, flat_sampling
 from timediff.errors import InputError
+from timediff.kinds import shortened
 from timediff.tools.files import read_json
 
 __all__ = ["SavedModel", "saved_model"]
@@ -62,5 +63,6 @@ def saved_model(folder: Path, option: str) -> SavedModel:
         )
     except Exception as error:  # a damaged file may fail in any way
         raise InputError(
-            f"the model in {folder} cannot be read ({type(error).__name__}); save it again"
+            f"the model in {folder} cannot be read ({type(error).__name__}: "
+            f"{shortened(str(error), 200)}); give a folder as it was saved"
         ) from error

@@ -18,6 +18,7 @@ from timediff.forecaster.drawing import Fitted
 from timediff.forecaster.frames import Columns
 from timediff.forecaster.known import Known, Layout
 from timediff.gluon.predictor import TimeGradPredictor
+from timediff.kinds import shortened
 from timediff.tools.files import read_json, whole_folder
 
 __all__ = ["Configs", "load", "save"]
@@ -112,7 +113,8 @@ def load(folder: Path) -> tuple[Fitted, Configs]:
             return Fitted(predictor, known, layout, content["kind"]), configs
     except Exception as error:  # a damaged file may fail in any way
         raise InputError(
-            f"the forecaster in {folder} cannot be read ({type(error).__name__}); save it again"
+            f"the forecaster in {folder} cannot be read ({type(error).__name__}: "
+            f"{shortened(str(error), 200)}); give a folder as it was saved"
         ) from error
     raise InputError(f"{folder} has format {form}; this version reads {_FORMAT}")
 

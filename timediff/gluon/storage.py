@@ -126,7 +126,9 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
     except Exception as error:  # a damaged file may fail in any way
         raise unreadable(folder, error) from error
     if fault is not None:
-        raise InputError(f"the predictor in {folder} is damaged: its {fault}; save it again")
+        raise InputError(
+            f"the predictor in {folder} is damaged: its {fault}; give a folder as it was saved, or train anew"
+        )
     return model, arguments
 
 

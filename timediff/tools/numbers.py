@@ -71,9 +71,15 @@ def numbers(values: Any, what: str) -> np.ndarray:
     except InputError:
         raise
     except Exception as error:  # an object may refuse in any way
-        if "NAType" in str(error):
+        for sign in ("NA", "NaT"):
+            if f"{sign}Type" in str(error):
+                raise InputError(
+                    f"{what} holds pandas.{sign}; give NaN where a value is missing"
+                ) from error
+        if isinstance(error, OverflowError):
             raise InputError(
-                f"{what} holds pandas.NA; give NaN where a value is missing"
+                f"{what} has a number too large for a float; values must be below {LARGEST_VALUE:g}: give "
+                "NaN where unknown, or a larger unit"
             ) from error
         raise InputError(
             f"{what} is not numeric ({error}); give numbers, NaN where unknown"

@@ -71,14 +71,23 @@ def fit(
     # Without a folder of the user's, checkpoints stay out of the way, and go once they are not needed.
     kept = trainer_kwargs.get("default_root_dir")
     folder = str(kept) if kept else tempfile.mkdtemp(prefix="timediff-")
-    trainer, best = make_trainer(
-        config, trainer_kwargs, callbacks, folder=folder, epochs=epochs, validated=validated
-    )
+    try:
+        trainer, best = make_trainer(
+            config, trainer_kwargs, callbacks, folder=folder, epochs=epochs, validated=validated
+        )
+    except InputError:
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     try:
         run(trainer, module, training, validation, checkpoint=checkpoint)
     except BaseException:
         logger.warning(f"training stopped; its checkpoints are in {folder}")
         raise
+    if not trainer.global_step:
+        raise InputError(
+            "training ended before its first step; leave max_time of trainer_kwargs out, or give more"
+        )
     if validated and best is not None and best.best_model_path:
         # Restored as tensors only: a checkpoint is a file like any other.
         content = torch.load(best.best_model_path, map_location="cpu", weights_only=True)

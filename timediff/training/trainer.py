@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from timediff.config import TrainConfig
 from timediff.errors import InputError, check_whole
@@ -31,6 +32,10 @@ __all__ = [
     "quiet_lightning",
     "run",
 ]
+
+
+#: Precisions that leave weights in float32.
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 class Windows(Protocol):
@@ -92,6 +97,51 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
             )
         if name in ("max_epochs", "max_steps") and value is not None:
             check_whole(f"{name} of trainer_kwargs", value)
+    for callback in _listed(options.get("callbacks")):
+        if not isinstance(callback, pl.Callback):
+            raise InputError(
+                f"callbacks of trainer_kwargs has {shown(callback)}; give a lightning.pytorch.Callback"
+            )
+
+
+def _listed(callbacks: Any) -> list[Any]:
+    """What a trainer takes as callbacks, in a list."""
+    return (
+        list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks] if callbacks else []
+    )
+
+
+def _check_trainer(trainer: pl.Trainer, *, validated: bool) -> None:
+    """Raises `InputError` for options that this training does not work with, by their names."""
+    if trainer.precision not in _PRECISIONS:
+        raise InputError(
+            f"precision of trainer_kwargs is {trainer.precision}, but weights stay in float32; choose one of "
+            f"{', '.join(_PRECISIONS)}"
+        )
+    if not trainer.limit_train_batches:
+        raise InputError(
+            "limit_train_batches of trainer_kwargs is 0; leave it out, or train with more"
+        )
+    if validated:
+        usual = {"check_val_every_n_epoch": 1, "val_check_interval": 1.0}
+        for name, value in usual.items():
+            if getattr(trainer, name) != value:
+                raise InputError(
+                    f"{name} of trainer_kwargs is {getattr(trainer, name)}, but validation is at the end of "
+                    "every epoch, by which patience and the best epoch are told; leave it out, and choose "
+                    "steps_per_epoch"
+                )
+        if not trainer.limit_val_batches:
+            raise InputError(
+                "limit_val_batches of trainer_kwargs is 0, but there is validation data; leave one out"
+            )
+        return
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if getattr(callback, "monitor", None) == "val_loss":
+            raise InputError(
+                f"{type(callback).__name__} of trainer_kwargs monitors val_loss, and there is no validation "
+                "data; give some, or have it monitor train_loss"
+            )
 
 
 def own_options(trainer_kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,8 +188,7 @@ def make_trainer(
         InputError: The training would have no end.
     """
     options = own_options(trainer_kwargs)
-    theirs = options.pop("callbacks", None) or []
-    callbacks = [*(theirs if isinstance(theirs, list | tuple) else [theirs]), *callbacks]
+    callbacks = [*_listed(options.pop("callbacks", None)), *callbacks]
     checkpoint = None
     if options.get("enable_checkpointing", True):
         checkpoint = BestCheckpoint(
@@ -165,12 +214,14 @@ def make_trainer(
     }
     try:
         with quiet_lightning():
-            return pl.Trainer(**{**ours, **options, "callbacks": callbacks}), checkpoint
+            trainer = pl.Trainer(**{**ours, **options, "callbacks": callbacks})
     except Exception as error:  # Lightning refuses options in any way
         raise InputError(
             f"trainer_kwargs are refused by lightning.pytorch.Trainer ({shortened(str(error), 200)}); "
             "give others"
         ) from error
+    _check_trainer(trainer, validated=validated)
+    return trainer, checkpoint
 
 
 def run(
@@ -185,4 +236,10 @@ def run(
     precision = matmul_precision(module.config.precision, trainer.strategy.root_device)
     # Lightning puts the global generators back after its sanity check, whoever has them by then.
     with one_at_a_time(), interruptible(), quiet_lightning(), precision:
-        trainer.fit(module, training, validation, ckpt_path=checkpoint)
+        try:
+            trainer.fit(module, training, validation, ckpt_path=checkpoint)
+        except MisconfigurationException as error:
+            raise InputError(
+                f"trainer_kwargs are refused by lightning.pytorch.Trainer ({shortened(str(error), 200)}); "
+                "give others"
+            ) from error
