@@ -18,7 +18,7 @@ from timediff.forecaster.drawing import Fitted
 from timediff.forecaster.frames import Columns
 from timediff.forecaster.known import Known, Layout
 from timediff.gluon.predictor import TimeGradPredictor
-from timediff.tools.files import whole_folder
+from timediff.tools.files import tidy, whole_folder
 
 __all__ = ["Configs", "load", "save"]
 
@@ -79,6 +79,7 @@ def load(folder: Path) -> tuple[Fitted, Configs]:
     Raises:
         InputError: A file is missing or damaged.
     """
+    tidy(folder.parent, folder.name)
     for name in (_JSON, _DATA, _PREDICTOR):
         if not (folder / name).exists():
             raise InputError(
