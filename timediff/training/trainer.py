@@ -1,8 +1,7 @@
-"""Lightning's trainer with our choices, what it says, and how it is interrupted."""
+"""Lightning's trainer with our choices, and what it says."""
 
 import copy
 import logging
-import signal
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,16 +9,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
+from lightning.pytorch.plugins.io import CheckpointIO
 
 from timediff.config import TrainConfig
 from timediff.errors import InputError
 from timediff.timegrad.batch import Batch
 from timediff.tools.precision import matmul_precision
 from timediff.tools.seeding import one_at_a_time
-from timediff.training.callbacks import BestCheckpoint
+from timediff.training.checkpoints import BestCheckpoint, WholeCheckpoints
 from timediff.training.module import TimeGradModule
+from timediff.training.stopping import Stopping, stopped_in_time
 
-__all__ = ["Windows", "interruptible", "make_trainer", "own_options", "quiet_lightning", "run"]
+__all__ = ["Windows", "make_trainer", "own_options", "quiet_lightning", "run"]
 
 
 class Windows(Protocol):
@@ -41,9 +42,7 @@ class Windows(Protocol):
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Silences what Lightning says about things that are as they should be here."""
-    expected = (
-        ".*(max_epochs|validation_step|num_workers|LeafSpec|many workers|Checkpoint directory).*"
-    )
+    expected = ".*(max_epochs|validation_step|num_workers|LeafSpec|many workers|Checkpoint dir|resumable).*"
     # The logger of tips to install something else, and of the devices that are not there.
     log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     level = log.level
@@ -54,19 +53,6 @@ def quiet_lightning() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Lets Ctrl-C out of Lightning, which exits with status 1 instead and stays deaf to the next."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as stop:
-        if not isinstance(stop.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
 
 
 def own_options(trainer_kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,7 +100,13 @@ def make_trainer(
     """
     options = own_options(trainer_kwargs)
     theirs = options.pop("callbacks", None) or []
-    callbacks = [*(theirs if isinstance(theirs, list | tuple) else [theirs]), *callbacks]
+    callbacks = [*_listed(theirs), *callbacks, Stopping()]
+    plugins = _listed(options.pop("plugins", None) or [])
+    # Lightning takes one way of writing checkpoints, which a strategy may bring as well.
+    if isinstance(options.get("strategy"), str | None) and not any(
+        isinstance(plugin, CheckpointIO) for plugin in plugins
+    ):
+        plugins = [*plugins, WholeCheckpoints()]
     checkpoint = None
     if options.get("enable_checkpointing", True):
         checkpoint = BestCheckpoint(
@@ -141,7 +133,13 @@ def make_trainer(
         "num_sanity_val_steps": 0,
     }
     with quiet_lightning():
-        return pl.Trainer(**{**ours, **options, "callbacks": callbacks}), checkpoint
+        return pl.Trainer(
+            **{**ours, **options, "callbacks": callbacks, "plugins": plugins}
+        ), checkpoint
+
+
+def _listed(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, list | tuple) else [given]
 
 
 def run(
@@ -155,5 +153,5 @@ def run(
     """Trains a module, on from a checkpoint if there is one."""
     precision = matmul_precision(module.config.precision, trainer.strategy.root_device)
     # Lightning puts the global generators back after its sanity check, whoever has them by then.
-    with one_at_a_time(), interruptible(), quiet_lightning(), precision:
+    with one_at_a_time(), stopped_in_time(trainer), quiet_lightning(), precision:
         trainer.fit(module, training, validation, ckpt_path=checkpoint)
