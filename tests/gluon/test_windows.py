@@ -234,7 +234,7 @@ def test_windows_come_in_the_default_precision(float64):
 
 def loader(*, seed=1, epoch=0, rank=0, batches=4, device="cpu"):
     place = {"global_rank": rank, "device": torch.device(device)}
-    module = SimpleNamespace(seed=seed, current_epoch=epoch, **place)
+    module = SimpleNamespace(seed=seed, current_epoch=epoch, begun=0, **place)
     return TrainingWindows(cut(60, 50), batch_size=8, batches=batches, module=module)
 
 

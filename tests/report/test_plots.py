@@ -129,7 +129,7 @@ def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(made, "savefig", full_disk)
-    with pytest.raises(InputError, match="No space left"):
+    with pytest.raises(OSError, match="No space left"):
         save_figure(made, path)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 

@@ -19,6 +19,7 @@ from timediff.baselines import BASELINES
 from timediff.benchmark.entrants import Entrant, entrants_of
 from timediff.benchmark.executors import Executor, local
 from timediff.benchmark.folder import (
+    PATHS,
     load_paths,
     locked,
     prepare,
@@ -45,7 +46,7 @@ from timediff.metrics.paired import compare, overlapping
 from timediff.metrics.protocols import PROTOCOLS
 from timediff.reading import differing
 from timediff.tools.device import device_of
-from timediff.tools.files import write_text
+from timediff.tools.files import check_space, write_text
 from timediff.tools.machine import commit, hardware
 
 __all__ = ["Evaluation", "evaluate"]
@@ -110,6 +111,7 @@ def evaluate(
             prepare(out, _settings(config, problem.data), names, resume=config.resume)
             for name, reason in missing.items():
                 print(f"{BASELINES[name].title} is left out: {reason}", file=sys.stderr)
+            _check_room(out, setting, names, config.seed)
             finished, failed = run_entrants(setting, everyone, config.seed, out, executor=executor)
             paths = {name: load_paths(seed_folder(out, name, first)) for name in finished}
             record = _record(config, setting, finished, missing | failed, paths[names[0]])
@@ -121,6 +123,15 @@ def evaluate(
             ours = {seed: load_paths(seed_folder(out, names[0], seed)) for seed in config.seed}
             write_forecasts(out, problem.data, ours)
     return evaluation
+
+
+def _check_room(out: Path, setting: Setting, names: Sequence[str], seeds: Sequence[int]) -> None:
+    """Raises `InputError` unless there is space for the paths; a training looks after its own."""
+    paths = 4 * setting.num_samples * setting.problem.truth.size
+    jobs = [seed_folder(out, name, seed) for name in names for seed in seeds]
+    files = sum(not (folder / PATHS).is_file() for folder in jobs)
+    # The table of the paths of ours comes last.
+    check_space(out, paths * (files + len(seeds)), "the paths of this run take")
 
 
 def _options(config: RunConfig) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from timediff.checks import read_fields
 from timediff.config import ModelConfig, SamplingConfig, flat_sampling
 from timediff.errors import InputError
 from timediff.kinds import shortened
-from timediff.tools.files import read_json
+from timediff.tools.files import read_json, tidy
 
 __all__ = ["SavedModel", "saved_model"]
 
@@ -36,6 +36,7 @@ def saved_model(folder: Path, option: str) -> SavedModel:
     Raises:
         InputError: The folder is not there, or holds no saved model.
     """
+    tidy(folder.parent, folder.name)
     if missing := [name for name in _FILES if not (folder / name).exists()]:
         raise InputError(
             f"{option} is {folder}, which holds no {missing[0]}; give a folder that timediff train or "

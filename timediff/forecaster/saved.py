@@ -19,7 +19,7 @@ from timediff.forecaster.frames import Columns
 from timediff.forecaster.known import Known, Layout
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.kinds import shortened
-from timediff.tools.files import read_json, whole_folder
+from timediff.tools.files import read_json, tidy, whole_folder
 
 __all__ = ["Configs", "load", "save"]
 
@@ -80,6 +80,7 @@ def load(folder: Path) -> tuple[Fitted, Configs]:
     Raises:
         InputError: A file is missing or damaged.
     """
+    tidy(folder.parent, folder.name)
     for name in (_JSON, _DATA, _PREDICTOR):
         if not (folder / name).exists():
             raise InputError(

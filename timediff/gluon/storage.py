@@ -4,6 +4,7 @@ No file decides what is imported or run: a class that is not ours is shown and r
 """
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -62,9 +63,9 @@ _CONFIG, _PREDICTOR, _WEIGHTS = "gluonts-config.json", "predictor.json", "weight
 def save(predictor: "TimeGradPredictor", folder: Path) -> None:
     """Writes the three files into a folder, which is made if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    Predictor.serialize(predictor, folder)
-    config = json.loads((folder / _CONFIG).read_text())
-    (folder / _CONFIG).write_text(json.dumps(config | {"type": CLASS}))
+    with tempfile.TemporaryDirectory(prefix="timediff-") as place:
+        Predictor.serialize(predictor, Path(place))
+        config = json.loads((Path(place) / _CONFIG).read_text())
     model: TimeGrad = predictor.prediction_net
     content = {
         "format": FORMAT,
@@ -77,9 +78,13 @@ def save(predictor: "TimeGradPredictor", folder: Path) -> None:
         "chain": chain_of(model.config),
     }
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    with whole(folder / _WEIGHTS) as part:
-        save_file(weights, part)
-    (folder / _PREDICTOR).write_text(json.dumps(content, indent=1) + "\n")
+    files = [folder / name for name in (_PREDICTOR, _CONFIG, _WEIGHTS)]
+    with whole(files[0]) as options, whole(files[1]) as class_name, whole(files[2]) as numbers:
+        options.write_text(json.dumps(content, indent=1) + "\n")
+        class_name.write_text(json.dumps(config | {"type": CLASS}))
+        save_file(weights, numbers)
+        # It comes back last, so that no kill in between leaves the files of two predictors.
+        files[0].unlink(missing_ok=True)
 
 
 def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:

@@ -161,7 +161,8 @@ class TrainingWindows:
         data: Where to cut.
         batch_size: Windows per batch.
         batches: Batches per epoch.
-        module: Knows the seed, the epoch, the rank and the device, which the windows are made on.
+        module: Knows the seed, the epoch, how many of its batches were done before, the rank, and the device,
+            which the windows are made on.
     """
 
     def __init__(self, data: WindowData, *, batch_size: int, batches: int, module: Any) -> None:
@@ -181,8 +182,10 @@ class TrainingWindows:
         rng = np.random.default_rng([module.seed, module.current_epoch, module.global_rank])
         # All of the data moves there once an epoch, so that no step waits for its windows to cross over.
         data = self.data.to(module.device)
-        for _ in range(self.batches):
+        for number in range(self.batches):
             chosen = rng.integers(len(data.starts), size=self.batch_size)
+            if number < module.begun:
+                continue
             yield data.windows(data.starts[torch.from_numpy(chosen)].to(module.device))
 
 

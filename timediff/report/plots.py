@@ -203,14 +203,8 @@ def bound_figure(terms: Array, *, log_scale: Array, title: str = "") -> "Figure"
 
 def save_figure(figure: "Figure", path: str | Path) -> None:
     """Write a figure in the format its name ends with; the file appears whole or not at all."""
-    try:
-        with whole(Path(path)) as part:
-            figure.savefig(part)
-    except OSError as error:
-        raise InputError(
-            f"cannot write the picture {path} ({error.strerror}): choose a folder that exists and "
-            "can be written"
-        ) from error
+    with whole(Path(path)) as part:
+        figure.savefig(part)
 
 
 def draw_forecast(

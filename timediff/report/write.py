@@ -12,7 +12,7 @@ from timediff.benchmark.record import Record
 from timediff.data.dataset import Dataset
 from timediff.errors import InputError
 from timediff.report import pictures, sections
-from timediff.report.html import escape, figure_block, page, write_page
+from timediff.report.html import escape, figure_block, page
 from timediff.report.pictures import Picture
 from timediff.report.plots import DARK, LIGHT, bound_figure, forecast_figure, save_figure
 from timediff.report.text import as_text
@@ -128,7 +128,7 @@ def write_report(
             blocks.setdefault(picture.section, []).append(block)
             bar.update()
     title = f"{record.dataset.name}: forecast report"
-    write_page(Path(out) / "report.html", page(title, _body(record, blocks)))
+    write_text(Path(out) / "report.html", page(title, _body(record, blocks)))
 
 
 def _diagnoses(record: Record) -> dict[str, dict[str, Any]]:

@@ -1,10 +1,9 @@
-"""Lightning's trainer with our choices, what it says, and how it is interrupted."""
+"""Lightning's trainer with our choices, and what it says."""
 
 import copy
 import difflib
 import inspect
 import logging
-import signal
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
+from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from timediff.config import TrainConfig
@@ -20,13 +20,13 @@ from timediff.kinds import shortened, shown
 from timediff.timegrad.batch import Batch
 from timediff.tools.precision import matmul_precision
 from timediff.tools.seeding import one_at_a_time
-from timediff.training.callbacks import BestCheckpoint
+from timediff.training.checkpoints import BestCheckpoint, WholeCheckpoints
 from timediff.training.module import TimeGradModule
+from timediff.training.stopping import Stopping, stopped_in_time
 
 __all__ = [
     "Windows",
     "check_trainer_options",
-    "interruptible",
     "make_trainer",
     "own_options",
     "quiet_lightning",
@@ -57,9 +57,7 @@ class Windows(Protocol):
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Silences what Lightning says about things that are as they should be here."""
-    expected = (
-        ".*(max_epochs|validation_step|num_workers|LeafSpec|many workers|Checkpoint directory).*"
-    )
+    expected = ".*(max_epochs|validation_step|num_workers|LeafSpec|many workers|Checkpoint dir|resumable).*"
     # The logger of tips to install something else, and of the devices that are not there.
     log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     level = log.level
@@ -70,19 +68,6 @@ def quiet_lightning() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Lets Ctrl-C out of Lightning, which exits with status 1 instead and stays deaf to the next."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as stop:
-        if not isinstance(stop.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
 
 
 def check_trainer_options(options: Mapping[str, Any]) -> None:
@@ -104,11 +89,9 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
             )
 
 
-def _listed(callbacks: Any) -> list[Any]:
-    """What a trainer takes as callbacks, in a list."""
-    return (
-        list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks] if callbacks else []
-    )
+def _listed(given: Any) -> list[Any]:
+    """What a trainer takes as callbacks or plugins, in a list."""
+    return list(given) if isinstance(given, list | tuple) else [given] if given else []
 
 
 def _check_trainer(trainer: pl.Trainer, *, validated: bool) -> None:
@@ -188,7 +171,13 @@ def make_trainer(
         InputError: The training would have no end.
     """
     options = own_options(trainer_kwargs)
-    callbacks = [*_listed(options.pop("callbacks", None)), *callbacks]
+    callbacks = [*_listed(options.pop("callbacks", None)), *callbacks, Stopping()]
+    plugins = _listed(options.pop("plugins", None))
+    # Lightning takes one way of writing checkpoints, which a strategy may bring as well.
+    if isinstance(options.get("strategy"), str | None) and not any(
+        isinstance(plugin, CheckpointIO) for plugin in plugins
+    ):
+        plugins = [*plugins, WholeCheckpoints()]
     checkpoint = None
     if options.get("enable_checkpointing", True):
         checkpoint = BestCheckpoint(
@@ -214,7 +203,7 @@ def make_trainer(
     }
     try:
         with quiet_lightning():
-            trainer = pl.Trainer(**{**ours, **options, "callbacks": callbacks})
+            trainer = pl.Trainer(**{**ours, **options, "callbacks": callbacks, "plugins": plugins})
     except Exception as error:  # Lightning refuses options in any way
         raise InputError(
             f"trainer_kwargs are refused by lightning.pytorch.Trainer ({shortened(str(error), 200)}); "
@@ -235,7 +224,7 @@ def run(
     """Trains a module, on from a checkpoint if there is one."""
     precision = matmul_precision(module.config.precision, trainer.strategy.root_device)
     # Lightning puts the global generators back after its sanity check, whoever has them by then.
-    with one_at_a_time(), interruptible(), quiet_lightning(), precision:
+    with one_at_a_time(), stopped_in_time(trainer), quiet_lightning(), precision:
         try:
             trainer.fit(module, training, validation, ckpt_path=checkpoint)
         except MisconfigurationException as error:
