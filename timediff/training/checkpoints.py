@@ -124,7 +124,7 @@ def kept_states(folder: Path) -> tuple[Path | None, list[str]]:
     """The latest state of a training in a folder that can be read, and what is wrong with those after it."""
     files = sorted(
         (folder / "checkpoints").glob("*.ckpt"),
-        key=lambda file: (-file.stat().st_mtime_ns, file.name != "last.ckpt"),
+        key=lambda file: (file.name != "last.ckpt", -file.stat().st_mtime_ns),
     )
     wrong = []
     for file in files:
