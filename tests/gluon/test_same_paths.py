@@ -246,9 +246,7 @@ def test_a_saved_predictor_gives_a_task_the_paths_of_predict(plain, dataset, tmp
     loaded = TimeGradPredictor.deserialize(tmp_path)
     if by_hand:
         task = task._replace(known=())
-        nameless = [
-            {"start": w.begin, "target": w.history.T.astype(np.float32)} for w in task.windows
-        ]
+        nameless = [{"start": w.begin, "target": w.history.T} for w in task.windows]
         expected = np.stack([one.samples for one in plain.predict(nameless, 12, seed=3)])
     fitted = fit_predictor(loaded, task)
     np.testing.assert_array_equal(fitted.paths(task, num_samples=12, seed=3), expected)
@@ -325,7 +323,7 @@ def test_a_backtest_of_a_model_has_the_paths_of_predict(plain):
 @contracts
 @pytest.mark.parametrize("seed", [-1, 1.5, "a", True])
 def test_a_seed_that_is_none_is_refused(plain, seed):
-    with pytest.raises(InputError, match=r"^seed is .* whole number of at least 0"):
+    with pytest.raises(InputError, match=r"^seed is .*(whole number|not be negative)"):
         plain.predict(DATA, seed=seed)
 
 

@@ -94,8 +94,7 @@ def regressors(batch: Batch, shape: Shape) -> Tensor:
     if shape.target_dim > 1:
         known = batch.observed[:, :end]
         # A sum goes by its large series.
-        assert batch.scale is not None
-        scale = batch.scale.mean(dim=1)
+        scale = torch.ones_like(last) if batch.scale is None else batch.scale.mean(dim=1)
         weights = (scale / scale.amax(dim=-1, keepdim=True)).to(past)[..., None]  # [B, D, 1]
         common = past @ weights / (known.to(weights) @ weights).clamp(min=_TINY)  # [B, P, 1]
         recent += [common[:, -n:].mean(dim=1).expand_as(last) for n in spans]
