@@ -4,6 +4,8 @@ line each.
 Run at two commits on one machine, its output says whether forecasts are the same bit for bit: the second
 commit checked out by ``git worktree add ../before v0.1.0`` and put first with ``PYTHONPATH=../before``.
 
+Hashes of before the noise followed the item and the start of a forecast (0.2.0) are others.
+
 Args:
     --keep: Folder to save the trained predictors in.
     --load: Folder of predictors that another commit kept, forecast with in place of training.

@@ -120,10 +120,10 @@ def knows(row: Row) -> bool:
 
 
 def scores(rows: list[Row]) -> str:
-    """Main scores and seconds of one seed, a row for each entrant."""
+    """Main scores and seconds of one seed, a row for each entrant, by the first score."""
     heads = (title_of(name) for name in MAIN)
     lines = [["", "seeds", *heads, "training s", "sampling s"]]
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.result.crps_sum):
         seconds = map(_seconds, row.result.seconds_each)
         cells, count = [cell(row, name) for name in MAIN], len(row.result.seeds)
         lines.append(

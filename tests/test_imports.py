@@ -13,6 +13,7 @@ PACKAGE = Path(timediff.__file__).parent
 
 # A folder, or a file beside the folders, imports only from rows above its own.
 ROWS = [
+    "kinds",
     "errors",
     "options",
     "registry",
@@ -21,6 +22,7 @@ ROWS = [
     "presets",
     "tools",
     "checks frequency",
+    "arguments",
     "diffusion",
     "networks",
     "timegrad",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from timediff.config import (
     RECALIBRATION_PATHS,
@@ -13,40 +13,63 @@ from timediff.config import (
     SamplingConfig,
     TrainConfig,
 )
-from timediff.errors import InputError
+from timediff.errors import InputError, check_whole
+from timediff.kinds import shown
 from timediff.options import fields_of
 from timediff.registry import SAMPLERS, TABLES
 from timediff.tools.device import check_device
 
 __all__ = [
+    "CONFIGS",
+    "LONGEST",
     "check_distillation",
-    "check_fields",
+    "check_lags",
     "check_options",
     "check_precision",
     "check_run",
-    "check_sampler_options",
     "check_sampling",
+    "read_fields",
+    "read_sampler_options",
 ]
 
+CONFIGS = (ModelConfig, TrainConfig, SamplingConfig, DistillConfig, RunConfig)
+#: Steps of a lag or a cycle, at most: windows are as long.
+LONGEST = 100_000
+_STEPS = (SamplingConfig, "steps")
+_Config = TypeVar("_Config", bound=Any)
 
-def check_fields(config: Any, **names: str) -> None:
-    """Raises `InputError` for the first field of a configuration outside its limits or choices.
+
+def read_fields(config: _Config, name_of: Callable[[str], str] = str) -> _Config:
+    """A configuration with its values in Python's own types, those of configurations in it too.
 
     Args:
-        config: A named tuple.
-        names: What to call fields whose own names would say too little.
+        config: A named tuple of `timediff.config`.
+        name_of: What a field is called in messages.
+
+    Raises:
+        InputError: It is none, or a field is outside its limits or choices.
     """
+    if not isinstance(config, CONFIGS):
+        raise InputError(f"{shown(config)} is no configuration; give one of timediff.config")
+    values = {}
     for field in fields_of(type(config)).values():
         value = getattr(config, field.name)
         choices = [choice for choice in get_args(field.type) if isinstance(choice, str)]
-        if field.kind is not None:
+        if field.type in CONFIGS:
+            value = read_fields(field.read(value))
+        elif field.kind is not None:
             TABLES[field.kind].check(value, option=field.name)
         elif choices and value not in choices:
-            raise InputError(f"{field.name} is {value!r}; it must be one of {', '.join(choices)}")
-        elif field.limits is not None:
-            field._replace(name=names.get(field.name, field.name)).check(value)
-        elif not isinstance(config, RunConfig):
-            field.check_kind(value)
+            raise InputError(
+                f"{field.name} is {shown(value)}; it must be one of {', '.join(choices)}"
+            )
+        else:
+            called = "sampling steps" if (type(config), field.name) == _STEPS else field.name
+            value = field._replace(name=name_of(called)).read(value)
+        values[field.name] = value
+    if isinstance(config, SamplingConfig) and values["options"] is not None:
+        values["options"] = read_sampler_options(config.sampler, values["options"])
+    return config._replace(**values)
 
 
 def check_run(config: RunConfig, *, name_of: Callable[[str], str] = str) -> None:
@@ -56,8 +79,8 @@ def check_run(config: RunConfig, *, name_of: Callable[[str], str] = str) -> None
         config: Checked in every field, model, training and sampling too.
         name_of: What a field is called in messages.
     """
+    config = read_fields(config, name_of)
     check_device(config.device)
-    check_fields(config, **{name: name_of(name) for name in config._fields})
     check_options(config.model, config.train, config.sampling)
     seeds = config.seed
     if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= s < 2**63 for s in seeds):
@@ -89,7 +112,11 @@ def check_run(config: RunConfig, *, name_of: Callable[[str], str] = str) -> None
 
 
 def check_options(
-    model: ModelConfig, train: TrainConfig, sampling: SamplingConfig, **sizes: int | None
+    model: ModelConfig,
+    train: TrainConfig,
+    sampling: SamplingConfig,
+    *,
+    target_dim: int | None = None,
 ) -> None:
     """Raises `InputError` for the first value that makes no sense.
 
@@ -97,17 +124,13 @@ def check_options(
         model: Checked in every field.
         train: Checked in every field.
         sampling: Checked in every field, and against the model.
-        sizes: Further numbers that must be positive where they are given.
+        target_dim: Series, where they are known.
     """
-    for name, value in sizes.items():
-        if value is not None and value < 1:
-            raise InputError(f"{name} is {value}; it must be positive")
-    check_fields(model)
-    check_fields(train)
-    if model.lags is not None and (not model.lags or min(model.lags) < 1):
-        raise InputError(f"lags are {model.lags}; they must be whole numbers of at least 1")
+    model, train, sampling = read_fields(model), read_fields(train), read_fields(sampling)
+    if model.lags is not None:
+        check_lags(model.lags)
     _check_adaptive(model)
-    _check_bounds(model, sizes.get("target_dim"))
+    _check_bounds(model, target_dim)
     check_precision(train.precision, model)
     check_sampling(sampling, model)
     if train.step_sampling == "importance" and model.schedule == "learned":
@@ -122,13 +145,23 @@ def check_options(
         )
 
 
+def check_lags(lags: list[int]) -> None:
+    """Raises `InputError` unless these are lags, or cycles, in measure."""
+    if not lags or min(lags) < 1 or max(lags) > LONGEST:
+        raise InputError(
+            f"lags are {shown(lags)}; they must be whole numbers of at least 1, and of {LONGEST} at most"
+        )
+
+
 def _check_adaptive(model: ModelConfig) -> None:
     """Raises `InputError` for options that contradict the adaptive scaling or a linear centre."""
-    if model.cycles is not None and (
-        not model.cycles or min(model.cycles) < 1 or sorted(set(model.cycles)) != model.cycles
+    cycles = model.cycles
+    if cycles is not None and (
+        not cycles or cycles[0] < 1 or cycles[-1] > LONGEST or sorted(set(cycles)) != cycles
     ):
         raise InputError(
-            f"cycles are {model.cycles}; they must be whole numbers of at least 1, ascending; [1] for none"
+            f"cycles are {shown(cycles)}; they must be whole numbers from 1 to {LONGEST}, ascending; [1] "
+            "for none"
         )
     if model.scaling == "adaptive" and model.difference:
         raise InputError(
@@ -149,8 +182,8 @@ def _check_bounds(model: ModelConfig, dim: int | None) -> None:
         return
     if not all(_are_ends(pair) for pair in bounds):
         raise InputError(
-            f"bounds are {bounds}; they must be pairs [low, high] with low below high, None for no bound: "
-            "[[0, None]], say"
+            f"bounds are {shown(bounds)}; they must be pairs [low, high] with low below high, None for no "
+            "bound: [[0, None]], say"
         )
     if not bounds or len(bounds) not in (1, dim or len(bounds)):
         raise InputError(
@@ -175,8 +208,9 @@ def check_precision(precision: str, model: ModelConfig) -> None:
 
 def check_sampling(sampling: SamplingConfig, model: ModelConfig) -> None:
     """Raises `InputError` if these options make no sense, or not for this model."""
-    check_fields(sampling, steps="sampling steps")
-    check_sampler_options(sampling.sampler, sampling.options or {})
+    if not isinstance(sampling, SamplingConfig):
+        raise InputError(f"sampling is {shown(sampling)}; it must be a SamplingConfig")
+    sampling = read_fields(sampling)
     check_precision(sampling.precision, model)
     if sampling.steps is not None and sampling.steps > model.diffusion_steps:
         raise InputError(
@@ -189,12 +223,16 @@ def check_sampling(sampling: SamplingConfig, model: ModelConfig) -> None:
         )
 
 
-def check_sampler_options(sampler: str, values: dict[str, Any]) -> None:
-    """Raises `InputError` for an option that the sampler does not have, or outside its limits."""
-    options = SAMPLERS.options(sampler)
+def read_sampler_options(sampler: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Options of a sampler in Python's own types.
+
+    Raises:
+        InputError: The sampler does not have one, or it is outside its limits.
+    """
+    options, read = SAMPLERS.options(sampler), {}
     for name, value in values.items():
         if name in options and name not in ModelConfig._fields:
-            options[name].check(value)
+            read[name] = options[name].read(value)
             continue
         readers = [reader for reader in SAMPLERS if name in SAMPLERS.options(reader)]
         if not readers or name in ModelConfig._fields:
@@ -202,17 +240,15 @@ def check_sampler_options(sampler: str, values: dict[str, Any]) -> None:
                 f"{name} is no option of the sampler {sampler}; leave it out of its options"
             )
         raise InputError(
-            f"{name} is {value}, which only {' and '.join(readers)} read; leave it out for {sampler}"
+            f"{name} is {shown(value)}, which only {' and '.join(readers)} read; leave it out for {sampler}"
         )
+    return read
 
 
 def check_distillation(steps: int, config: DistillConfig) -> None:
     """Raises `InputError` for the first option of a distillation that makes no sense."""
-    if not isinstance(steps, int):
-        raise InputError(f"steps is {steps!r}; it must be a whole number")
-    if steps < 1:
-        raise InputError(f"steps is {steps}; it must be positive")
-    check_fields(config)
+    check_whole("steps", steps)
+    read_fields(config)
     if steps & (steps - 1):
         raise InputError(
             f"steps is {steps}; it must be a power of two, as every halving halves them"

@@ -5,7 +5,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from timediff.errors import InputError
-from timediff.options import Between, Choice
+from timediff.options import (
+    Between,
+    Choice,
+    Count,
+    Layers,
+    NotNegative,
+    Positive,
+    Seed,
+    Share,
+    Whole,
+    Width,
+)
 from timediff.reading import Reading
 from timediff.registry import SAMPLERS
 
@@ -16,24 +27,14 @@ __all__ = [
     "STUDENT_STEPS",
     "DistillConfig",
     "ModelConfig",
-    "NotNegative",
-    "Positive",
     "Preset",
     "RunConfig",
     "SamplingConfig",
-    "Share",
     "TrainConfig",
-    "Whole",
     "flat_sampling",
     "sampler_defaults",
     "with_options",
 ]
-
-Whole = Annotated[int, Between(1)]
-NotNegative = Annotated[float, Between(0)]
-Positive = Annotated[float, Between(0, without="low")]
-#: A part of a whole, below 1.
-Share = Annotated[float, Between(0, 1, without="high")]
 
 
 class ModelConfig(NamedTuple):
@@ -49,8 +50,7 @@ class ModelConfig(NamedTuple):
         lags: Past steps the encoder sees at every step; from the frequency when left out.
         context_length: Steps the encoder reads before the forecast; the prediction length when left out.
         scaling: How a window is brought to unit size: by what each series did at this position of its last
-            cycles ("adaptive"), mean of |y| over the context, mean and standard deviation over the context,
-            mean and standard deviation over the training data, or not at all.
+            cycles ("adaptive"), mean of |y| or mean and deviation over the context, or over all data, or not.
         half_life: Cycles after which the past weighs half in the adaptive location; 4 when left out, and a
             twentieth of a step where there is no cycle.
         scale_half_life: Likewise in the adaptive scale; 8 when left out, and 100 steps without a cycle.
@@ -91,12 +91,12 @@ class ModelConfig(NamedTuple):
     """
 
     cell: Literal["gru", "lstm"] = "gru"
-    num_layers: Whole = 2
-    hidden_size: Whole = 64
+    num_layers: Layers = 2
+    hidden_size: Width = 64
     dropout: Share = 0.1
     lag_noise: NotNegative = 1.0
     lags: list[int] | None = None
-    context_length: Annotated[int | None, Between(1)] = None
+    context_length: Annotated[int | None, Between(1, 1_000_000)] = None
     scaling: Annotated[str, Choice("normalisation")] = "adaptive"
     half_life: Annotated[float | None, Between(0, without="low")] = None
     scale_half_life: Annotated[float | None, Between(0, without="low")] = None
@@ -106,15 +106,15 @@ class ModelConfig(NamedTuple):
     bounds: list[list[float | None]] | None = None
     difference: Annotated[int | None, Between(0)] = None
     holidays: str | None = None
-    cond_size: Whole = 100
+    cond_size: Width = 100
     denoiser: Annotated[str, Choice("network")] = "mlp"
-    denoiser_layers: Whole = 3
-    denoiser_width: Whole = 128
+    denoiser_layers: Layers = 3
+    denoiser_width: Width = 128
     dilation_cycle: Whole = 2
-    diffusion_steps: Whole = 100
+    diffusion_steps: Count = 100
     schedule: Annotated[str, Choice("schedule")] = "linear"
-    beta_start: float = 1e-4
-    beta_end: float = 0.1
+    beta_start: Annotated[float, Between()] = 1e-4
+    beta_end: Annotated[float, Between()] = 0.1
     parameterisation: Annotated[str, Choice("parameterisation")] = "v"
     variance: Literal["small", "large", "learned"] = "learned"
     loss: Annotated[str, Choice("loss")] = "l2"
@@ -158,7 +158,7 @@ class TrainConfig(NamedTuple):
     steps: Whole = 200
     time_budget: Annotated[float | None, Between(0, without="low")] = None
     steps_per_epoch: Whole = 100
-    batch_size: Whole = 64
+    batch_size: Count = 64
     learning_rate: Positive = 2e-3
     weight_decay: NotNegative = 1e-6
     gradient_clip: NotNegative = 1.0
@@ -168,7 +168,7 @@ class TrainConfig(NamedTuple):
     positions: Annotated[float, Between(0, 1, without="low")] = 1.0
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     held_out: Annotated[int, Between(0)] = 7
-    seed: Annotated[int | None, Between(0, 2**63, without="high")] = None
+    seed: Seed = None
 
 
 #: Diffusion steps that cost no score against 100, on three data sets (evaluation/few_steps.py).
@@ -261,7 +261,7 @@ class DistillConfig(NamedTuple):
     """
 
     train_steps: Whole = 300
-    batch_size: Whole = 16
+    batch_size: Count = 16
     learning_rate: Positive = 1e-3
     seed: Annotated[int, Between(0, 2**63, without="high")] = 1
 
@@ -316,7 +316,7 @@ class RunConfig(NamedTuple):
     table: Reading = Reading()
     preset: str = "default"
     seed: list[int] = [1]  # noqa: RUF012 (never changed)
-    num_samples: Whole = 100
+    num_samples: Count = 100
     validation_windows: Annotated[int, Between(0)] = 0
     device: str = "auto"
     align_clock: bool = False

@@ -2,7 +2,7 @@
 
 import sys
 
-from timediff.cli.datasets import main
+from timediff.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["datasets", *sys.argv[1:]]))

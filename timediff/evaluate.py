@@ -2,7 +2,7 @@
 
 import sys
 
-from timediff.cli.evaluate import main
+from timediff.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["evaluate", *sys.argv[1:]]))

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from timediff.errors import InputError
+from timediff.kinds import shown
 
 __all__ = [
     "FEWEST_CYCLES",
@@ -36,6 +37,31 @@ _PERIODS = {
     "Q": "Q", "QE": "Q", "QS": "Q", "BQ": "Q", "BQE": "Q", "BQS": "Q",
     "A": "Y", "Y": "Y", "YE": "Y", "YS": "Y", "AS": "Y", "BY": "Y", "BYE": "Y", "BYS": "Y",
 }  # fmt: skip
+# Days of a period, about, and of the longest step that a calendar has room for.
+_DAYS_OF = {
+    "s": 1 / 86400,
+    "min": 1 / 1440,
+    "h": 1 / 24,
+    "D": 1,
+    "B": 1,
+    "W": 7,
+    "M": 30,
+    "Q": 91,
+    "Y": 365,
+}
+_LONGEST = 36_525
+# Aliases of pandas for steps that leave out days or hours of their own.
+_LEFT_OUT = "what is left out counts as missing, up to half of the steps"
+_INSTEAD = {
+    **dict.fromkeys(("C",), f"give B, or D where weekends are other days: {_LEFT_OUT}"),
+    **dict.fromkeys(
+        ("bh", "cbh", "BH", "CBH"), f"give h: {_LEFT_OUT}; or number the hours through"
+    ),
+    **dict.fromkeys(
+        ("SM", "SME", "SMS"), "give M with the two halves as series of their own, or D"
+    ),
+    **dict.fromkeys(("CBM", "CBME", "CBMS"), "give M"),
+}
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _ANCHORS = {"W": _DAYS, "Q": _MONTHS, "Y": _MONTHS}
@@ -90,10 +116,16 @@ def to_period_freq(freq: str) -> str:
     if (
         base is None
         or multiple.startswith("0")
+        or len(multiple) > 18
+        or int(multiple or 1) * _DAYS_OF[base] > _LONGEST
         or (anchor and anchor not in _ANCHORS.get(base, ()))
     ):
+        if advice := _INSTEAD.get(alias):
+            raise InputError(
+                f"frequency {shown(freq)} has steps of unequal length, which no period has; {advice}"
+            )
         raise InputError(
-            f"frequency {freq!r} is not known; give one of s, min, h, D, B, W, M, Q, Y "
+            f"frequency {shown(freq)} is not known; give one of s, min, h, D, B, W, M, Q, Y "
             "or a multiple such as 30min"
         )
     if anchor and alias.endswith("S"):

@@ -11,27 +11,36 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from functools import cache, wraps
-from numbers import Integral, Real
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
 
 from timediff.errors import InputError
+from timediff.kinds import MisfitError, plain, shown, words
 
 __all__ = [
     "Between",
     "Choice",
+    "Count",
     "F",
+    "Layers",
+    "NotNegative",
     "Option",
+    "Positive",
+    "Seed",
+    "Share",
+    "Whole",
+    "Width",
     "arguments_of",
-    "check_kinds",
     "fields_of",
+    "option_of",
     "options_in_source",
     "options_of",
+    "read_kinds",
     "within_limits",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+_Values = TypeVar("_Values", bound=Any)
 
 
 class Between(NamedTuple):
@@ -57,7 +66,7 @@ class Between(NamedTuple):
         if self.high < math.inf:
             left = "(" if self.without in ("low", "both") else "["
             right = ")" if self.without in ("high", "both") else "]"
-            return f"lie in {left}{self.low:g}, {self.high:g}{right}"
+            return f"lie in {left}{self.low:.10g}, {self.high:.10g}{right}"
         if self.low == 0:
             return "be positive" if self.without else "not be negative"
         return f"be at least {self.low:g}" if self.low > -math.inf else "be finite"
@@ -67,6 +76,21 @@ class Choice(NamedTuple):
     """The kind of part that a text names: a key of `timediff.registry.TABLES`."""
 
     kind: str
+
+
+Whole = Annotated[int, Between(1)]
+NotNegative = Annotated[float, Between(0)]
+Positive = Annotated[float, Between(0, without="low")]
+#: A part of a whole, below 1.
+Share = Annotated[float, Between(0, 1, without="high")]
+# Sizes above these are mistakes that would take all memory.
+#: Of what has a weight for each pair.
+Width = Annotated[int, Between(1, 10_000)]
+#: Of layers.
+Layers = Annotated[int, Between(1, 1_000)]
+#: Of steps, windows or paths that are held at a time.
+Count = Annotated[int, Between(1, 1_000_000)]
+Seed = Annotated[int | None, Between(0, 2**63, without="high")]
 
 
 class Option(NamedTuple):
@@ -88,69 +112,42 @@ class Option(NamedTuple):
     kind: str | None
     help: str
 
-    def check_kind(self, value: Any) -> None:
-        """Raises `InputError` unless a value is of the kind that the annotation names."""
-        if not _fits(value, self.type):
-            shown = repr(value)
-            shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
-            raise InputError(f"{self.name} is {shown}; it must be {_words(self.type)}")
+    def read(self, value: Any) -> Any:
+        """A value in Python's own types.
 
-    def check(self, value: Any) -> None:
-        """Raises `InputError` unless a value is a number of the right type between the limits."""
-        types = get_args(self.type) or (self.type,)
-        if value is None and type(None) in types:
-            return
-        if int in types and (isinstance(value, bool) or not isinstance(value, Integral)):
-            raise InputError(f"{self.name} is {value!r}; it must be a whole number")
-        if float in types and (isinstance(value, bool) or not isinstance(value, Real)):
-            raise InputError(f"{self.name} is {value!r}; it must be a number")
-        if self.limits is not None and not self.limits.holds(
-            int(value) if isinstance(value, Integral) else float(value)
-        ):
-            raise InputError(f"{self.name} is {value}; it must {self.limits}")
+        Raises:
+            InputError: It is of another kind than the annotation names, or beyond the limits.
+        """
+        try:
+            value = plain(value, self.type)
+        except MisfitError:
+            raise InputError(
+                f"{self.name} is {shown(value)}; it must be {words(self.type)}{_part_of(value, self.type)}"
+            ) from None
+        if self.limits is not None and value is not None and not self.limits.holds(value):
+            raise InputError(f"{self.name} is {shown(value)}; it must {self.limits}")
+        return value
 
 
-def check_kinds(values: Any) -> None:
-    """Raises `InputError` for the first field of a named tuple that is not of the kind of its annotation."""
-    for name, field in fields_of(type(values)).items():
-        field.check_kind(getattr(values, name))
+def _part_of(value: Any, kind: Any) -> str:
+    """The way out where a part of a named tuple is meant: the model of a preset."""
+    fields = getattr(value, "_fields", ())
+    own = [
+        name for name in fields if isinstance(kind, type) and isinstance(getattr(value, name), kind)
+    ]
+    return f": give its {own[0]}" if own else ""
 
 
-#: What the kinds of single values are called.
-_CALLED = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
-_CALLED |= {type(None): "None", dict: "a mapping", list: "a list", tuple: "a list"}
+def read_kinds(values: _Values) -> _Values:
+    """A named tuple with the values of all fields in Python's own types.
 
-
-def _fits(value: Any, kind: Any) -> bool:
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return _fits(value, arguments[0])
-    if origin is Literal:
-        return value in arguments
-    if origin in (Union, UnionType):
-        return any(_fits(value, one) for one in arguments)
-    if origin is list:
-        return isinstance(value, list | tuple) and all(_fits(v, arguments[0]) for v in value)
-    if kind in (int, float):
-        number = Integral if kind is int else Real
-        return isinstance(value, number) and not isinstance(value, bool)
-    kind = origin or kind
-    return isinstance(value, kind) if isinstance(kind, type) else True
-
-
-def _words(kind: Any, *, many: bool = False) -> str:
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return _words(arguments[0], many=many)
-    if origin in (Union, UnionType):
-        return " or ".join(_words(one, many=many) for one in arguments)
-    if origin is list:
-        return f"{'lists' if many else 'a list'} of {_words(arguments[0], many=True)}"
-    if origin is Literal:
-        return "one of " + ", ".join(map(str, arguments))
-    kind = origin or kind
-    word = _CALLED.get(kind, f"a {getattr(kind, '__name__', kind)}")
-    return f"{word.removeprefix('a ')}s" if many and kind in (int, float, str) else word
+    Raises:
+        InputError: One is not of the kind of its annotation.
+    """
+    fields = fields_of(type(values))
+    return values._replace(
+        **{name: field.read(getattr(values, name)) for name, field in fields.items()}
+    )
 
 
 def options_of(part: Callable[..., Any]) -> dict[str, Option]:
@@ -161,7 +158,7 @@ def options_of(part: Callable[..., Any]) -> dict[str, Option]:
         signature = inspect.signature(part)
     descriptions = arguments_of(inspect.getdoc(part) or "")
     return {
-        p.name: _option(p.name, p.annotation, p.default, descriptions)
+        p.name: option_of(p.name, p.annotation, p.default, descriptions)
         for p in signature.parameters.values()
         if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
     }
@@ -172,20 +169,25 @@ def fields_of(config: Any) -> dict[str, Option]:
     descriptions = arguments_of(inspect.getdoc(config) or "")
     defaults = config._field_defaults
     return {
-        name: _option(name, annotation, defaults.get(name), descriptions)
+        name: option_of(name, annotation, defaults.get(name), descriptions)
         for name, annotation in config.__annotations__.items()
     }
 
 
-def _option(name: str, annotation: Any, default: Any, descriptions: Mapping[str, str]) -> Option:
+def option_of(
+    name: str, annotation: Any, default: Any = None, descriptions: Mapping[str, str] | None = None
+) -> Option:
+    """An argument or field from its annotation."""
     extras: list[Any] = []
     if get_origin(annotation) is Annotated:
         annotation, *extras = get_args(annotation)
-    if annotation in (inspect.Parameter.empty, None) or isinstance(annotation, str):
-        annotation = type(default)
+    if isinstance(annotation, str):
+        annotation = Any
+    elif annotation in (inspect.Parameter.empty, None):
+        annotation = Any if default is None else type(default)
     limits = next((extra for extra in extras if isinstance(extra, Between)), None)
     kind = next((extra.kind for extra in extras if isinstance(extra, Choice)), None)
-    return Option(name, annotation, default, limits, kind, descriptions.get(name, ""))
+    return Option(name, annotation, default, limits, kind, (descriptions or {}).get(name, ""))
 
 
 @cache
@@ -207,7 +209,7 @@ def options_in_source(target: str) -> dict[str, Option]:
         if default is not None:
             annotation = argument.annotation and eval(ast.unparse(argument.annotation), {}, names)
             value = ast.literal_eval(default)
-            options[argument.arg] = _option(argument.arg, annotation, value, descriptions)
+            options[argument.arg] = option_of(argument.arg, annotation, value, descriptions)
     return options
 
 
@@ -217,9 +219,9 @@ def within_limits(part: F) -> F:
 
     @wraps(part)
     def checked(*args: Any, **values: Any) -> Any:
-        for name, value in values.items():
+        for name, value in list(values.items()):
             if name in options:
-                options[name].check(value)
+                values[name] = options[name].read(value)
         return part(*args, **values)
 
     return checked  # type: ignore[return-value]

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from timediff.errors import InputError
+from timediff.kinds import shown
 from timediff.options import Option, options_in_source, options_of
 
 __all__ = [
@@ -111,7 +112,7 @@ class Table(Mapping[str, Any]):
 
     def add(self, name: str, part: Part) -> None:
         """Adds a user's part, or a new version of it, see `register`."""
-        if not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InputError(
                 f"{name!r} is no name of a {self.kind}; begin with a letter or digit, and go on with "
                 "letters, digits, _ . + or -"
@@ -142,7 +143,7 @@ class Table(Mapping[str, Any]):
         """Raises `InputError` unless this is the name of a part."""
         if not isinstance(name, str) or name not in self.parts:
             raise InputError(
-                f"{option or self.kind} is {name!r}; it must be one of {', '.join(self.parts)}"
+                f"{option or self.kind} is {shown(name)}; it must be one of {', '.join(self.parts)}"
             )
 
     def options(self, name: str) -> dict[str, Option]:

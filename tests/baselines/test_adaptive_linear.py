@@ -141,7 +141,7 @@ def test_forecasts_of_one_seed_are_the_same_and_need_no_truth():
     first = fitted_to(task).paths(task, num_samples=30, seed=3, progress=False)
     again = fitted_to(task).paths(task, num_samples=30, seed=3, progress=False)
     np.testing.assert_array_equal(first, again)
-    assert first.shape == (2, 30, HORIZON, 2) and first.dtype == np.float32
+    assert first.shape == (2, 30, HORIZON, 2) and first.dtype == np.float64
     other = fitted_to(task).paths(task, num_samples=30, seed=4, progress=False)
     assert not np.array_equal(first, other)
     # What comes after a window's history is not in its task; what comes after the training data is no

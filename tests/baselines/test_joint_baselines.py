@@ -205,7 +205,7 @@ def test_same_seed_same_paths_and_gaps_are_bridged(name, short_training):
         BASELINES[name].forecast(task, num_samples=6, seed=seed, progress=False)
         for seed in (3, 3, 4)
     )
-    assert first.shape == (2, 6, 4, 3) and first.dtype == np.float32
+    assert first.shape == (2, 6, 4, 3) and first.dtype == np.float64
     assert np.isfinite(first).all()
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()

@@ -3,6 +3,8 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -66,3 +68,26 @@ def test_plugins_are_taken_out_of_the_arguments():
     assert import_plugins(["--a", "1", "--plugin", "json", "b"]) == ["--a", "1", "b"]
     with pytest.raises(InputError, match="--plugin needs the name of a module"):
         import_plugins(["a", "--plugin"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["timediff", "--help"], ["timediff", "--version"], ["timediff", "datasets"]),
+        *(
+            ["timediff", "evaluate", "--help"],
+            ["timediff.datasets"],
+            ["timediff.evaluate", "--help"],
+        ),
+    ],
+    ids=" ".join,
+)
+def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word(arguments, tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments], stdout=closed, stderr=subprocess.PIPE, cwd=tmp_path
+        )
+    # argparse itself takes no offence at a help that nobody reads.
+    assert done.stderr == b"" and done.returncode in (0, 1)

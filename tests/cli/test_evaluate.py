@@ -453,7 +453,7 @@ def test_the_scores_are_those_of_the_forecasts_that_were_written(finished, folde
     out, _, _ = finished
     table = pd.read_csv(folder / "data.csv", index_col=0, parse_dates=True)
     held_out = table.iloc[-WINDOWS * HORIZON :]
-    truth = held_out.to_numpy(np.float32).reshape(WINDOWS, HORIZON, 3)
+    truth = held_out.to_numpy().reshape(WINDOWS, HORIZON, 3)
     for row in ours_of(record_of(out))["per_seed"]:
         again = score(forecasts_of(out)[row["seed"]], truth)
         told = {
@@ -563,7 +563,7 @@ def test_nothing_of_the_future_is_trained_on(folder, tmp_path, monkeypatch, held
     with pytest.raises(Stop) as stop:
         run(folder, tmp_path, "--validation-windows", str(held))
     (training,), validation = stop.value.args
-    whole = pd.read_csv(folder / "data.csv", index_col=0).to_numpy(np.float32).T
+    whole = pd.read_csv(folder / "data.csv", index_col=0).to_numpy().T
     test_from = whole.shape[1] - WINDOWS * HORIZON
     end = test_from - held * HORIZON
     np.testing.assert_array_equal(training["target"], whole[:, :end])
@@ -644,7 +644,8 @@ def test_the_steps_of_a_time_budget_are_in_the_record_and_resumed(folder, tmp_pa
     record = json.loads(stdout.getvalue())
     # 34,200 s after the reserve: 11.4 steps, where 10 are the fewest, and 17.1, in epochs of 3 each.
     assert [row["details"]["steps"] for row in ours_of(record)["per_seed"]] == [12, 15]
-    assert record["config"]["train"]["time_budget"] == 36000
+    train = record["config"]["train"]
+    assert train["time_budget"] == 36000 and train["steps"] is None
 
 
 @pytest.mark.parametrize("where", ["training", "sampling"])
@@ -1047,7 +1048,7 @@ def test_the_scores_of_a_baseline_are_those_of_its_paths(finished, folder):
     for name, one in baselines_of(record).items():
         for row in one["per_seed"]:
             paths = np.load(out / name / f"seed-{row['seed']}" / "paths.npy")
-            assert paths.shape == (WINDOWS, 20, HORIZON, 3) and paths.dtype == np.float32
+            assert paths.shape == (WINDOWS, 20, HORIZON, 3) and paths.dtype == np.float64
             again = BASELINES[name].forecast(
                 task_of(folder), num_samples=20, seed=row["seed"], progress=False
             )
@@ -1117,8 +1118,15 @@ def test_our_predictor_is_scored_in_place_of_training(folder, finished, tmp_path
     assert (given["title"], given["kind"]) == ("TimeGradPredictor", "predictor")
     assert given["seconds"]["training"] is None
     assert given["per_seed"][0]["details"]["way"] == "multivariate"
-    before = ours_of(record_of(finished[0]))["per_seed"][1]["metrics"]["crps"]
-    assert given["metrics"]["crps"] == pytest.approx(before, rel=0.3)
+    # With a seed of its own the paths are those of the run that trained it.
+    assert run(folder, tmp_path / "same", *options[:-3], "2", "--json")[0] == 0
+    before = ours_of(record_of(finished[0]))["per_seed"][1]["metrics"]
+    after = record_of(tmp_path / "same")["entrants"]["predictor"]["per_seed"][0]["metrics"]
+    assert before == after
+    np.testing.assert_array_equal(forecasts_of(tmp_path / "same")[2], forecasts_of(finished[0])[2])
+    # Nothing was made with the options of a training, or with a preset's.
+    assert [record["config"][part] for part in ("model", "train", "sampling")] == [None] * 3
+    assert record["preset"] == "" and record["config"]["predictor"] == str(saved)
     assert run(folder, tmp_path, *options, "--resume")[0] == 0
     assert values(record_of(tmp_path)) == values(record)
 

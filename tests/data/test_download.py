@@ -115,8 +115,8 @@ def test_good_archive_becomes_a_loadable_dataset(server, tmp_path, monkeypatch, 
     loaded = datasets.load_dataset("tiny")
     captured = capfd.readouterr()
     assert captured.out == "" and "download tiny" in captured.err
-    np.testing.assert_array_equal(loaded.train[0]["target"], VALUES[:, :LENGTH].astype(np.float32))
-    np.testing.assert_array_equal(loaded.test[-1]["target"], VALUES.astype(np.float32))
+    np.testing.assert_array_equal(loaded.train[0]["target"], VALUES[:, :LENGTH])
+    np.testing.assert_array_equal(loaded.test[-1]["target"], VALUES)
     assert not loaded.verified
 
     cache = tmp_path / ".gluonts" / "datasets"

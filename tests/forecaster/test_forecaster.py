@@ -84,7 +84,8 @@ def test_a_sample_frame_is_joint_and_has_the_labels_that_follow(fitted):
     cube = frame.pivot(index=["sample_id", "ds"], columns="unique_id", values=COLUMN).sort_index()[
         NAMES
     ]
-    data = [{"start": pd.Period("2024-01-05", "h"), "target": entry()["target"]}]
+    start = pd.Period("2024-01-05", "h")
+    data = [{"item_id": "frame", "start": start, "target": entry()["target"]}]
     (drawn,) = fitted.predictor.predict(data, 15, seed=3, progress=False)
     np.testing.assert_allclose(cube.to_numpy().reshape(15, HORIZON, 3), drawn.samples, rtol=1e-6)
 
@@ -403,7 +404,7 @@ def test_options_come_one_by_one_or_from_a_preset(make):
         ),
         (lambda f: f.fit([1, 2], h=2), "kind list"),
         (lambda f: f.cross_validation(long_frame(), h=30, n_windows=3), "windows"),
-        (lambda f: f.simulate(n_paths=0), "num_samples is 0"),
+        (lambda f: f.simulate(n_paths=0), "n_paths is 0"),
     ],
 )
 def test_a_mistake_gets_one_sentence(fitted, mistake, sentence):

@@ -69,11 +69,12 @@ def regions(make):
 
 
 def test_a_single_group_equals_no_group(make, alone):
-    one = make().fit(grouped("east"), h=HORIZON, group_col="region")
+    # Noise follows the name; this is what a table without groups goes by.
+    one = make().fit(grouped("frame"), h=HORIZON, group_col="region")
     expected = alone.simulate(n_paths=10, seed=1)
     found = one.simulate(n_paths=10, seed=1)
     assert list(found.columns) == ["region", *expected.columns]
-    assert (found["region"] == "east").all()
+    assert (found["region"] == "frame").all()
     pd.testing.assert_frame_equal(found.drop(columns="region"), expected)
 
 
@@ -109,12 +110,19 @@ def test_both_groups_are_trained_on(make, regions):
 
 def test_some_of_the_groups_or_new_ones_are_forecast_in_any_order_of_rows(regions):
     table = grouped("east", "west").sample(frac=1, random_state=0)
-    west = regions.predict(table[table["region"] == "west"], n_paths=10, seed=1)
+    only_west = table[table["region"] == "west"]
+    west = regions.predict(only_west, n_paths=10, seed=1)
     assert west["region"].unique().tolist() == ["west"]
-    north = regions.predict(
-        table.assign(region="north")[table["region"] == "west"], n_paths=10, seed=1
+    both = regions.predict(table, n_paths=10, seed=1)
+    of_west = both[both["region"] == "west"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(of_west, west)
+    # The other noise of another name apart, the same.
+    one, two = (
+        regions.forecast(only_west.assign(region=name), group=name, n_paths=400, seed=1).paths
+        for name in ("west", "north")
     )
-    pd.testing.assert_frame_equal(north.assign(region="west"), west)
+    error = np.hypot(one.std(axis=0), two.std(axis=0)) / 400**0.5
+    assert (one != two).all() and (np.abs(one.mean(axis=0) - two.mean(axis=0)) < 5 * error).all()
     polars = regions.predict(pl.from_pandas(table.sort_index()), n_paths=10, seed=1)
     assert isinstance(polars, pl.DataFrame) and polars["region"].unique(
         maintain_order=True
@@ -248,6 +256,10 @@ def test_a_longer_horizon_begins_as_the_plain_forecast(make, model):
     np.testing.assert_array_equal(longer.paths[:, :HORIZON], plain.paths)
     following = pd.date_range("2024-01-05", periods=211, freq="h")[200:]
     assert list(longer.stamps) == list(following)
+    assert len(np.unique(longer.paths[:, HORIZON, 0])) == 20
+    np.testing.assert_array_equal(
+        forecaster.forecast(h=3 * HORIZON - 1, n_paths=20, seed=1).paths, longer.paths
+    )
     shorter = forecaster.forecast(h=2, n_paths=20, seed=1)
     np.testing.assert_array_equal(shorter.paths, plain.paths[:, :2])
     with pytest.raises(InputError, match="h is 0"):
@@ -314,7 +326,7 @@ def test_a_ragged_end_comes_back_exactly_and_pulls_the_other_series(twins):
         moved.iloc[-1, 0] += move
         made = forecaster.forecast(moved, ragged=True, n_paths=100, seed=1)
         assert made.paths.shape == (100, 2 + HORIZON, 2) and made.stamps[0] == frame.index[-2]
-        given = moved["a"].to_numpy()[-2:].astype(np.float32)
+        given = moved["a"].to_numpy()[-2:]
         assert (made.paths[:, :2, 0] == given).all()
         assert (made.history_stamps == frame.index[:-2]).all()
         means[move] = made.mean[1, 1]
@@ -395,18 +407,18 @@ def test_imputing_looks_at_what_follows_the_gap(twins, capsys):
         table = frame.copy()
         table.iloc[at] = np.nan
         table.iloc[at + 1] += move
-        filled = forecaster.impute(table[: at + 20], n_paths=200, seed=1, num_particles=2000)
+        filled = forecaster.impute(table[: at + 20], n_paths=200, seed=1, num_particles=8000)
         values[move] = filled.loc[filled["imputed"], "y"].to_numpy()
     assert (values[0.5] > values[-0.5] + 0.1).all()
     # What comes after the window is not looked at.
     table = frame.copy()
     table.iloc[at] = np.nan
-    before = forecaster.impute(table[: at + 20], n_paths=50, seed=1)
+    before = forecaster.impute(table[: at + 20], n_paths=50, seed=1, num_particles=8000)
     table.iloc[at + HORIZON :] += 5
-    after = forecaster.impute(table[: at + 20], n_paths=50, seed=1)
+    after = forecaster.impute(table[: at + 20], n_paths=50, seed=1, num_particles=8000)
     pd.testing.assert_frame_equal(after[after["imputed"]], before[before["imputed"]])
     forecaster.progress = True
-    forecaster.impute(table[: at + 20], n_paths=50, seed=1)
+    forecaster.impute(table[: at + 20], n_paths=50, seed=1, num_particles=8000)
     forecaster.progress = False
     assert "values filled in: 2 given what is known within the window" in capsys.readouterr().err
 

@@ -1,6 +1,7 @@
 """The estimator as users of GluonTS meet it."""
 
 import warnings
+from pathlib import Path
 
 import lightning.pytorch as pl
 import numpy as np
@@ -34,8 +35,8 @@ from tiny import (
 
 from timediff import ModelConfig, SamplingConfig, TimeGradEstimator, TrainConfig
 from timediff.errors import InputError
-from timediff.frequency import default_difference, default_lags, to_period_freq
-from timediff.gluon.entries import read_entry
+from timediff.frequency import default_difference, default_lags, quiet_business_days, to_period_freq
+from timediff.gluon.entries import read_dataset, read_entry
 
 pytestmark = QUIET
 
@@ -668,3 +669,18 @@ def test_a_series_without_recent_values_is_forecast_at_its_level(tmp_path):
 )
 def test_changes_are_over_a_day_a_week_or_a_year(freq, steps):
     assert default_difference(freq) == steps
+
+
+@pytest.mark.parametrize("freq", ["ME", "MS", "QE", "QS", "YE", "W-SUN", "D", "B", "h"])
+def test_the_readme_s_way_from_a_wide_frame_works_for_every_frequency(tmp_path, freq):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert "`PandasDataset(frame.to_period(), target=list(frame.columns))`" in readme
+    index = pd.date_range("2000-01-01", periods=60, freq=freq)
+    frame = pd.DataFrame(
+        entry(dim=2)["target"].T, index=pd.DatetimeIndex(list(index)), columns=["x", "y"]
+    )
+    with quiet_business_days():
+        data = PandasDataset(frame.to_period(), target=list(frame.columns))
+        (read,) = read_dataset(data)
+    np.testing.assert_array_equal(read.values, frame.to_numpy())
+    assert read.start.start_time <= index[0] <= read.start.end_time

@@ -12,6 +12,7 @@ from timediff import TimeGradPredictor, load_dataset
 from timediff.config import DistillConfig, ModelConfig
 from timediff.errors import InputError
 from timediff.gluon.distill import distill
+from timediff.gluon.rolled import rolled
 
 pytestmark = QUIET
 HUGE = TRAIN._replace(steps=30, steps_per_epoch=30, learning_rate=1e30, gradient_clip=0.0)
@@ -85,7 +86,9 @@ def test_a_folder_with_a_nan_in_any_tensor_is_refused(saved, name):
     tensors = load_file(saved / "weights.safetensors")
     tensors[name].view(-1)[-1] = float("nan")
     save_file(tensors, saved / "weights.safetensors")
-    with pytest.raises(InputError, match=f"in .* is damaged: its {name} .*; save it again"):
+    with pytest.raises(
+        InputError, match=f"in .* is damaged: its {name} .*; give a folder as it was saved"
+    ):
         TimeGradPredictor.deserialize(saved)
 
 
@@ -97,6 +100,15 @@ def test_a_folder_with_a_scale_of_zero_is_refused(saved, name):
     tensors[name].view(-1)[-1] = 0
     save_file(tensors, saved / "weights.safetensors")
     with pytest.raises(InputError, match=f"its {name} holds a scale that is not above zero"):
+        TimeGradPredictor.deserialize(saved)
+
+
+@pytest.mark.parametrize("name", ["training_scale", "training_level"])
+def test_a_folder_with_a_location_or_scale_beyond_all_data_is_refused(saved, name):
+    tensors = load_file(saved / "weights.safetensors")
+    tensors[name].view(-1)[-1] = 1e308
+    save_file(tensors, saved / "weights.safetensors")
+    with pytest.raises(InputError, match=f"its {name} holds NaN or infinity"):
         TimeGradPredictor.deserialize(saved)
 
 
@@ -167,3 +179,37 @@ def test_a_gluonts_folder_names_line_and_step(tmp_path, word):
         InputError, match=r"line 1 of .*data.json has .* at step 2; values must be below"
     ):
         load_dataset(str(tmp_path))
+
+
+def objects(values) -> np.ndarray:
+    array = np.empty(len(values), dtype=object)
+    array[:] = list(values)
+    return array
+
+
+#: Rows of 60 cells that numpy reads as numbers with a loss.
+LOSSES = {
+    "masked": (np.ma.masked_array(np.ones(60), np.arange(60) == 3), "is a masked array"),
+    "complex": (np.ones(60) + 1j, "complex numbers"),
+    "stamps": (np.arange(60).astype("datetime64[h]"), "holds stamps"),
+    "objects: complex": (objects(np.ones(60) + 1j), "complex numbers"),
+    "objects: stamps": (objects(np.arange(60).astype("datetime64[h]")), "holds stamps"),
+    "objects: durations": (objects(np.arange(60).astype("timedelta64[h]")), "holds durations"),
+    "objects: texts": (objects(["1.5"] * 60), "holds text"),
+}
+
+
+@pytest.mark.parametrize(("row", "match"), LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("joint", [False, True])
+def test_cells_that_would_lose_something_are_refused(joint, row, match, tmp_path):
+    pair = [entry(1) | {"item_id": name, "target": np.arange(60.0)} for name in "ab"]
+    made = estimator(tmp_path, joint=joint)
+    with pytest.raises(InputError, match=rf"target of b .*{match}"):
+        made.train([pair[0], pair[1] | {"target": row}])
+
+
+@pytest.mark.parametrize(("row", "match"), [LOSSES["masked"], LOSSES["complex"], LOSSES["stamps"]])
+def test_no_such_cell_passes_into_a_longer_forecast(row, match, tmp_path):
+    made = estimator(tmp_path).train([entry(1)])
+    with pytest.raises(InputError, match=match):
+        rolled(made, entry(1) | {"target": row}, HORIZON + 1, num_samples=2, progress=False)

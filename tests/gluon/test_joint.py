@@ -35,7 +35,7 @@ def joint(tmp_path_factory):
 
 
 def test_a_joint_model_of_items_is_that_of_the_entry_they_make(joint, tmp_path):
-    whole = [entry(info={"columns": NAMES})]
+    whole = [entry(item_id="joint", info={"columns": NAMES})]
     other = estimator(tmp_path).train(whole)
     found = list(joint.predict(items(), 20, seed=5, progress=False))
     assert [one.item_id for one in found] == NAMES
@@ -64,7 +64,7 @@ def test_a_saved_joint_model_still_knows_its_items(joint, tmp_path):
 
 def test_items_are_aligned_by_their_stamps(joint):
     late = items(starts=(0, 7, 0))
-    whole = entry(info={"columns": NAMES})
+    whole = entry(item_id="joint", info={"columns": NAMES})
     whole["target"] = whole["target"].copy()
     whole["target"][1, :7] = np.nan
     np.testing.assert_array_equal(np.moveaxis(paths(joint, late), 0, -1), paths(joint, [whole])[0])

@@ -94,7 +94,7 @@ def test_what_is_given_of_a_series_that_sits_at_a_value_comes_back(auto):
     given = np.full((HORIZON, 4), np.nan)
     given[0, SOLAR] = 0.01
     drawn = whatif(auto, mixed(), given)
-    assert (drawn[:, 0, SOLAR] == np.float32(0.01)).all() and (drawn[:, 1, SOLAR] == 0).all()
+    assert (drawn[:, 0, SOLAR] == 0.01).all() and (drawn[:, 1, SOLAR] == 0).all()
 
 
 @contracts
@@ -228,7 +228,7 @@ def test_what_is_given_outside_of_declared_bounds_is_refused(folder, auto):
         made.predict([mixed()] * 2, known_future=[None, given], progress=False)
     # What was only never seen may be asked about.
     drawn = whatif(auto, mixed(), given / 10)
-    assert (drawn[:, 0, SOLAR] == np.float32(-0.01)).all()
+    assert (drawn[:, 0, SOLAR] == -0.01).all()
 
 
 # -------------------------------------------------------------------------------- after the forecast

@@ -43,7 +43,7 @@ def test_layouts_of_a_target_become_columns(dtype, layout):
     target = {"[T]": np.arange(5), "[1, T]": np.arange(5)[None], "[D, T]": np.arange(10)}[layout]
     target = target.reshape(2, 5) if layout == "[D, T]" else target
     series = read_entry({"start": period("h"), "target": target.astype(dtype)})
-    assert series.values.dtype == np.float32
+    assert series.values.dtype == np.float64
     np.testing.assert_array_equal(series.values, np.atleast_2d(target).T)
     assert series.observed.all()
 
@@ -234,7 +234,7 @@ def test_windows_come_in_the_default_precision(float64):
 
 def loader(*, seed=1, epoch=0, rank=0, batches=4, device="cpu"):
     place = {"global_rank": rank, "device": torch.device(device)}
-    module = SimpleNamespace(seed=seed, current_epoch=epoch, **place)
+    module = SimpleNamespace(seed=seed, current_epoch=epoch, begun=0, **place)
     return TrainingWindows(cut(60, 50), batch_size=8, batches=batches, module=module)
 
 

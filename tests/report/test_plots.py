@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.image import imread
 
 from timediff import metrics
@@ -128,7 +129,7 @@ def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(made, "savefig", full_disk)
-    with pytest.raises(InputError, match="No space left"):
+    with pytest.raises(OSError, match="No space left"):
         save_figure(made, path)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
@@ -166,3 +167,17 @@ def test_dates_of_any_span_are_found_without_a_warning():
             start, start + np.timedelta64(minutes, "m").item()
         )
         assert 2 <= len(ticks) <= 7
+
+
+@pytest.mark.parametrize("place", ["history", "truth", "paths", "columns", "text", "gradients"])
+def test_what_is_no_forecast_is_told_by_its_shape(place):
+    history, truth, paths = window()
+    given = {"history": history, "truth": truth, "paths": paths, "columns": list("abcde")}
+    if place in given:
+        given[place] = None
+    elif place == "text":
+        given["paths"] = "x"
+    else:
+        given["paths"] = torch.zeros(paths.shape, requires_grad=True)
+    with pytest.raises(InputError, match=r"paths \[S, T, D\]|columns is None|not numeric|detach"):
+        forecast_figure(**given)

@@ -1,5 +1,6 @@
 """Diagnosis against direct formulas and known cases; the page against what it must hold and must not."""
 
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -15,11 +16,11 @@ from timediff.benchmark.record import from_json
 from timediff.data.dataset import Dataset
 from timediff.errors import InputError
 from timediff.registry import METRICS
-from timediff.report import figures, write_report
-from timediff.report.html import write_page
+from timediff.report import figures, pictures, write, write_report, write_results
 from timediff.report.plots import LIGHT
+from timediff.report.sections import scores
 from timediff.report.text import as_text
-from timediff.tools.files import plain
+from timediff.tools.files import plain, write_text
 
 HORIZON, SERIES, MEMBERS = 6, 4, 40
 
@@ -406,6 +407,41 @@ def test_each_picture_is_there_as_png_in_light_and_dark(report):
 
 
 @pytest.mark.contracts
+@pytest.mark.parametrize("there", [["oracle", "walk", "seasonal_naive"], ["walk"], ["oracle"]])
+def test_all_pictures_show_the_same_one_beside_the_forecast(tmp_path, monkeypatch, there):
+    """The seasonal naive, wherever it stands in the table, else another that knows no more than ours."""
+    drawn, kept, fans = [], write.forecast_figure, pictures._draw_fan
+
+    def forecast_figure(*args, **options):
+        drawn.append((options["baseline_name"], options["baseline"]))
+        return kept(*args, **options)
+
+    def draw_fan(*args):
+        drawn.append((args[5], args[4]))
+        return fans(*args)
+
+    monkeypatch.setattr(write, "forecast_figure", forecast_figure)
+    monkeypatch.setattr(pictures, "_draw_fan", draw_fan)
+    monkeypatch.setattr(write, "save_figure", lambda figure, path: None)
+    monkeypatch.setattr(write, "as_text", lambda record, out: "")
+    paths, truth = normal_forecast(1, dimensions=1)
+    data, naive = dataset(truth), paths + 1
+    record = a_record(data, truth, paths, naive)
+    one = record["baselines"]["naive"]
+    record["baselines"] = {name: {**one, "title": f"the {name}"} for name in there}
+    record["comparisons"] = record["protocols"] = {}
+    others = {name: naive + place for place, name in enumerate(there)}
+    write_results(tmp_path, read_back(record), data, truth, {"timediff": paths, **others})
+    expected = {"seasonal_naive": "the seasonal_naive", "walk": "the walk", "oracle": ""}[there[-1]]
+    assert len(drawn) > 2 and {name for name, _ in drawn} == {expected}
+    for _, shown in drawn:
+        if expected:
+            np.testing.assert_array_equal(np.squeeze(shown), np.squeeze(others[there[-1]][0]))
+        else:
+            assert shown is None
+
+
+@pytest.mark.contracts
 @pytest.mark.parametrize("windows, dimensions", [(1, 1), (1, 3), (2, 1)])
 def test_small_forecasts_have_a_report_as_well(tmp_path, windows, dimensions, monkeypatch):
     monkeypatch.setattr("timediff.report.write.save_figure", lambda figure, path: None)
@@ -472,8 +508,10 @@ def test_a_failed_report_keeps_the_old_one(tmp_path, monkeypatch, problem, read_
     monkeypatch.setattr("timediff.tools.files.os.replace", fail)
     if read_only:
         monkeypatch.setattr("timediff.tools.files.Path.unlink", fail)
-    with pytest.raises((InputError, KeyboardInterrupt), match=r"No space left|Read-only|^$"):
-        write_page(tmp_path / "report.html", "new")
+    with pytest.raises(
+        InputError if read_only else type(problem), match=r"No space left|Read-only|^$"
+    ):
+        write_text(tmp_path / "report.html", "new")
     left = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert left["report.html"] == "old" and (read_only or len(left) == 1)
 
@@ -486,3 +524,24 @@ def test_the_caption_of_a_reliability_curve_names_the_level_that_is_farthest_off
     found = {"levels": [0.1, 0.5, 0.9], "sum": [0.1, 0.08, 0.95], "chance": {"sum": band}}
     said = reliability(found, "sum", "ours")
     assert "1 of 3 lie outside" in said and "level 0.50, below whose quantile are 0.08" in said
+
+
+@pytest.mark.contracts
+@pytest.mark.parametrize("better", ["timediff", "naive"])
+def test_tables_are_in_the_order_of_the_scores_whoever_is_evaluated(tmp_path, better):
+    paths, truth = normal_forecast(3)
+    ours, naive = (paths, paths + 1) if better == "timediff" else (paths + 1, paths)
+    record = a_record(dataset(truth), truth, ours, naive)
+    record["hardware"]["device"] = "cpu"
+    record = read_back(record)
+    titles = [result.title for result in record.ranked]
+    assert set(titles) == {result.title for result in record.entrants.values()}
+    assert (titles[0] == record.evaluated.title) == (better == "timediff")
+    rows = [
+        line.split("  ")[0]
+        for line in as_text(record, tmp_path).split("\n\n")[1].splitlines()[1:]
+        if line.split("  ")[0] in titles
+    ]
+    assert rows == titles
+    heads = re.findall(r'<th scope="col">([^<]+)', scores(record))
+    assert [html.unescape(head) for head in heads[: len(titles)]] == titles

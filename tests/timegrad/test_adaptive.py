@@ -11,9 +11,7 @@ from timediff.gluon.entries import read_entry
 from timediff.gluon.windows import WindowData, forecast_batch
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.normalisation.adaptive import (
-    EPSILON,
     FLOOR,
-    LARGEST,
     PRIOR,
     REPEATS,
     Adaptive,
@@ -23,6 +21,7 @@ from timediff.timegrad.normalisation.adaptive import (
     repeated,
     units,
 )
+from timediff.timegrad.normalisation.base import LARGEST, rounding
 
 
 def made(length, dim=3, *, seed=0, missing=0.0, cycle=6):
@@ -83,7 +82,7 @@ def plain_units(values, cycle, half_life, scale_half_life):
         # Of what is known a cycle ahead, or of all that is where the scale is.
         known = values[: t - cycle + 1] if whole else values[:t]
         largest = np.abs(np.nan_to_num(known)).max(initial=0.0)
-        scale[t] = max(scale[t], EPSILON * largest + 1e-12)
+        scale[t] = max(scale[t], rounding(largest))
     return Adaptive(location, scale)
 
 
@@ -285,9 +284,7 @@ def test_a_series_that_never_leaves_its_location_has_the_scale_of_its_rounding(c
         )
         # The first cycle, where the location is the mean so far, is what a pattern may be far from.
         if np.ptp(values) == 0:
-            np.testing.assert_allclose(
-                found.scale[1:], EPSILON * np.abs(values).max() + 1e-12, rtol=1e-9
-            )
+            np.testing.assert_allclose(found.scale[1:], rounding(np.abs(values).max()), rtol=1e-9)
 
 
 @contracts
@@ -448,7 +445,9 @@ def test_a_future_far_out_is_left_where_it_is_and_a_past_drawn_in():
     forecast, window = cut_at(data, CYCLIC, 60, 100)
     assert forecast.target.abs().max() == window.target[:, :past].abs().max() == LARGEST
     back = window.location + window.scale * window.target[:, past:]
-    torch.testing.assert_close(back[0], torch.tensor(data["target"].T[60:74]), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(
+        back[0], torch.tensor(data["target"].T[60:74]).double(), rtol=1e-5, atol=1e-4
+    )
 
 
 @identities
@@ -456,7 +455,9 @@ def test_values_come_back_from_a_window():
     data = entry(length=100)
     _, window = cut_at(data, CYCLIC, 70, 100)
     back = window.location + window.scale * window.target[:, CYCLIC.history_length :]
-    torch.testing.assert_close(back[0], torch.tensor(data["target"].T[70:84]), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        back[0], torch.tensor(data["target"].T[70:84]).double(), rtol=1e-5, atol=1e-5
+    )
 
 
 @invariances

@@ -15,7 +15,7 @@ from timediff.timegrad.centre import (
     regressor_count,
     regressors,
 )
-from timediff.timegrad.normalisation.adaptive import LARGEST
+from timediff.timegrad.normalisation.base import LARGEST
 
 PROFILES = [[6, 1.0], [12, 4.0]]
 SHAPES = {

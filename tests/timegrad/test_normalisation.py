@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 from groups import contracts, cross_checks, invariances, oracles
+from hypothesis import assume, given, settings
+from hypothesis import strategies as some
 
 from timediff.registry import NORMALISATIONS
+from timediff.timegrad.normalisation.adaptive import units
 from timediff.timegrad.normalisation.training import training_default
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -127,11 +130,11 @@ def test_constant_and_unseen_dimensions_have_a_usable_scale(name, value, known, 
     x = torch.full((B, T, D), value, dtype=dtype)
     observed = torch.zeros(B, T, D, dtype=torch.bool)
     observed[:, :known] = True
-    loc, scale = NORMALISATIONS[name](x, observed, default.to(dtype))
+    loc, scale = NORMALISATIONS[name](x, observed, default)
     assert loc.isfinite().all() and scale.isfinite().all() and (scale > 0).all()
     if name == "std":
         # Nothing but one value: its spread is not known, so that of the training data answers.
-        torch.testing.assert_close(scale, default[1].to(dtype).expand(B, 1, D))
+        torch.testing.assert_close(scale, default[1].expand(B, 1, D))
 
 
 @contracts
@@ -167,10 +170,10 @@ def test_training_default_of_dimensions_that_say_little():
     x, observed = training_data()
     loc, scale = training_default(x, observed)
     assert loc[2:].tolist() == [-8, 0, 0]
-    assert scale[2] == 8
-    # All zero and never observed: the median of the scales 2, 30 and 8, roughly.
-    assert scale[3] == scale[4] == scale[:3].median()
-    assert (scale > 0).all()
+    # Constant ones have their own rounding, whatever the others do.
+    assert 0 < scale[2] <= 1e-11 and 0 < scale[3] <= 1e-20
+    # Never observed: the median of the scales of the others, 30, 2, 8e-12 and next to nothing.
+    assert scale[4] == scale[:4].median()
 
 
 @invariances
@@ -200,3 +203,64 @@ def test_training_default_keeps_digits_of_float32_data():
     x = (10_000 + torch.randn(50_000, 1)).float()
     _, scale = training_default(x, torch.ones(50_000, 1, dtype=torch.bool))
     assert scale.item() == pytest.approx(x.double().std(correction=0).item(), rel=1e-9)
+
+
+# ------------------------------------------------------------------------ levels and sizes of any kind
+
+levels = some.floats(-1e15, 1e15, allow_subnormal=False).filter(lambda x: x == 0 or abs(x) > 1e-15)
+sizes = some.floats(1e-15, 1e15)
+
+
+def scales_of(name, values):
+    """Location and scale ``[D]`` of the last step of a series ``[T, D]`` by its own training data."""
+    if name == "adaptive":
+        found = units(values, cycle=4, half_life=4.0, scale_half_life=8.0)
+        return found.location[-1], found.scale[-1]
+    x = torch.tensor(values)
+    known = torch.ones_like(x, dtype=torch.bool)
+    loc, scale = NORMALISATIONS[name](x[None, -12:], known[None, -12:], training_default(x, known))
+    return loc[0, 0].numpy(), scale[0, 0].numpy()
+
+
+@invariances
+@every_scaling
+@settings(max_examples=50, deadline=None)
+@given(level=levels, other=sizes)
+def test_a_constant_series_has_its_own_value_and_a_scale_of_its_rounding(name, level, other):
+    beside = other * np.random.default_rng(0).normal(size=40)
+    loc, scale = scales_of(name, np.stack([np.full(40, level), beside], axis=1))
+    assert loc[0] == pytest.approx(level, rel=1e-12, abs=0)
+    assert 0 < scale[0] <= 1e-9 * abs(level) + 1e-20
+
+
+@invariances
+@every_scaling
+@settings(max_examples=50, deadline=None)
+@given(level=levels, share=some.floats(1e-10, 1e-3))
+def test_a_series_that_hardly_moves_has_its_own_spread(name, level, share):
+    assume(level != 0)
+    noise = np.random.default_rng(1).normal(size=(40, 1))
+    loc, scale = scales_of(name, level * (1 + share * noise))
+    assert 0.2 < scale[0] / (share * abs(level)) < 5
+    assert abs(loc[0] - level) < 5 * share * abs(level)
+
+
+@invariances
+@pytest.mark.parametrize("name", [name for name in NORMALISATIONS if name != "none"])
+@settings(max_examples=50, deadline=None)
+@given(factor=sizes)
+def test_location_and_scale_follow_any_factor(name, factor):
+    values = 3 + np.random.default_rng(2).normal(size=(40, 2))
+    for one, two in zip(scales_of(name, values), scales_of(name, factor * values), strict=True):
+        np.testing.assert_allclose(two, factor * one, rtol=1e-9)
+
+
+@invariances
+@pytest.mark.parametrize("name", ["adaptive", "std", "global"])
+@settings(max_examples=50, deadline=None)
+@given(shift=some.floats(-1e9, 1e9))
+def test_location_follows_any_shift_and_the_scale_does_not(name, shift):
+    values = np.random.default_rng(3).normal(size=(40, 2))
+    (loc, scale), (far, same) = (scales_of(name, values + by) for by in (0.0, shift))
+    np.testing.assert_allclose(far - shift, loc, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(same, scale, rtol=1e-2)

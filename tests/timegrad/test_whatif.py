@@ -279,10 +279,8 @@ def test_given_values_come_back_exactly(scaling, difference, lead_time):
     given = np.where(np.isnan(GIVEN), NAN, np.median(plain, axis=0).astype(np.float64) + 1e-3)
     forecast = predict(made, given)[0]
     known = ~np.isnan(given)
-    assert forecast.samples.shape == (40, HORIZON, 3) and forecast.samples.dtype == np.float32
-    np.testing.assert_array_equal(
-        forecast.samples[:, known], np.tile(given[known].astype(np.float32), (40, 1))
-    )
+    assert forecast.samples.shape == (40, HORIZON, 3) and forecast.samples.dtype == np.float64
+    np.testing.assert_array_equal(forecast.samples[:, known], np.tile(given[known], (40, 1)))
     # All the rest is drawn.
     rest = forecast.samples[:, ~known]
     assert np.isfinite(rest).all() and (rest.std(axis=0) > 0).all()
@@ -331,7 +329,7 @@ def test_every_kind_of_model(variant, difference, device):
     made = predictor(difference=difference, shake=0.02, device=device, **VARIANTS[variant])
     forecast = predict(made, GIVEN, num_particles=800)[0]
     known = ~np.isnan(GIVEN)
-    np.testing.assert_array_equal(forecast.samples[0, known], GIVEN[known].astype(np.float32))
+    np.testing.assert_array_equal(forecast.samples[0, known], GIVEN[known])
     assert np.isfinite(forecast.samples).all()
     assert (forecast.samples[:, ~known].std(axis=0) > 0).all()
 
@@ -393,7 +391,8 @@ def test_entries_with_and_without():
 def test_same_seed_same_paths():
     made = predictor()
     free = np.isnan(GIVEN)
-    one, same, other = (samples(made, [GIVEN] * 2, DATA[:1] * 2, seed=s) for s in (5, 5, 6))
+    data = [DATA[0], DATA[0] | {"item_id": "another"}]
+    one, same, other = (samples(made, [GIVEN] * 2, data, seed=s) for s in (5, 5, 6))
     np.testing.assert_array_equal(one, same)
     assert not np.isin(one[:, :, free], other[:, :, free]).any()
     # Windows differ too.
@@ -424,7 +423,7 @@ def test_one_dimension():
     given = np.array([NAN, 2.2, NAN, 1.9])
     forecast = predict(predictor(dim=1), given, data)[0]
     assert forecast.samples.shape == (40, HORIZON)
-    np.testing.assert_array_equal(forecast.samples[:, 1], np.float32(2.2))
+    np.testing.assert_array_equal(forecast.samples[:, 1], 2.2)
     column = predict(predictor(dim=1), given[:, None], data)[0]
     np.testing.assert_array_equal(column.samples, forecast.samples)
 
@@ -527,4 +526,4 @@ def test_short_history_is_no_obstacle():
     short = [DATA[0] | {"target": DATA[0]["target"][:, : HISTORY - 4]}]
     found = samples(predictor(difference=1), GIVEN, short)
     known = ~np.isnan(GIVEN)
-    np.testing.assert_array_equal(found[0, 0][known], GIVEN[known].astype(np.float32))
+    np.testing.assert_array_equal(found[0, 0][known], GIVEN[known])

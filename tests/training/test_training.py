@@ -399,7 +399,7 @@ OPTIONS = {
 @pytest.mark.parametrize("share", [1.0, 0.5])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_a_training_step_never_waits_for_its_device(tmp_path, monkeypatch, options, share):
-    step, averaged, seen = TimeGradModule.training_step, TimeGradModule.on_train_batch_end, []
+    step, averaged, seen = TimeGradModule.training_step, TimeGradModule.follow, []
 
     def watched(method):
         def call(self, *args):
@@ -411,7 +411,7 @@ def test_a_training_step_never_waits_for_its_device(tmp_path, monkeypatch, optio
         return call
 
     monkeypatch.setattr(TimeGradModule, "training_step", watched(step))
-    monkeypatch.setattr(TimeGradModule, "on_train_batch_end", watched(averaged))
+    monkeypatch.setattr(TimeGradModule, "follow", watched(averaged))
     model, train = options
     model, train = MODEL._replace(**model), TRAIN._replace(positions=share, **train)
     module = fit(tmp_path, model=model, train=train).trained_net

@@ -56,7 +56,7 @@ class Baseline(NamedTuple):
         return joined(fitted, task, seed=seed, progress=progress, whole=self.whole)
 
     def forecast(self, task: Task, *, num_samples: int, seed: int, progress: bool = True) -> Array:
-        """Sample paths of all windows, float32 ``[W, S, T, D]``.
+        """Sample paths of all windows, ``[W, S, T, D]``.
 
         Raises:
             InputError: The task does not make sense.

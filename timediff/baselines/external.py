@@ -4,9 +4,9 @@ Axes: ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value
 """
 
 import copy
-import json
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.estimator import PyTorchLightningEstimator
 
-from timediff.baselines.task import Array, Fitted, Task, Window
+from timediff.baselines.task import Array, Entry, Fitted, Task, Window
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
+from timediff.gluon.estimator import TimeGradEstimator
+from timediff.gluon.foreign import unreadable
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.gluon.storage import CLASSES
+from timediff.tools.files import read_json
 from timediff.tools.seeding import seeded
 from timediff.training.trainer import own_options, quiet_lightning
 
@@ -32,6 +35,8 @@ __all__ = [
     "load_predictor",
     "multivariate",
     "paths_of",
+    "paths_of_all",
+    "shown_to",
     "train",
     "univariate",
 ]
@@ -50,7 +55,7 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> Predictor:
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; give one that a predictor was saved to")
     try:
-        kind = json.loads((folder / "gluonts-config.json").read_text(encoding="utf-8"))["type"]
+        kind = read_json(folder / "gluonts-config.json")["type"]
     except (OSError, ValueError, LookupError, TypeError):
         raise InputError(
             f"{folder} holds no gluonts-config.json of a predictor; give a folder that predictor.serialize "
@@ -68,10 +73,7 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> Predictor:
     except InputError:
         raise
     except Exception as error:  # what the files name may fail in any way
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"the predictor in {folder} cannot be read ({type(error).__name__}: {reason}); save it again"
-        ) from error
+        raise unreadable(folder, error) from error
 
 
 def fit_forecaster(
@@ -103,7 +105,7 @@ def train(estimator: Estimator, task: Task, *, seed: int, one_by_one: bool) -> P
         )
     with seeded(seed), quiet_business_days(), quiet_lightning(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return afresh(estimator).train(shown)
+        return afresh(estimator).train([shown_to(estimator, entry) for entry in shown])
 
 
 def afresh(estimator: Estimator) -> Estimator:
@@ -133,14 +135,18 @@ def fit_predictor(predictor: Predictor, task: Task) -> Fitted:
         )
     reasons = []
     for way in (multivariate, univariate):
-        sample = way(predictor, task.columns)
+        sample, bulk = way(predictor, task.columns), None
         try:
-            shape = sample(task.windows[0], 2, np.random.default_rng(0)).shape
+            if isinstance(predictor, TimeGradPredictor):
+                bulk = partial(paths_of_all, predictor, one_by_one=way is univariate)
+                shape = bulk(_first_window(task), 2, 0, progress=False).shape[1:]
+            else:
+                shape = sample(task.windows[0], 2, np.random.default_rng(0)).shape
         except Exception as error:  # a predictor may refuse an entry in any way
             reasons.append(" ".join(str(error).split()) or type(error).__name__)
             continue
         if shape[1:] == (task.horizon, len(task.columns)):
-            return Fitted(sample, {"class": _name(predictor), "way": way.__name__})
+            return Fitted(sample, {"class": _name(predictor), "way": way.__name__}, bulk)
         reasons.append(f"its forecasts have the shape {shape}")
     raise InputError(
         f"the predictor forecasts neither all {len(task.columns)} series at once ({reasons[0]}) nor one at a "
@@ -156,17 +162,56 @@ def _name(predictor: Predictor) -> str:
     return model if name_of_class == "PyTorchPredictor" and model != network else name_of_class
 
 
+def _first_window(task: Task) -> Task:
+    """The task without its other windows."""
+    return task._replace(
+        histories=task.histories[:1],
+        gaps=task.gaps[:1],
+        starts=task.starts[:1],
+        known=task.known[:1],
+    )
+
+
+def paths_of_all(
+    predictor: TimeGradPredictor,
+    task: Task,
+    num_samples: int,
+    seed: int,
+    *,
+    one_by_one: bool = False,
+    progress: bool = True,
+) -> Array:
+    """Paths ``[W, S, T, D]`` of all windows: those that the `predict` of ours gives with the seed.
+
+    Args:
+        predictor: The model.
+        task: Its windows.
+        num_samples: S.
+        seed: Of the paths.
+        one_by_one: Show it an entry of each series, for models of one series.
+        progress: Show a progress bar on stderr.
+    """
+    shown: list[Any] = list(task.known) or [_entry(window) for window in task.windows]
+    if one_by_one:
+        shown = [one for w in task.windows for one in entries(w.history, w.begin, task.columns)]
+    forecasts = predictor.predict(shown, num_samples, seed=seed, progress=progress)
+    drawn = np.stack([forecast.samples for forecast in forecasts])
+    if not one_by_one:
+        return drawn
+    by_series = drawn.reshape(len(task.starts), len(task.columns), *drawn.shape[1:3])
+    return np.moveaxis(by_series, 1, -1)
+
+
+def _entry(window: Window) -> dict[str, Any]:
+    """A window as a GluonTS entry with all series, target ``[D, T]``."""
+    return {"item_id": window.item_id, "start": window.begin, "target": window.history.T}
+
+
 def multivariate(predictor: Predictor, columns: list[str]) -> _Sampler:
     """Sampler that shows the predictor one entry with all series, target ``[D, T]``."""
 
     def sample(window: Window, num_samples: int, rng: np.random.Generator) -> Array:
-        target = window.history.T.astype(np.float32)
-        entry = {"item_id": "window", "start": window.begin, "target": target}
-        if isinstance(predictor, TimeGradPredictor):
-            seed = int(rng.integers(2**31))
-            (forecasts,) = predictor.predict([entry], num_samples, seed=seed, progress=False)
-            return np.asarray(forecasts.samples)
-        (paths,) = _predict(predictor, [entry], num_samples, rng)
+        (paths,) = _predict(predictor, [_entry(window)], num_samples, rng)
         return paths[..., None] if paths.ndim == 2 else paths
 
     return sample
@@ -188,11 +233,18 @@ def entries(values: Array, begin: pd.Period, columns: list[str]) -> list[dict[st
         {
             "item_id": column,
             "start": begin,
-            "target": series.astype(np.float32),
+            "target": series,
             "feat_static_cat": np.array([d]),
         }
         for d, (column, series) in enumerate(zip(columns, values.T, strict=True))
     ]
+
+
+def shown_to(forecaster: Estimator | Predictor, entry: Entry) -> Entry:
+    """An entry for a forecaster: those of others multiply its target, as it is, with float32 weights."""
+    if isinstance(forecaster, TimeGradEstimator | TimeGradPredictor):
+        return entry
+    return {**entry, "target": np.asarray(entry["target"], dtype=np.float32)}
 
 
 def paths_of(forecast: Any, num_samples: int, rng: np.random.Generator | None = None) -> Array:
@@ -226,6 +278,11 @@ def _predict(
     predictor: Predictor, shown: list[dict[str, Any]], num_samples: int, rng: np.random.Generator
 ) -> list[Array]:
     """Sample paths of each entry; the random numbers of the global generators follow from `rng`."""
+    if isinstance(predictor, TimeGradPredictor):
+        seed = int(rng.integers(2**31))
+        drawn = predictor.predict(shown, num_samples, seed=seed, progress=False)
+        return [np.asarray(forecast.samples) for forecast in drawn]
+    shown = [shown_to(predictor, entry) for entry in shown]
     with seeded(int(rng.integers(2**31))), quiet_business_days(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

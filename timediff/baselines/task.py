@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from timediff.data.entry import noise_seed
 from timediff.errors import InputError
 from timediff.metrics import mean_wquantile_loss, sum_over_dimensions
 from timediff.tools.progress import progress_bar
@@ -53,11 +54,13 @@ class Window(NamedTuple):
         history: What was observed before it, ``[T, D]``.
         start: Its first period.
         gap: Steps from the end of the training data to its start; negative within them.
+        item_id: Of the entry that it is of, None where there is none.
     """
 
     history: Array
     start: pd.Period
     gap: int
+    item_id: str | None = None
 
     @property
     def begin(self) -> pd.Period:
@@ -100,9 +103,9 @@ class Task(NamedTuple):
     @property
     def windows(self) -> list[Window]:
         """The forecasts to make, in order."""
-        return [
-            Window(*window) for window in zip(self.histories, self.starts, self.gaps, strict=True)
-        ]
+        ids = [entry.get("item_id") for entry in self.known] or [None] * len(self.starts)
+        parts = zip(self.histories, self.starts, self.gaps, ids, strict=True)
+        return [Window(*window) for window in parts]
 
     @property
     def cycle(self) -> int:
@@ -127,14 +130,19 @@ class Fitted(NamedTuple):
     seconds: float | None = None
 
     def paths(self, task: Task, *, num_samples: int, seed: int, progress: bool = True) -> Array:
-        """Sample paths of all windows, float32 ``[W, S, T, D]``; by default each of it and the seed."""
+        """Sample paths of all windows, float64 ``[W, S, T, D]``.
+
+        The random numbers of a window follow from the seed, its item_id (its place where there is none) and
+        its start (`timediff.data.entry.noise_seed`), whatever other windows there are.
+        """
         if self.bulk is not None:
             return self.bulk(task, num_samples, seed)
         shape = (len(task.histories), num_samples, task.horizon, task.train.shape[1])
-        paths = np.empty(shape, dtype=np.float32)
+        paths = np.empty(shape)
         with progress_bar("paths", total=len(paths), shown=progress) as bar:
             for w, window in enumerate(task.windows):
-                sampled = self.sample(window, num_samples, np.random.default_rng([seed, w]))
+                own = noise_seed(seed, window.start, item_id=window.item_id, place=w)
+                sampled = self.sample(window, num_samples, np.random.default_rng(own))
                 if sampled.shape != shape[1:]:
                     raise InputError(
                         f"the paths of window {w} have the shape {sampled.shape} where [num_samples, "

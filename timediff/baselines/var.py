@@ -272,7 +272,7 @@ def _sizes(values: Array) -> Array:
     variance = np.nan_to_num(_mean(np.square(values - _mean(values))))
     level = np.nan_to_num(_mean(np.abs(values)))
     deviation = np.sqrt(variance)
-    return np.where(deviation > 1e-7 * level, deviation, 1.0)
+    return np.where(deviation > 1e-12 * level, deviation, 1.0)
 
 
 def _completed(residuals: Array, known: NDArray[np.bool_]) -> Array:

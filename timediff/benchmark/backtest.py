@@ -5,10 +5,9 @@ Before a window, a model sees what precedes its origin, and nothing else is hand
 Axes: ``W`` windows, ``S`` sample paths, ``T`` time steps, ``D`` series; NaN is a missing value.
 """
 
-import inspect
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,12 +15,15 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor
 
-from timediff.baselines.external import afresh, paths_of
+from timediff.arguments import checked
+from timediff.baselines.external import afresh, paths_of, shown_to
 from timediff.data.rolling import Entry, History, cut, window_origins
 from timediff.data.table import read_frame
-from timediff.errors import InputError, check_whole
+from timediff.errors import InputError
 from timediff.frequency import error_season, quiet_business_days
+from timediff.gluon.predictor import TimeGradPredictor
 from timediff.metrics import score, seasonal_error
+from timediff.options import Between, Count, Whole
 from timediff.tools.progress import progress_bar
 from timediff.tools.seeding import seeded
 
@@ -32,8 +34,8 @@ class Backtest(NamedTuple):
     """Forecasts of rolling windows and what happened.
 
     Args:
-        paths: float32 ``[W, S, T, D]``.
-        truth: float32 ``[W, T, D]``, NaN where missing.
+        paths: float64 ``[W, S, T, D]``.
+        truth: float64 ``[W, T, D]``, NaN where missing.
         origins: The period of each window's first step, ``[W]``.
         columns: Names of the series.
         metrics: Of `timediff.metrics.score`.
@@ -46,18 +48,19 @@ class Backtest(NamedTuple):
     metrics: dict[str, float]
 
 
+@checked
 def backtest(
-    frame: pd.DataFrame,
+    frame: Any,
     forecaster: Estimator | Predictor,
     *,
-    windows: int,
-    stride: int,
+    windows: Whole,
+    stride: Whole,
     freq: str | None = None,
     history: History = "expanding",
     refit: bool = False,
     univariate: bool = False,
-    num_samples: int = 100,
-    seed: int = 0,
+    num_samples: Count = 100,
+    seed: Annotated[int, Between(0)] = 0,
     progress: bool = True,
 ) -> Backtest:
     """Forecasts and scores rolling windows of a table.
@@ -78,15 +81,19 @@ def backtest(
         univariate: Give the forecaster each series as an entry of its own, target ``[T]``, for models of one
             series such as DeepAR; their paths are put side by side.
         num_samples: S.
-        seed: Of the global generators of torch, numpy and Python, which are left as they were. An estimator
-            with a seed of its own keeps to that in training.
+        seed: Of the global generators of torch, numpy and Python, which are left as they were, and of the
+            paths of `TimeGradPredictor`. An estimator with a seed of its own keeps to that in training.
         progress: Show a progress bar of the windows on stderr; what training shows is the estimator's affair.
 
     Raises:
         InputError: The frame is not regular or too short, an option makes no sense, or the forecasts do
             not fit.
     """
-    _check(forecaster, refit=refit, num_samples=num_samples, seed=seed)
+    if refit and isinstance(forecaster, Predictor):
+        raise InputError(
+            f"refit needs an estimator, and {type(forecaster).__name__} is a predictor, trained already; "
+            "give the estimator, or leave refit out"
+        )
     horizon, lead = forecaster.prediction_length, forecaster.lead_time
     with quiet_business_days():
         table = read_frame(frame, freq=freq)
@@ -103,7 +110,7 @@ def backtest(
         first = cut(whole, origins[0] - lead)
         known = [cut(whole, origin - lead, history) for origin in origins]
         starts = pd.PeriodIndex([whole["start"] + origin for origin in origins])
-        paths = np.empty((windows, num_samples, *truth.shape[1:]), dtype=np.float32)
+        paths = np.empty((windows, num_samples, *truth.shape[1:]))
         jobs = [(entry, [entry]) for entry in known] if refit else [(first, known)]
         names = columns if univariate else None
         forecasts = _forecasts(forecaster, jobs, names=names, num_samples=num_samples, seed=seed)
@@ -114,20 +121,6 @@ def backtest(
         seasonal = seasonal_error(first["target"].T, season=error_season(first["start"].freqstr))
     metrics = score(paths, truth, seasonal_error=seasonal)
     return Backtest(paths, truth, starts, columns, metrics)
-
-
-def _check(forecaster: Any, *, refit: bool, num_samples: int, seed: int) -> None:
-    check_whole("num_samples", num_samples)
-    check_whole("seed", seed, least=0)
-    if not isinstance(forecaster, Estimator | Predictor):
-        raise InputError(
-            f"the forecaster is a {type(forecaster).__name__}; give a GluonTS estimator or predictor"
-        )
-    if refit and isinstance(forecaster, Predictor):
-        raise InputError(
-            f"refit needs an estimator, and {type(forecaster).__name__} is a predictor, trained already; "
-            "give the estimator, or leave refit out"
-        )
 
 
 def _forecasts(
@@ -146,11 +139,12 @@ def _forecasts(
         with seeded(int(np.random.SeedSequence([seed, job]).generate_state(1)[0])):
             predictor = forecaster
             if isinstance(forecaster, Estimator):
-                predictor = afresh(forecaster).train(list(_entries([training], names)))
-            # Ours would show a bar of its own.
-            quiet = "progress" in inspect.signature(predictor.predict).parameters
-            options = {"progress": False} if quiet else {}
-            entries = list(_entries(known, names))
+                shown = [shown_to(forecaster, entry) for entry in _entries([training], names)]
+                predictor = afresh(forecaster).train(shown)
+            # Ours takes a seed, and would show a bar of its own.
+            ours = isinstance(predictor, TimeGradPredictor)
+            options: dict[str, Any] = {"progress": False, "seed": seed} if ours else {}
+            entries = [shown_to(forecaster, entry) for entry in _entries(known, names)]
             forecasts = iter(predictor.predict(entries, num_samples=num_samples, **options))
             series = len(entries) // len(known)
             for _ in known:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from timediff.arguments import checked
 from timediff.benchmark.record import COMPARED, Record, read_record
 from timediff.errors import InputError
 from timediff.metrics import paired
@@ -19,6 +20,7 @@ class Compared(NamedTuple):
     sentences: list[str]
 
 
+@checked
 def compare(runs: Mapping[str, Record] | Sequence[str | Path]) -> Compared:
     """Paired comparisons, by CRPS_sum in each window, of what the first run is of with that of the others.
 

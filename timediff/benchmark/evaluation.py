@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from timediff import __version__
+from timediff.arguments import checked
 from timediff.baselines import BASELINES
 from timediff.benchmark.entrants import Entrant, entrants_of
 from timediff.benchmark.executors import Executor, local
 from timediff.benchmark.folder import (
+    PATHS,
     load_paths,
     locked,
     prepare,
@@ -44,7 +46,7 @@ from timediff.metrics.paired import compare, overlapping
 from timediff.metrics.protocols import PROTOCOLS
 from timediff.reading import differing
 from timediff.tools.device import device_of
-from timediff.tools.files import write_text
+from timediff.tools.files import check_space, write_text
 from timediff.tools.machine import commit, hardware
 
 __all__ = ["Evaluation", "evaluate"]
@@ -70,6 +72,7 @@ class Evaluation(NamedTuple):
     paths: Mapping[str, np.ndarray]
 
 
+@checked
 def evaluate(
     config: RunConfig,
     *,
@@ -108,6 +111,7 @@ def evaluate(
             prepare(out, _settings(config, problem.data), names, resume=config.resume)
             for name, reason in missing.items():
                 print(f"{BASELINES[name].title} is left out: {reason}", file=sys.stderr)
+            _check_room(out, setting, names, config.seed)
             finished, failed = run_entrants(setting, everyone, config.seed, out, executor=executor)
             paths = {name: load_paths(seed_folder(out, name, first)) for name in finished}
             record = _record(config, setting, finished, missing | failed, paths[names[0]])
@@ -119,6 +123,15 @@ def evaluate(
             ours = {seed: load_paths(seed_folder(out, names[0], seed)) for seed in config.seed}
             write_forecasts(out, problem.data, ours)
     return evaluation
+
+
+def _check_room(out: Path, setting: Setting, names: Sequence[str], seeds: Sequence[int]) -> None:
+    """Raises `InputError` unless there is space for the paths; a training looks after its own."""
+    paths = 4 * setting.num_samples * setting.problem.truth.size
+    jobs = [seed_folder(out, name, seed) for name in names for seed in seeds]
+    files = sum(not (folder / PATHS).is_file() for folder in jobs)
+    # The table of the paths of ours comes last.
+    check_space(out, paths * (files + len(seeds)), "the paths of this run take")
 
 
 def _options(config: RunConfig) -> dict[str, Any]:
@@ -133,6 +146,19 @@ def _options(config: RunConfig) -> dict[str, Any]:
         "predictor": None if config.predictor is None else str(config.predictor),
         **({"table": {name: getattr(config.table, name) for name in said}} if said else {}),
     }
+
+
+def _used(config: RunConfig) -> dict[str, Any]:
+    """The options of the record: None for what nothing was made with, or not with that.
+
+    Of a time budget, what each seed made of it is in its details, as ``steps``.
+    """
+    options = {**_options(config), "rivals": [str(folder) for folder in config.rivals]}
+    if config.predictor is not None:
+        options |= {"model": None, "train": None, "sampling": None}
+    elif config.train.time_budget is not None:
+        options["train"] |= {"steps": None}
+    return options
 
 
 def _settings(config: RunConfig, data: Dataset) -> dict[str, Any]:
@@ -161,8 +187,8 @@ def _record(
     losses = {name: result.windows[COMPARED] for name, result in results.items()}
     return Record(
         dataset=_facts(problem.data, stride),
-        preset=config.preset,
-        config={**_options(config), "rivals": [str(folder) for folder in config.rivals]},
+        preset="" if config.predictor is not None else config.preset,
+        config=_used(config),
         num_samples=config.num_samples,
         entrants=results,
         comparisons={

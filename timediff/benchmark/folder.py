@@ -10,17 +10,17 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from timediff.data.dataset import Dataset
 from timediff.errors import InputError
-from timediff.tools.files import whole, write_text
+from timediff.tools.files import tidy, whole, write_text
 
 __all__ = [
     "KEYS",
@@ -30,6 +30,8 @@ __all__ = [
     "load_paths",
     "locked",
     "prepare",
+    "read_paths",
+    "salvaged",
     "save_paths",
     "seed_folder",
     "stamps",
@@ -39,10 +41,14 @@ __all__ = [
 if sys.platform != "win32":
     import fcntl
 
+Value = TypeVar("Value")
+
 KEYS = ("seed", "window", "sample_id", "time")
 """Columns of ``forecasts.parquet`` before those of the series."""
 #: Files of a finished seed; the second is written last.
 PATHS, RESULT = "paths.npy", "result.json"
+#: Folders in that of a seed that files are written into, itself among them.
+_INNER = (".", "predictor", "checkpoints")
 #: What is made of the results of entrants, anew each time.
 RESULTS = (
     *("record.json", "table.txt", "forecasts.parquet"),
@@ -71,7 +77,15 @@ def locked(out: Path) -> Iterator[None]:
                 ) from None
             except OSError:
                 pass  # a file system without locks
+        _tidy_all(out)
         yield
+
+
+def _tidy_all(out: Path) -> None:
+    """Removes what a killed run left half-written."""
+    inner = [seed / name for seed in _folders(out, "*/seed-*") for name in _INNER]
+    for folder in (out, out / "plots", *inner):
+        tidy(folder, own=True)
 
 
 def prepare(out: Path, settings: dict[str, Any], names: Iterable[str], *, resume: bool) -> None:
@@ -196,10 +210,39 @@ def seed_folder(out: Path, name: str, seed: int) -> Path:
 
 def load_paths(folder: Path) -> np.ndarray:
     """The paths ``[W, S, T, D]`` of a seed's folder, as a memory map."""
-    return np.load(folder / PATHS, mmap_mode="r")
+    return read_paths(folder / PATHS)
+
+
+def read_paths(file: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Paths ``[W, S, T, D]`` of a file, as a memory map.
+
+    Raises:
+        ValueError: They are cut, or of another shape than they should have.
+    """
+    paths = np.load(file, mmap_mode="r")
+    if shape is not None and paths.shape != shape:
+        raise ValueError(f"{paths.shape}, not {shape}")
+    return paths
 
 
 def save_paths(folder: Path, paths: np.ndarray) -> None:
-    """Writes paths ``[W, S, T, D]`` as float32, whole or not at all."""
+    """Writes paths ``[W, S, T, D]`` as they are, whole or not at all."""
     with whole(folder / PATHS) as part:
-        np.save(part, np.asarray(paths, dtype=np.float32))
+        np.save(part, np.asarray(paths))
+
+
+def salvaged(file: Path, read: Callable[[Path], Value], otherwise: str) -> Value | None:
+    """What ``read`` gives of a file; None where it is not there, or cannot be read, which is told.
+
+    Args:
+        file: Or a folder.
+        read: May fail in any way.
+        otherwise: What is done about the damage.
+    """
+    if not file.exists():
+        return None
+    try:
+        return read(file)
+    except Exception:  # a damaged file may fail in any way
+        print(f"{file} cannot be read; {otherwise}", file=sys.stderr)
+        return None

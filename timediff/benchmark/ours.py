@@ -7,17 +7,26 @@ loses at most one epoch: ``checkpoints/last.ckpt`` while training, then ``predic
 
 import json
 import math
+import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from gluonts.torch.model.estimator import TrainOutput
 
-from timediff.baselines.external import multivariate
+from timediff.baselines.external import multivariate, paths_of_all
 from timediff.baselines.task import Array, Fitted, Task
-from timediff.benchmark.recalibration import fit_recalibration, from_json, recalibrate, to_json
+from timediff.benchmark.folder import salvaged
+from timediff.benchmark.recalibration import (
+    Recalibration,
+    fit_recalibration,
+    from_json,
+    recalibrate,
+    to_json,
+)
 from timediff.benchmark.record import Likelihood, as_json
 from timediff.config import Preset
 from timediff.data.entry import hold_out, split_windows
@@ -25,6 +34,7 @@ from timediff.data.rolling import Entry
 from timediff.gluon.estimator import TimeGradEstimator
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.tools.files import write_text
+from timediff.training.checkpoints import kept_states
 
 __all__ = ["Trained", "fit_ours"]
 
@@ -60,10 +70,7 @@ def fit_ours(
         **predictor.choices,
     }
 
-    def bulk(task: Task, num_samples: int, seed: int) -> Array:
-        forecasts = predictor.predict(task.known, num_samples, seed=seed)
-        return np.stack([forecast.samples for forecast in forecasts])  # [W, S, T, D]
-
+    bulk = partial(paths_of_all, predictor)
     return Fitted(multivariate(predictor, task.columns), details, bulk, seconds)
 
 
@@ -78,18 +85,27 @@ class Trained(NamedTuple):
         """The trained predictor."""
         return TimeGradPredictor.deserialize(self.folder / "predictor", device=self.device)
 
+    def is_whole(self, otherwise: str) -> bool:
+        """Whether the predictor can be read, if there is one; that it cannot is told."""
+        place = self.folder / "predictor"
+        return not place.exists() or (
+            salvaged(place, lambda _: self.predictor(), otherwise) is not None
+        )
+
     def likelihood(self, test: list[Entry]) -> Likelihood:
         """Bound and likelihood of the test windows per dimension, kept in the folder."""
         file = self.folder / "nll.json"
-        if not file.is_file():
-            scores = _likelihood(self.predictor(), test, self.seed)
-            write_text(file, as_json(scores) + "\n")
-        return Likelihood(**json.loads(file.read_text()))
+        stored = salvaged(file, _read_likelihood, "it is computed again")
+        if stored is not None:
+            return stored
+        write_text(file, as_json(_likelihood(self.predictor(), test, self.seed)) + "\n")
+        return _read_likelihood(file)
 
     def recalibrated(self, paths: Array, task: Task, *, windows: int) -> Array:
         """The paths after the map fitted on so many validation windows, which is kept in the folder."""
         file, predictor = self.folder / "recalibration.json", self.predictor()
-        if not file.is_file():
+        fitted = salvaged(file, _read_recalibration, "it is fitted again")
+        if fitted is None:
             assert task.training is not None
             _, held = hold_out(task.training, task.horizon, windows)
             known, truth = split_windows(held, task.horizon)
@@ -98,7 +114,15 @@ class Trained(NamedTuple):
                 np.stack([forecast.samples for forecast in forecasts]), truth
             )
             write_text(file, to_json(fitted) + "\n")
-        return predictor.supported(recalibrate(from_json(file.read_text()), paths))
+        return predictor.supported(recalibrate(fitted, paths))
+
+
+def _read_likelihood(file: Path) -> Likelihood:
+    return Likelihood(**json.loads(file.read_text()))
+
+
+def _read_recalibration(file: Path) -> Recalibration:
+    return from_json(file.read_text())
 
 
 def _likelihood(predictor: TimeGradPredictor, test: list[Entry], seed: int) -> Likelihood:
@@ -148,17 +172,23 @@ def _train(
     quiet: bool,
 ) -> tuple[TrainOutput, float]:
     """The trained network, and the seconds it took, those before an interrupt included."""
-    checkpoint, spent = folder / "checkpoints" / "last.ckpt", folder / "seconds.json"
-    seconds = json.loads(spent.read_text()) if spent.is_file() else 0.0
+    checkpoint, damaged = kept_states(folder)
+    for file in damaged:
+        then = "begins anew" if checkpoint is None else f"goes on from {checkpoint}"
+        print(f"{file} cannot be read; training {then}", file=sys.stderr)
+    spent = folder / "seconds.json"
+    seconds = salvaged(spent, _read_seconds, "the seconds before are not counted") or 0.0
     started = time.perf_counter()
     try:
         with warnings.catch_warnings():
             for message in ("some series say little", "after .* diffusion steps") if quiet else ():
                 warnings.filterwarnings("ignore", message=message)
-            output = estimator.train_model(
-                [training], held or None, ckpt_path=checkpoint if checkpoint.is_file() else None
-            )
+            output = estimator.train_model([training], held or None, ckpt_path=checkpoint)
     finally:
         seconds += time.perf_counter() - started
         write_text(spent, json.dumps(seconds))
     return output, seconds
+
+
+def _read_seconds(file: Path) -> float:
+    return float(json.loads(file.read_text()))

@@ -53,7 +53,7 @@ def make_problem(data: Dataset) -> Problem:
     seasonal = seasonal_error(data.train[0]["target"].T, season=error_season(data.freq))
     try:
         # Said before training: an aggregate that is never observed, or no truth at all.
-        nothing = np.zeros((len(truth), 2, *truth.shape[1:]), dtype=np.float32)
+        nothing = np.zeros((len(truth), 2, *truth.shape[1:]))
         window_losses(nothing, truth)
         aggregate_scores(data, nothing, truth)
     except InputError as error:

@@ -113,7 +113,7 @@ def fit_recalibration(
         axis=-1,
     )
     # The map of each window that the sum is judged by was fitted without its block.
-    mapped = np.empty(paths.shape, dtype=np.float32)
+    mapped = np.empty(paths.shape)
     for block, left in zip(blocks, without, strict=True):
         images = _bounded(knots, _shrunk(left, strength))
         for window in block:

@@ -13,9 +13,10 @@ from typing import Any, Literal, NamedTuple
 from timediff.benchmark.lifting import OLD, lifted
 from timediff.data.catalogue import Published
 from timediff.errors import InputError
+from timediff.kinds import shortened
 from timediff.metrics import is_loss
 from timediff.metrics.paired import Comparison, overlapping
-from timediff.tools.files import plain
+from timediff.tools.files import plain, read_json
 
 __all__ = [
     "COMPARED",
@@ -184,8 +185,8 @@ class Record(NamedTuple):
 
     Args:
         dataset: What was forecast.
-        preset: Where the defaults of model, training and sampling came from.
-        config: All options that scores depend on.
+        preset: Where the defaults of model, training and sampling came from; "" where nothing was trained.
+        config: All options that scores depend on, None for those that were not used.
         num_samples: Sample paths per window.
         entrants: Results by name, the evaluated one first.
         comparisons: Of its losses in each window with those of each other one.
@@ -227,6 +228,11 @@ class Record(NamedTuple):
         return dict(sorted(others, key=lambda item: item[1].crps_sum))
 
     @property
+    def ranked(self) -> list[Result]:
+        """All of them by `COMPARED`, the evaluated one among them."""
+        return sorted(self.entrants.values(), key=lambda result: result.crps_sum)
+
+    @property
     def floor(self) -> Result | None:
         """The true distribution given the past, where it took part."""
         return self.entrants.get(FLOOR)
@@ -263,13 +269,15 @@ def read_record(place: str | Path) -> Record:
     place = Path(place)
     file = place / "record.json" if place.is_dir() else place
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except FileNotFoundError:
         raise InputError(
             f"there is no record at {file}; give a folder that timediff evaluate wrote"
         ) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read as a record ({error})") from error
+        raise InputError(
+            f"{file} cannot be read as a record ({shortened(str(error), 200)})"
+        ) from error
     kept = isinstance(content, dict) and "dataset" in content
     form = content.get("format", 0) if kept else None
     if form in (OLD, FORMAT):

@@ -16,7 +16,15 @@ from typing import Any, NamedTuple
 
 from timediff.benchmark.entrants import Entrant
 from timediff.benchmark.executors import Executor, local
-from timediff.benchmark.folder import PATHS, RESULT, load_paths, save_paths, seed_folder
+from timediff.benchmark.folder import (
+    PATHS,
+    RESULT,
+    load_paths,
+    read_paths,
+    salvaged,
+    save_paths,
+    seed_folder,
+)
 from timediff.benchmark.ours import Trained
 from timediff.benchmark.problem import Problem
 from timediff.benchmark.record import OURS, Kind, Result, Seconds, SeedResult, as_json
@@ -87,6 +95,7 @@ def run_entrants(
     left_out: dict[str, str] = {}
     outcomes: Iterable[Finished | str] = executor(partial(run_job, setting), jobs)
     for (entrant, _, _), outcome in zip(jobs, outcomes, strict=True):
+        _check_there(out)
         if isinstance(outcome, Finished):
             finished.setdefault(entrant.name, []).append(outcome)
         elif entrant is entrants[0]:
@@ -109,8 +118,9 @@ def run_job(setting: Setting, job: Job) -> Finished | str:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         with quiet_business_days():
-            return _finished(setting, job, _stored(job) or _forecast(setting, job))
+            return _finished(setting, job, _stored(setting, job) or _forecast(setting, job))
     except (OSError, MemoryError):
+        _check_there(job.folder.parent.parent)
         raise
     except Exception as error:
         # What took long is not to be lost for what others have made.
@@ -120,21 +130,40 @@ def run_job(setting: Setting, job: Job) -> Finished | str:
         return kind + " ".join(str(error).split())
 
 
-def _stored(job: Job) -> dict[str, Any] | None:
-    """What is written of a finished job; None if it is not finished, or of something else."""
-    file = job.folder / RESULT
-    if file.is_file() and (job.folder / PATHS).is_file():
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        if stored["source"] == job.entrant.source:
+def _check_there(out: Path) -> None:
+    """Raises `InputError` if somebody has taken the folder away."""
+    if not out.is_dir():
+        raise InputError(
+            f"{out} was moved or deleted while this run was writing to it; run it again, where it can stay"
+        )
+
+
+def _stored(setting: Setting, job: Job) -> dict[str, Any] | None:
+    """What is written of a finished job; None if it is not finished, damaged, or of something else."""
+    file, again = job.folder / RESULT, "this seed is done again"
+    stored = salvaged(file, _read_result, again)
+    if stored is not None and stored["source"] == job.entrant.source:
+        windows, *rest = setting.problem.truth.shape
+        shape = (windows, setting.num_samples, *rest)
+        paths = salvaged(job.folder / PATHS, partial(read_paths, shape=shape), again)
+        trained = Trained(job.folder, job.seed, "cpu")
+        if paths is not None and (job.entrant.kind != "ours" or trained.is_whole(again)):
             return stored
     file.unlink(missing_ok=True)
     return None
+
+
+def _read_result(file: Path) -> dict[str, Any]:
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    Seconds(**stored["seconds"])
+    return {name: stored[name] for name in ("source", "seconds", "details")}
 
 
 def _forecast(setting: Setting, job: Job) -> dict[str, Any]:
     """What is to be known of a fit and of its forecasts, whose paths are kept in the folder."""
     (entrant, seed, folder), task = job, setting.problem.task
     print(f"{entrant.title}, seed {seed}", file=sys.stderr)
+    _check_there(folder.parent.parent)
     folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     fitted = entrant.fit(task, seed=seed, folder=folder)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, NoReturn
 
 from timediff.config import sampler_defaults
-from timediff.errors import InputError
+from timediff.errors import InputError, bounded
 from timediff.options import Option, fields_of
 from timediff.registry import SAMPLERS, TABLES, import_plugin
 
@@ -123,5 +123,5 @@ def run_command(
 
 def fail(program: str, message: str, *, hint: str = " See --help.") -> NoReturn:
     """Says what is wrong in one sentence and stops with status 2."""
-    print(f"{program}: {message.rstrip('.')}.{hint}", file=sys.stderr)
+    print(f"{program}: {bounded(message).rstrip('.')}.{hint}", file=sys.stderr)
     raise SystemExit(2)

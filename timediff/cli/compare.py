@@ -121,11 +121,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write(out: Path, text: str) -> None:
-    from timediff.report.html import write_page
+    from timediff.tools.files import write_text
 
     if out.is_dir():
         raise InputError(f"{out} is a folder; give --out a file such as {out / 'compare.html'}")
-    write_page(out, text)
+    write_text(out, text)
 
 
 if __name__ == "__main__":

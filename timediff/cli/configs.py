@@ -11,9 +11,13 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
+from timediff.checks import read_fields
 from timediff.cli.base import add_fields, add_sampler_options, fail
 from timediff.config import ModelConfig, Preset, SamplingConfig, TrainConfig, with_options
+from timediff.errors import InputError
+from timediff.kinds import shown
 from timediff.presets import PRESETS
+from timediff.registry import SAMPLERS
 
 __all__ = [
     "LENGTHS",
@@ -119,10 +123,29 @@ def parse_with_preset(
     """The options, with defaults of the preset that they name, and those that the command line itself has."""
     early = _early(program, argv)
     preset = _preset(program, early)
-    parsed = make_parser(preset).parse_args(list(argv))
+    parser = make_parser(preset)
+    parsed = parser.parse_args(list(argv))
+    _check_no_nulls(program, parser.get_defaults(), parsed)
     if parsed.preset != preset:
         fail(program, "the preset in a configuration file must be a line such as preset: paper")
     return parsed, early
+
+
+def _check_no_nulls(program: str, defaults: Namespace, parsed: Namespace) -> None:
+    """Fails if the configuration file has null where a value is needed; single fields are checked later."""
+    groups = {"model", "train", "sampling"} & set(parsed.keys(branches=True))
+    for name in groups:
+        if not isinstance(parsed[name], Namespace):
+            fail(
+                program,
+                f"{name} is {shown(parsed[name])} in the configuration file; give its options below it",
+            )
+    for name, default in defaults.items():
+        if "." not in name and default is not None and parsed[name] is None:
+            fail(
+                program,
+                f"{name} is null in the configuration file; give a value, or leave the line out",
+            )
 
 
 def _early(program: str, argv: Sequence[str]) -> argparse.Namespace:
@@ -160,10 +183,15 @@ def _preset(program: str, early: argparse.Namespace) -> str:
 
 def configs_of(program: str, parsed: Namespace, early: argparse.Namespace) -> Preset:
     """Model, training and sampling that were asked for."""
+    try:
+        model = read_fields(ModelConfig(**parsed.model.as_dict()))
+        train = read_fields(TrainConfig(**parsed.train.as_dict()))
+        SAMPLERS.check(parsed.sampling.sampler, option="sampler")
+    except InputError as error:
+        fail(program, str(error))
     steps, budget = _length(program, parsed, early)
-    train = TrainConfig(**parsed.train.as_dict())
     return Preset(
-        ModelConfig(**parsed.model.as_dict()),
+        model,
         train._replace(steps=steps, time_budget=budget),
         _sampling(parsed),
     )

@@ -36,6 +36,17 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Calls the command that the first argument names; returns the exit status."""
     try:
+        try:
+            return _called(argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads it, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _called(argv: Sequence[str] | None) -> int:
+    try:
         arguments = import_plugins(sys.argv[1:] if argv is None else argv)
     except InputError as error:
         fail("timediff", str(error))
@@ -53,13 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    try:
-        status = COMMANDS[command](rest)
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads it, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return status
+    return COMMANDS[command](rest)
 
 
 if __name__ == "__main__":

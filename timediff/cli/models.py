@@ -1,11 +1,13 @@
 """What a saved model says of itself, read without torch."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from timediff.checks import read_fields
 from timediff.config import ModelConfig, SamplingConfig, flat_sampling
 from timediff.errors import InputError
+from timediff.kinds import shortened
+from timediff.tools.files import read_json, tidy
 
 __all__ = ["SavedModel", "saved_model"]
 
@@ -34,14 +36,15 @@ def saved_model(folder: Path, option: str) -> SavedModel:
     Raises:
         InputError: The folder is not there, or holds no saved model.
     """
+    tidy(folder.parent, folder.name)
     if missing := [name for name in _FILES if not (folder / name).exists()]:
         raise InputError(
             f"{option} is {folder}, which holds no {missing[0]}; give a folder that timediff train or "
             "timediff forecast --save wrote"
         )
     try:
-        content = json.loads((folder / _FILES[0]).read_text(encoding="utf-8"))
-        config = json.loads((folder / "predictor" / "predictor.json").read_text("utf-8"))
+        content = read_json(folder / _FILES[0])
+        config = read_json(folder / "predictor" / "predictor.json")
         layout = content["layout"]
         columns = layout["columns"]
         reading = {
@@ -54,12 +57,13 @@ def saved_model(folder: Path, option: str) -> SavedModel:
             "tz": layout["tz"],
         }
         return SavedModel(
-            ModelConfig(**content["model"]),
+            read_fields(ModelConfig(**content["model"])),
             flat_sampling(content["sampling"]),
             int(config["prediction_length"]),
             reading,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # a damaged file may fail in any way
         raise InputError(
-            f"the model in {folder} cannot be read ({type(error).__name__}); save it again"
+            f"the model in {folder} cannot be read ({type(error).__name__}: "
+            f"{shortened(str(error), 200)}); give a folder as it was saved"
         ) from error

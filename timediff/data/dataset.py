@@ -11,8 +11,9 @@ Axes: D series, T time steps.
 
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from timediff.arguments import checked
 from timediff.data.catalogue import SPECS, Published, Spec
 from timediff.data.clock import align, audit, describe
 from timediff.data.locate import candidates, data_directory, find_and_read, other_folders, read
@@ -20,6 +21,7 @@ from timediff.data.oracle.dataset import DIM, HORIZON, LENGTH, WINDOWS
 from timediff.data.readers.contents import Aggregate, checksum
 from timediff.data.readers.gluonts_folder import missing_part
 from timediff.errors import InputError
+from timediff.options import Between
 from timediff.reading import Reading
 
 __all__ = ["Dataset", "Row", "list_datasets", "load_dataset"]
@@ -31,7 +33,7 @@ class Dataset(NamedTuple):
     Args:
         freq: Frequency as in the metadata, such as ``H``, ``B``, ``30min``.
         columns: Names of the D series, each once.
-        train: One GluonTS entry, target float32 ``[D, T]``, missing values NaN.
+        train: One GluonTS entry, target float64 ``[D, T]``, missing values NaN.
         test: One entry per rolling window, target ``[D, T_k]``; the last `prediction_length` steps
             are the truth to forecast.
         aggregates: Further weighted sums by name.
@@ -53,14 +55,15 @@ class Dataset(NamedTuple):
     published: list[Published]
 
 
+@checked
 def load_dataset(
-    name: str,
+    name: str | Path,
     *,
     data_dir: str | Path | None = None,
-    windows: int | None = None,
+    windows: Annotated[int | None, Between(1)] = None,
     align_clock: bool = False,
     download: bool = True,
-    horizon: int | None = None,
+    horizon: Annotated[int | None, Between(1)] = None,
     reading: Reading = Reading(),  # noqa: B008 (immutable)
 ) -> Dataset:
     """A dataset by its name or folder.
@@ -85,8 +88,7 @@ def load_dataset(
     Raises:
         InputError: The name is unknown, or the folder is missing, incomplete or inconsistent.
     """
-    if windows is not None and windows < 1:
-        raise InputError(f"windows must be at least 1, got {windows}: leave it out for all of them")
+    name = str(name)
     spec, folder, contents = find_and_read(
         name, data_dir, download=download, horizon=horizon, reading=reading
     )
@@ -137,6 +139,7 @@ class Row(NamedTuple):
     status: str  # verified, present, absent, or what is wrong
 
 
+@checked
 def list_datasets(data_dir: str | Path | None = None) -> list[Row]:
     """All named datasets, the oracle, then the folders in `data_dir`.
 

@@ -7,26 +7,35 @@ Time is the last axis of such a field. What is only known of the past (``observe
 Axes: ``W`` windows, ``T`` time steps, ``D`` series.
 """
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from numbers import Integral
+from os import PathLike
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
+from timediff.kinds import MisfitError, plain, shortened, shown, words
 from timediff.tools.numbers import plain_array
 
 __all__ = [
     "OF_TARGET",
     "Entry",
     "begin",
+    "check_dataset",
     "check_entry",
+    "columns_of",
     "cut_entry",
     "dynamic_fields",
     "end",
+    "entries_of",
     "entry_name",
     "hold_out",
     "known_ahead",
+    "noise_seed",
     "split_windows",
 ]
 
@@ -53,8 +62,52 @@ def known_ahead(field: str) -> bool:
 
 
 def entry_name(entry: Mapping[str, Any]) -> str:
-    """The name that a sentence calls an entry by."""
-    return str(entry.get("item_id") or "series")
+    """The name that a sentence calls an entry by, in no more than 80 letters."""
+    name = entry.get("item_id")
+    return "series" if name is None or name == "" else shortened(str(name))
+
+
+def columns_of(entry: Mapping[str, Any]) -> list[str] | None:
+    """The names of an entry's dimensions, which its ``info`` may have under "columns"."""
+    columns = (entry.get("info") or {}).get("columns")
+    return None if columns is None or not len(columns) else [str(name) for name in columns]
+
+
+def check_dataset(dataset: Any, what: str) -> None:
+    """Raises `InputError` for what is no dataset, such as a frame, a single entry or a name."""
+    if hasattr(dataset, "train") and hasattr(dataset, "test"):
+        advice = "give its train or test"
+    elif hasattr(dataset, "columns"):
+        advice = "give GluonTS entries, or the frame to timediff.Forecaster"
+    elif isinstance(dataset, Mapping) and "target" in dataset:
+        raise InputError(f"the {what} is a single entry; give a list with it")
+    elif isinstance(dataset, str | bytes | PathLike):
+        advice = "give GluonTS entries, load_dataset(...).train say"
+    elif isinstance(dataset, Mapping) or not isinstance(dataset, Iterable):
+        advice = "give a list of GluonTS entries"
+    else:
+        return
+    raise InputError(f"the {what} is {shown(dataset)}; {advice}")
+
+
+def entries_of(dataset: Any, what: str) -> Iterator[Mapping[str, Any]]:
+    """The entries of a dataset, each checked when it is its turn.
+
+    Raises:
+        InputError: It is no dataset, or an entry is none.
+    """
+    check_dataset(dataset, what)
+    return _entries(dataset, what)
+
+
+def _entries(dataset: Iterable[Any], what: str) -> Iterator[Mapping[str, Any]]:
+    for number, entry in enumerate(dataset):
+        if not isinstance(entry, Mapping):
+            raise InputError(
+                f"entry {number} of the {what} is {shown(entry)}; give a mapping with start and target"
+            )
+        check_entry(entry)
+        yield entry
 
 
 def cut_entry(
@@ -132,8 +185,40 @@ def end(entry: Mapping[str, Any]) -> int:
     return begin(entry) + int(np.shape(entry["target"])[-1])
 
 
+def noise_seed(seed: int, start: pd.Period, *, item_id: Any, place: int) -> int:
+    """The seed of one forecast, below 2**62: whatever else is forecast with it, its noise is the same.
+
+    Args:
+        seed: Of all forecasts.
+        start: First period of this one.
+        item_id: Whose it is. Two forecasts of one item that begin together have the same noise.
+        place: Among the forecasts, by which it is told where there is no item_id.
+    """
+    whose = f"place {place}" if item_id is None else f"item {item_id}"
+    text = f"{seed} {start.ordinal} {whose}"
+    digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 2
+
+
 def check_entry(entry: Mapping[str, Any]) -> None:
-    """Raises `InputError` unless there are a start and a target."""
+    """Raises `InputError` unless there are a start and a target, and what names the entry is of use."""
+    item_id, info = entry.get("item_id"), entry.get("info")
+    if not isinstance(item_id, str | Integral | None):
+        raise InputError(
+            f"the item_id of an entry is {shown(item_id)}; give a text, or leave it out"
+        )
+    if not isinstance(info, Mapping | None):
+        raise InputError(
+            f"info of {entry_name(entry)} is {shown(info)}; give a mapping, or leave it out"
+        )
+    for name, kind in (("columns", list[Any]), ("covariates", dict[str, list[Any]])):
+        inner = (info or {}).get(name)
+        try:
+            plain(inner, kind | None)
+        except MisfitError:
+            raise InputError(
+                f"info of {entry_name(entry)} has {shown(inner)} as {name!r}; it must be {words(kind)}"
+            ) from None
     for field in ("start", "target"):
         if entry.get(field) is None:
             raise InputError(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from timediff.arguments import checked
 from timediff.data.readers.columns import covariate, numbers
 from timediff.data.readers.file import frame_of
 from timediff.data.readers.layout import ROLES, Layout, Roles, layout_of, roles_of
@@ -54,12 +55,12 @@ class Table(NamedTuple):
     notes: list[str]
 
     def entry(self, item_id: str) -> dict[str, Any]:
-        """The series as one entry of GluonTS, target float32 ``[D, T]``, covariates in its standard fields.
+        """The series as one entry of GluonTS, target float64 ``[D, T]``, covariates in its standard fields.
 
         A field has a row for each of its covariates, ``[F, T]``, or ``[F, D, T]`` where one of them differs
         between series; categories are numbered in the order of their texts.
         """
-        target = np.ascontiguousarray(self.values.T, dtype=np.float32)
+        target = np.ascontiguousarray(self.values.T, dtype=np.float64)
         entry = {"item_id": item_id, "start": self.clock.start, "target": target}
         for field, covariates in (("feat_dynamic", self.future), ("past_feat_dynamic", self.past)):
             for kind in ("real", "cat"):
@@ -68,7 +69,7 @@ class Table(NamedTuple):
                 if any(row.ndim == 2 for row in rows):
                     rows = [np.broadcast_to(row, target.shape) for row in rows]
                 if rows:
-                    entry[f"{field}_{kind}"] = np.stack(rows).astype(np.float32)
+                    entry[f"{field}_{kind}"] = np.stack(rows).astype(np.float64)
         return entry
 
     def to_frame(self, roles: Roles = ROLES) -> pd.DataFrame:
@@ -86,6 +87,7 @@ class Table(NamedTuple):
         return pd.DataFrame(columns)
 
 
+@checked
 def read_frame(
     frame: Any,
     *,
@@ -156,6 +158,7 @@ def read_frame(
     return Table(values, layout.names, layout.labels, clock, future, past, notes)
 
 
+@checked
 def read_file(
     path: str | Path,
     *,

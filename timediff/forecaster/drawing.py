@@ -22,7 +22,7 @@ from timediff.frequency import quiet_business_days
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.gluon.rolled import rolled
 
-__all__ = ["Asked", "Fitted", "asked_of", "draw", "read_more", "seed_of", "windows_frame"]
+__all__ = ["Asked", "Fitted", "asked_of", "draw", "read_more", "windows_frame"]
 
 
 class Fitted(NamedTuple):
@@ -217,11 +217,6 @@ def _given(asked: Asked, horizon: int) -> Array | None:
     return given
 
 
-def seed_of(seed: int | None, place: int) -> int | None:
-    """The seed of the group at a place: paths of different groups have nothing in common."""
-    return None if seed is None else seed + 1_000_003 * place
-
-
 def windows_frame(
     fit: Callable[[list[Entry]], Fitted],
     known: dict[Any, Known],
@@ -278,7 +273,7 @@ def windows_frame(
             pasts = {group: one.before(origins[group][window]) for group, one in known.items()}
             if refit or not window:
                 fitted = fit([entry_of(past, layout, group=g) for g, past in pasts.items()])
-            for place, (group, one) in enumerate(known.items()):
+            for group, one in known.items():
                 ahead = slice(origins[group][window], origins[group][window] + h)
                 future = {name: one.dynamic[name][ahead] for name in layout.futr}
                 forecast = draw(
@@ -286,7 +281,7 @@ def windows_frame(
                     Asked(pasts[group], h, future),
                     group,
                     n_paths=n_paths,
-                    seed=seed_of(seed, place),
+                    seed=seed,
                     progress=progress,
                 )
                 truth = one.values[ahead]

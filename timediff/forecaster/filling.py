@@ -62,7 +62,7 @@ def filled(
                     Asked(past, len(window), future, given),
                     group,
                     n_paths=n_paths,
-                    seed=None if seed is None else seed + first,
+                    seed=seed,
                     progress=progress,
                     num_particles=num_particles,
                 )

@@ -13,11 +13,13 @@ import pandas as pd
 from narwhals.typing import IntoDataFrame
 from numpy.typing import ArrayLike
 
-from timediff.errors import InputError, check_whole
+from timediff.arguments import checked
+from timediff.errors import InputError
 from timediff.forecaster import exports
 from timediff.forecaster.frames import KINDS, Array, Columns, labels, make_frame, naive, some
 from timediff.forecaster.scenarios import choose, distances, points_of
 from timediff.forecaster.sums import summing_matrix, sums_of_steps
+from timediff.options import Whole
 
 if TYPE_CHECKING:
     from gluonts.model.forecast import SampleForecast
@@ -77,11 +79,8 @@ class Forecast:
             )
         if self.weights is not None:
             weights = np.asarray(self.weights)
-            if (
-                weights.shape != shape[:1]
-                or not (weights >= 0).all()
-                or abs(weights.sum() - 1) > 1e-6
-            ):
+            fits = weights.shape == shape[:1] and (weights >= 0).all()
+            if not fits or abs(weights.sum() - 1) > 1e-6:
                 raise InputError(
                     f"weights must be {shape[0]} probabilities that sum to 1, one for each path"
                 )
@@ -99,6 +98,7 @@ class Forecast:
         """Mean of the paths, float64 ``[T, D]``."""
         return np.average(self.paths.astype(np.float64), axis=0, weights=self.weights)
 
+    @checked
     def quantile(self, q: float | Sequence[float]) -> Array:
         """Quantiles of each series and step by itself, ``[T, D]``, or ``[Q, T, D]`` for several levels.
 
@@ -131,13 +131,13 @@ class Forecast:
             return self._summed(np.ones((1, len(self.names))), [TOTAL])
         return self._summed(*summing_matrix(S_df, self.names))
 
-    def sum_over(self, steps: int) -> Self:
+    @checked
+    def sum_over(self, steps: Whole) -> Self:
         """Forecast of the sums of so many steps in a row, path by path, each at the stamp of its first step.
 
         Raises:
             InputError: The steps of the forecast are no multiple of these.
         """
-        check_whole("steps", steps)
         if len(self.stamps) % steps:
             raise InputError(
                 f"{len(self.stamps)} steps cannot be summed {steps} by {steps}; give a number that "
@@ -157,6 +157,7 @@ class Forecast:
             start=start,
         )
 
+    @checked
     def probability(self, event: Callable[[Array], ArrayLike]) -> float:
         """Share of the paths on which something happens.
 
@@ -178,7 +179,8 @@ class Forecast:
             )
         return float(np.average(happens, weights=self.weights))
 
-    def representatives(self, k: int) -> Self:
+    @checked
+    def representatives(self, k: Whole) -> Self:
         """Few of the paths with weights that stand for all: the least energy distance that a search finds.
 
         The distance of two paths is Euclidean over all steps and series, each series in units of its standard
@@ -188,7 +190,6 @@ class Forecast:
         Raises:
             InputError: Fewer than k paths differ.
         """
-        check_whole("k", k)
         points = points_of(self.paths, self.mean)
         apart = len(np.unique(points, axis=0))
         if k > apart:
@@ -197,6 +198,7 @@ class Forecast:
         chosen, weights = choose(distances(points), masses, k)
         return replace(self, paths=self.paths[chosen], weights=weights)
 
+    @checked
     def plot(
         self,
         *,
@@ -261,6 +263,7 @@ class Forecast:
         """
         return make_frame(self.labelled(self.summary(level, quantiles)), self.kind)
 
+    @checked
     def summary(
         self, level: Sequence[float] | None, quantiles: Sequence[float] | None
     ) -> dict[str, Array]:

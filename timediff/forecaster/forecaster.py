@@ -6,13 +6,13 @@ Axes: ``S`` sample paths, ``H`` steps of a forecast, ``D`` series, ``T`` known s
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Annotated, Any, Self, final
 
 from narwhals.typing import IntoDataFrame
 
+from timediff.arguments import checked
 from timediff.config import ModelConfig, SamplingConfig, TrainConfig
 from timediff.data.entry import Entry
-from timediff.errors import check_whole
 from timediff.forecaster import saved
 from timediff.forecaster.drawing import Fitted, read_more, windows_frame
 from timediff.forecaster.forecast import Forecast
@@ -22,6 +22,7 @@ from timediff.forecaster.reading import joined, read_training
 from timediff.forecaster.trained import Trained
 from timediff.gluon.estimator import TimeGradEstimator
 from timediff.gluon.predictor import TimeGradPredictor
+from timediff.options import Between, Count, Seed, Whole
 
 __all__ = ["Forecaster"]
 
@@ -48,6 +49,7 @@ class Forecaster(Trained):
         InputError: An option makes no sense.
     """
 
+    @checked
     def __init__(
         self,
         model: ModelConfig = ModelConfig(),  # noqa: B008 (immutable)
@@ -62,12 +64,13 @@ class Forecaster(Trained):
         self._estimator(1)  # refuses options that make no sense
         self._fitted: Fitted | None = None
 
+    @checked
     def fit(
         self,
         df: Any,
         static_df: Any = None,
         *,
-        h: int,
+        h: Count,
         freq: str | None = None,
         tz: str | None = None,
         group_col: str | None = None,
@@ -108,6 +111,7 @@ class Forecaster(Trained):
         self._fitted = Fitted(predictor, known, layout, kind_of(df))
         return self
 
+    @checked
     def update(self, df: Any) -> Self:
         """Goes on training from the present weights, on the training data and new rows, and returns itself.
 
@@ -130,19 +134,20 @@ class Forecaster(Trained):
         self._fitted = fitted._replace(predictor=predictor, known=known, kind=kind_of(df))
         return self
 
+    @checked
     def cross_validation(
         self,
         df: Any,
         static_df: Any = None,
         *,
-        h: int,
-        n_windows: int = 1,
-        step_size: int | None = None,
+        h: Count,
+        n_windows: Whole = 1,
+        step_size: Annotated[int | None, Between(1)] = None,
         refit: bool = False,
         level: Sequence[float] | None = None,
         quantiles: Sequence[float] | None = None,
-        n_paths: int = 100,
-        seed: int | None = None,
+        n_paths: Count = 100,
+        seed: Seed = None,
         freq: str | None = None,
         tz: str | None = None,
         group_col: str | None = None,
@@ -200,6 +205,7 @@ class Forecaster(Trained):
         )
 
     @classmethod
+    @checked
     def load(cls, path: str | Path, *, progress: bool = True) -> Self:
         """The forecaster that `save` wrote. No file decides what is imported or run.
 
@@ -212,7 +218,6 @@ class Forecaster(Trained):
         return forecaster
 
     def _estimator(self, h: int) -> TimeGradEstimator:
-        check_whole("h", h)
         return TimeGradEstimator(
             prediction_length=h,
             model=self.model,

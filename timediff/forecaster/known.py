@@ -135,7 +135,7 @@ def entry_of(
     entry: Entry = {
         "item_id": "frame" if group is None else str(group),
         "start": known.clock.start,
-        "target": known.values.T.astype(np.float32),
+        "target": known.values.T,
         "info": {"columns": [str(name) for name in layout.names], "covariates": {}},
     }
     groups = {
@@ -154,7 +154,7 @@ def entry_of(
                 if future is not None and name in future:
                     values = np.concatenate([values, future[name]])
                 rows.append(values.T)
-            entry[f"{group}_{kind}"] = np.stack(rows).astype(np.float32)  # [F, ..., T + H]
+            entry[f"{group}_{kind}"] = np.stack(rows)  # [F, ..., T + H]
             entry["info"]["covariates"][f"{group}_{kind}"] = own
     return entry
 

@@ -18,7 +18,8 @@ from timediff.forecaster.drawing import Fitted
 from timediff.forecaster.frames import Columns
 from timediff.forecaster.known import Known, Layout
 from timediff.gluon.predictor import TimeGradPredictor
-from timediff.tools.files import whole_folder
+from timediff.kinds import shortened
+from timediff.tools.files import read_json, tidy, whole_folder
 
 __all__ = ["Configs", "load", "save"]
 
@@ -79,6 +80,7 @@ def load(folder: Path) -> tuple[Fitted, Configs]:
     Raises:
         InputError: A file is missing or damaged.
     """
+    tidy(folder.parent, folder.name)
     for name in (_JSON, _DATA, _PREDICTOR):
         if not (folder / name).exists():
             raise InputError(
@@ -86,7 +88,7 @@ def load(folder: Path) -> tuple[Fitted, Configs]:
             )
     predictor = TimeGradPredictor.deserialize(folder / _PREDICTOR)
     try:
-        content = json.loads((folder / _JSON).read_text(encoding="utf-8"))
+        content = read_json(folder / _JSON)
         form = content["format"]
         if form == _FORMAT:
             fields: dict[str, dict[str, np.ndarray]] = {}
@@ -112,7 +114,8 @@ def load(folder: Path) -> tuple[Fitted, Configs]:
             return Fitted(predictor, known, layout, content["kind"]), configs
     except Exception as error:  # a damaged file may fail in any way
         raise InputError(
-            f"the forecaster in {folder} cannot be read ({type(error).__name__}); save it again"
+            f"the forecaster in {folder} cannot be read ({type(error).__name__}: "
+            f"{shortened(str(error), 200)}); give a folder as it was saved"
         ) from error
     raise InputError(f"{folder} has format {form}; this version reads {_FORMAT}")
 

@@ -3,26 +3,31 @@
 import sys
 from abc import ABC
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from narwhals.typing import IntoDataFrame
 
+from timediff.arguments import checked
 from timediff.config import ModelConfig, SamplingConfig, TrainConfig
-from timediff.errors import InputError, check_whole
+from timediff.errors import InputError
 from timediff.forecaster import saved
-from timediff.forecaster.drawing import Fitted, asked_of, draw, read_more, seed_of
+from timediff.forecaster.drawing import Fitted, asked_of, draw, read_more
 from timediff.forecaster.filling import CONDITIONS, filled
 from timediff.forecaster.forecast import Forecast
 from timediff.forecaster.frames import groups_of, kind_of, labels, make_frame, some, stacked
 from timediff.forecaster.known import Known
 from timediff.forecaster.rows import missing_rows
 from timediff.gluon.predictor import TimeGradPredictor
+from timediff.options import Between, Count, Seed
 
-__all__ = ["Trained"]
+__all__ = ["Horizon", "Trained"]
+
+#: Steps of a forecast, those of training when left out.
+Horizon = Annotated[int | None, Between(1, 1_000_000)]
 
 
 class Trained(ABC):
@@ -31,7 +36,8 @@ class Trained(ABC):
     ``df`` is in all methods what is known, with the series of the training data; these data themselves when
     left out. ``futr_df`` are the covariates known ahead at the steps of the forecast; later rows are left
     out. ``h`` are the steps of the forecast, those of training when left out; beyond them every path goes on
-    from its own values. The same ``seed`` gives the same paths; drawn anew when left out.
+    from its own values. The same ``seed`` gives the same paths of a group, whatever other groups there are;
+    drawn anew when left out.
     """
 
     model: ModelConfig
@@ -49,18 +55,19 @@ class Trained(ABC):
         """
         return self._trained().predictor
 
+    @checked
     def forecast(
         self,
         df: Any = None,
         futr_df: Any = None,
         *,
-        h: int | None = None,
-        group: Any = None,
-        n_paths: int = 100,
-        seed: int | None = None,
+        h: Horizon = None,
+        group: Hashable = None,
+        n_paths: Count = 100,
+        seed: Seed = None,
         known: Any = None,
         ragged: bool = False,
-        num_particles: int = 1000,
+        num_particles: Annotated[int, Between(0, 1_000_000)] = 1000,
     ) -> Forecast:
         """The joint forecast of the steps after the last row. `simulate` and `predict` are views of it.
 
@@ -91,14 +98,15 @@ class Trained(ABC):
         what_if = (known, ragged, num_particles)
         return self._forecast(df, past, group, futr_df, h, n_paths, seed, *what_if)
 
+    @checked
     def simulate(
         self,
         df: Any = None,
         futr_df: Any = None,
         *,
-        h: int | None = None,
-        n_paths: int = 100,
-        seed: int | None = None,
+        h: Horizon = None,
+        n_paths: Count = 100,
+        seed: Seed = None,
         known: Any = None,
         ragged: bool = False,
     ) -> IntoDataFrame:
@@ -113,16 +121,17 @@ class Trained(ABC):
             for group in past
         )
 
+    @checked
     def predict(
         self,
         df: Any = None,
         futr_df: Any = None,
         *,
-        h: int | None = None,
+        h: Horizon = None,
         level: Sequence[float] | None = None,
         quantiles: Sequence[float] | None = None,
-        n_paths: int = 100,
-        seed: int | None = None,
+        n_paths: Count = 100,
+        seed: Seed = None,
         ragged: bool = False,
     ) -> IntoDataFrame:
         """Mean, median, intervals and quantiles of the paths that `simulate` gives with this seed.
@@ -138,13 +147,14 @@ class Trained(ABC):
             for group in past
         )
 
+    @checked
     def impute(
         self,
         df: Any = None,
         *,
-        n_paths: int = 100,
-        seed: int | None = None,
-        num_particles: int = 1000,
+        n_paths: Count = 100,
+        seed: Seed = None,
+        num_particles: Annotated[int, Between(0, 1_000_000)] = 1000,
     ) -> IntoDataFrame:
         """The table with its missing values filled in, long: ``unique_id, ds, y, imputed``.
 
@@ -162,13 +172,13 @@ class Trained(ABC):
         """
         fitted, known = self._trained(), self._known(df)
         columns, parts, counts = fitted.layout.columns, [], Counter[str]()
-        for place, (group, one) in enumerate(known.items()):
+        for group, one in known.items():
             values, how = filled(
                 fitted,
                 one,
                 group,
                 n_paths=n_paths,
-                seed=seed_of(seed, place),
+                seed=seed,
                 num_particles=num_particles,
                 progress=self.progress,
             )
@@ -181,15 +191,17 @@ class Trained(ABC):
         self._tell([f"values filled in: {', '.join(told) or 'none'}"])
         return make_frame(pd.concat(parts, ignore_index=True), self._kind(df))
 
-    def make_future_dataframe(self, df: Any = None, *, h: int | None = None) -> IntoDataFrame:
+    @checked
+    def make_future_dataframe(self, df: Any = None, *, h: Horizon = None) -> IntoDataFrame:
         """The names and stamps of the forecast of a frame, to which covariates known ahead can be joined."""
         steps, width = self._steps(h), self._trained().layout.width
         known = self._known(df)
         every = {group: _every(np.empty((width, steps))) for group in known}
         return self._rows(df, known, every)
 
+    @checked
     def get_missing_future(
-        self, futr_df: Any, df: Any = None, *, h: int | None = None
+        self, futr_df: Any, df: Any = None, *, h: Horizon = None
     ) -> IntoDataFrame:
         """The rows of `make_future_dataframe` that a frame lacks."""
         known, layout, steps = self._known(df), self._trained().layout, self._steps(h)
@@ -202,6 +214,7 @@ class Trained(ABC):
         }
         return self._rows(df, known, missing)
 
+    @checked
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Writes a folder of JSON and safetensors, whole or not at all: the model and its training data.
 
@@ -226,7 +239,7 @@ class Trained(ABC):
         seed: int | None,
         known: Any = None,
         ragged: bool = False,
-        num_particles: int = 1000,
+        num_particles: Annotated[int, Between(0, 1_000_000)] = 1000,
     ) -> Forecast:
         """The forecast of a group of what is known."""
         fitted = self._trained()
@@ -238,7 +251,7 @@ class Trained(ABC):
             asked,
             group,
             n_paths=n_paths,
-            seed=seed_of(seed, list(past).index(group)),
+            seed=seed,
             progress=self.progress,
             num_particles=num_particles,
         )
@@ -246,7 +259,6 @@ class Trained(ABC):
     def _steps(self, h: int | None) -> int:
         if h is None:
             return self.predictor.prediction_length
-        check_whole("h", h)
         return h
 
     def _kind(self, df: Any) -> str:

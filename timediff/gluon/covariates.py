@@ -15,7 +15,8 @@ from torch import Tensor
 from timediff.gluon.entries import Series
 from timediff.gluon.fields import absent, column, read_fields, spread_over
 from timediff.timegrad.batch import Batch, Covariate, Shape
-from timediff.timegrad.normalisation.adaptive import LARGEST, ahead, recent_mean
+from timediff.timegrad.normalisation.adaptive import ahead, recent_mean
+from timediff.timegrad.normalisation.base import LARGEST
 
 if TYPE_CHECKING:
     from timediff.gluon.units import AdaptiveTables

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from timediff.arguments import checked
 from timediff.checks import check_distillation, check_sampling
 from timediff.config import STUDENT_STEPS, DistillConfig, SamplingConfig
 from timediff.errors import InputError
@@ -28,6 +29,7 @@ __all__ = ["FIRST_STEPS", "distill", "halvings"]
 FIRST_STEPS = 16
 
 
+@checked
 def distill(
     predictor: TimeGradPredictor,
     dataset: Iterable[Mapping[str, Any]],
@@ -56,6 +58,7 @@ def distill(
     return last
 
 
+@checked
 def halvings(
     predictor: TimeGradPredictor,
     dataset: Iterable[Mapping[str, Any]],

@@ -10,7 +10,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from timediff.data.entry import OF_TARGET, check_entry, dynamic_fields, entry_name
+from timediff.data.entry import (
+    OF_TARGET,
+    check_entry,
+    columns_of,
+    dynamic_fields,
+    entries_of,
+    entry_name,
+)
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days, to_period_freq
 from timediff.tools.numbers import LARGEST_VALUE, first_too_large, numbers
@@ -33,7 +40,7 @@ class Series(NamedTuple):
     """A data entry, read and checked.
 
     Attributes:
-        values: float32 ``[T, D]``, 0 where unobserved.
+        values: float64 ``[T, D]``, 0 where unobserved.
         observed: bool ``[T, D]``.
         start: First period.
         entry: The GluonTS entry it came from.
@@ -56,7 +63,7 @@ def read_entry(entry: Mapping[str, Any]) -> Series:
         InputError: No target, no start, or a target that is not numeric.
     """
     check_entry(entry)
-    name = entry_name(entry)
+    name, columns = entry_name(entry), columns_of(entry)
     target = numbers(entry["target"], f"the target of {name}")
     if target.ndim not in (1, 2):
         raise InputError(f"the target of {name} has {target.ndim} axes; it must be [D, T] or [T]")
@@ -66,6 +73,11 @@ def read_entry(entry: Mapping[str, Any]) -> Series:
             f"the start of {name} is a {type(start).__name__}; it must be a pandas.Period"
         )
     values = np.atleast_2d(target).T  # [T, D]
+    if columns is not None and len(columns) != values.shape[1]:
+        raise InputError(
+            f"info of {name} names {len(columns)} columns, and its target has {values.shape[1]} dimensions; "
+            "give each a name"
+        )
     if (place := first_too_large(values)) is not None:
         step, d = place
         with quiet_business_days():
@@ -76,15 +88,12 @@ def read_entry(entry: Mapping[str, Any]) -> Series:
             "larger unit"
         )
     observed = ~np.isnan(values)
-    known = np.where(observed, values, 0.0).astype(np.float32)
-    return Series(known, observed, start, entry)
+    return Series(np.where(observed, values, 0.0), observed, start, entry)
 
 
 def series_names(entry: Mapping[str, Any], dim: int) -> list[str]:
     """What sentences call the series of an entry: its ``info`` has their names under "columns"."""
-    info = entry.get("info")
-    columns = info.get("columns") if isinstance(info, Mapping) else None
-    return [str(c) for c in columns] if columns else [f"dimension {d}" for d in range(dim)]
+    return columns_of(entry) or [f"dimension {d}" for d in range(dim)]
 
 
 def read_dataset(
@@ -99,7 +108,7 @@ def read_dataset(
     Raises:
         InputError: The dataset is empty, or an entry differs from the first or from what was given.
     """
-    all_series = [read_entry(entry) for entry in dataset]
+    all_series = [read_entry(entry) for entry in entries_of(dataset, what)]
     if not all_series:
         raise InputError(f"the {what} holds no series")
     freq = to_period_freq(freq or all_series[0].start.freqstr)
@@ -123,9 +132,11 @@ def batches_of(
         InputError: An entry is none, or does not fit the model.
     """
 
+    what = "data to forecast"
+
     def checked() -> Iterator[Series]:
-        for series in map(read_entry, dataset):
-            check_series(series, freq=freq, target_dim=target_dim, what="data to forecast")
+        for series in map(read_entry, entries_of(dataset, what)):
+            check_series(series, freq=freq, target_dim=target_dim, what=what)
             _check_names(series, names)
             yield series
 
@@ -152,10 +163,10 @@ def check_series(series: Series, *, freq: str, target_dim: int, what: str) -> No
 
 def _check_names(series: Series, names: list[str] | None) -> None:
     """Raises `InputError` if the dimensions have other names than in training, or another order."""
-    own = (series.entry.get("info") or {}).get("columns")
+    own = columns_of(series.entry)
     if names is None or own is None:
         return
-    for place, (name, wanted) in enumerate(zip(map(str, own), names, strict=False)):
+    for place, (name, wanted) in enumerate(zip(own, names, strict=False)):
         if name != wanted:
             raise InputError(
                 f"dimension {place} of {series.name} is {name!r}, but {wanted!r} in the training data; give "

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from gluonts.core.component import validated
@@ -12,11 +12,12 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.transform import Chain, Transformation
 from torch import Tensor
 
+from timediff.arguments import checked
 from timediff.checks import check_options
 from timediff.config import ModelConfig, SamplingConfig, TrainConfig
+from timediff.data.entry import columns_of, entries_of
 from timediff.errors import InputError
 from timediff.frequency import (
-    adaptive_cycles,
     default_difference,
     default_lags,
     num_time_features,
@@ -33,9 +34,10 @@ from timediff.gluon.fields import covariate_shape
 from timediff.gluon.joint import are_univariate, item_ids, joined
 from timediff.gluon.linear import adaptive_shape, fit_centre, weigh
 from timediff.gluon.predictor import TimeGradPredictor
-from timediff.gluon.sense import check_training, warn_of_signal, warn_of_univariate
+from timediff.gluon.sense import check_training, filled_in, warn_of_signal, warn_of_univariate
 from timediff.gluon.support import make_support
 from timediff.gluon.windows import LastWindows, TrainingWindows, WindowData
+from timediff.options import Between, Count
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.normalisation.training import training_default
@@ -43,6 +45,7 @@ from timediff.tools.seeding import Stream
 from timediff.training.budget import epochs_of
 from timediff.training.fit import fit, start_from
 from timediff.training.module import TimeGradModule
+from timediff.training.trainer import check_trainer_options
 
 __all__ = ["TimeGradEstimator"]
 
@@ -71,16 +74,17 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         InputError: An option or the dataset does not make sense; raised before any training.
     """
 
+    @checked
     @validated()
     def __init__(
         self,
-        prediction_length: int,
+        prediction_length: Count,
         freq: str | None = None,
-        target_dim: int | None = None,
+        target_dim: Annotated[int | None, Between(1)] = None,
         model: ModelConfig = ModelConfig(),  # noqa: B008 (immutable)
         train: TrainConfig = TrainConfig(),  # noqa: B008
         sampling: SamplingConfig = SamplingConfig(),  # noqa: B008
-        lead_time: int = 0,
+        lead_time: Annotated[int, Between(0, 1_000_000)] = 0,
         joint: bool | None = None,
         progress: bool = True,
         trainer_kwargs: dict[str, Any] | None = None,
@@ -92,11 +96,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         self.progress, self.joint = progress, joint
         #: Fields of `Shape` that say what is known beside the target; read from the training data.
         self.beside: dict[str, Any] = {}
-        if lead_time < 0:
-            raise InputError(f"lead_time is {lead_time}; it must not be negative")
-        check_options(
-            model, train, sampling, prediction_length=prediction_length, target_dim=target_dim
-        )
+        check_options(model, train, sampling, target_dim=target_dim)
+        check_trainer_options(trainer_kwargs or {})
         super().__init__(trainer_kwargs=dict(trainer_kwargs or {}), lead_time=lead_time)
 
     @property
@@ -134,14 +135,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
     def create_training_data_loader(
         self, data: Iterable[Mapping[str, Any]], module: TimeGradModule, **kwargs: Any
     ) -> TrainingWindows:
-        all_series = self._read(data)
-        windows = WindowData(all_series, self.shape)
-        if not len(windows.starts):
-            longest = max(len(series.values) for series in all_series)
-            raise InputError(
-                f"no series is longer than the horizon of {self.shape.horizon} steps (the longest has "
-                f"{longest}), so there is no window to train on; give longer series or a shorter horizon"
-            )
+        windows = WindowData(self._read(data), self.shape)
         _, batches = epochs_of(self.train_config.steps, self.train_config.steps_per_epoch)
         return TrainingWindows(
             windows, batch_size=self.train_config.batch_size, batches=batches, module=module
@@ -170,6 +164,35 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             lead_time=self.lead_time,
         )
 
+    @checked
+    def train(
+        self,
+        training_data: Iterable[Mapping[str, Any]],
+        validation_data: Iterable[Mapping[str, Any]] | None = None,
+        shuffle_buffer_length: int | None = None,
+        cache_data: bool = False,
+        ckpt_path: str | Path | None = None,
+    ) -> TimeGradPredictor:
+        """The predictor of `train_model`, which has the same arguments."""
+        # Not GluonTS's own, which passes over arguments that it does not know.
+        return self.train_model(training_data, validation_data, ckpt_path=ckpt_path).predictor
+
+    @checked
+    def train_from(
+        self,
+        predictor: PyTorchPredictor,
+        training_data: Iterable[Mapping[str, Any]],
+        validation_data: Iterable[Mapping[str, Any]] | None = None,
+        shuffle_buffer_length: int | None = None,
+        cache_data: bool = False,
+        ckpt_path: str | Path | None = None,
+    ) -> TimeGradPredictor:
+        """The predictor of `train_model` that begins with the weights of another."""
+        return self.train_model(
+            training_data, validation_data, predictor, ckpt_path=ckpt_path
+        ).predictor
+
+    @checked
     def train_model(
         self,
         training_data: Iterable[Mapping[str, Any]],
@@ -192,12 +215,14 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             cache_data: Part of GluonTS's interface; data is always held in memory.
             ckpt_path: A checkpoint (``last.ckpt``) to go on from, optimiser included.
         """
-        entries = list(training_data)
+        entries = list(entries_of(training_data, "training data"))
         if self.joint:
             names = item_ids(entries)
             entries = [joined(entries, names)]
             if validation_data is not None:
-                validation_data = [joined(list(validation_data), names)]
+                validation_data = [
+                    joined(list(entries_of(validation_data, "validation data")), names)
+                ]
         elif self.joint is None and len(entries) > 1 and are_univariate(entries):
             warn_of_univariate(entries)
         all_series = self._read(entries)
@@ -211,13 +236,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         from_predictor: PyTorchPredictor | None,
         ckpt_path: str | Path | None,
     ) -> TrainOutput:
-        check_training(
-            all_series,
-            self.shape,
-            self.model,
-            self.train_config,
-            validated=validation_data is not None,
-        )
+        validated = validation_data is not None
+        check_training(all_series, self.shape, self.model, self.train_config, validated=validated)
         warn_of_poor_dimensions(all_series, horizon=self.shape.horizon)
         warn_of_unused_fields(all_series, {covariate.field for covariate in self.shape.covariates})
         module = self.create_lightning_module()
@@ -253,8 +273,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             choices |= fit_centre(module.models, windows)
         predictor = self.create_predictor(transformation, module)
         predictor.choices = choices
-        if columns := (entries[0].get("info") or {}).get("columns"):
-            predictor.names = [str(name) for name in columns]
+        predictor.names = columns_of(entries[0])
         predictor.check_sound()
         return TrainOutput(transformation, module, trainer, predictor)
 
@@ -272,33 +291,23 @@ class TimeGradEstimator(PyTorchLightningEstimator):
     ) -> "TimeGradEstimator":
         """This estimator with what was left out filled in from the data."""
         freq = self.freq or to_period_freq(all_series[0].start.freqstr)
-        model = predictor.prediction_net if isinstance(predictor, TimeGradPredictor) else None
-        before = model.shape if model else None
-        difference = self.model.difference
-        if difference is None and before is not None:
-            difference = before.difference
-        if difference is None and self.model.scaling == "adaptive":
-            difference = 0
-        longest = max(len(series.values) for series in all_series)
-        cycles = self.model.cycles
-        if cycles is None and self.model.scaling == "adaptive":
-            cycles = (before.cycles if before else None) or adaptive_cycles(freq, longest)
-        if difference is None:
-            difference = default_difference(freq)
-            if longest < 2 * difference + self.prediction_length + self.lead_time:
-                difference = 0
+        before = None
+        if isinstance(predictor, TimeGradPredictor):
+            before = predictor.prediction_net.shape
+        horizon = self.prediction_length + self.lead_time
+        model = filled_in(self.model, all_series, freq=freq, horizon=horizon, before=before)
         resolved = TimeGradEstimator(
             prediction_length=self.prediction_length,
             freq=freq,
             target_dim=self.target_dim or all_series[0].values.shape[1],
-            model=self.model._replace(difference=difference, cycles=cycles),
+            model=model,
             train=self.train_config,
             sampling=self.sampling,
             lead_time=self.lead_time,
             progress=self.progress,
             trainer_kwargs=self.trainer_kwargs,
         )
-        holidays, cycle = self.model.holidays, min(cycles or [1])
+        holidays, cycle = model.holidays, min(model.cycles or [1])
         resolved.beside = covariate_shape(all_series, cycle, holidays=holidays, like=before)
         return resolved
 

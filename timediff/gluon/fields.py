@@ -7,7 +7,6 @@ each; one known ahead goes on over the horizon in an entry that is to be forecas
 Axes: ``T`` steps, ``F`` rows of a field, ``D`` series.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
 from timediff.gluon.entries import Series, changes
 from timediff.timegrad.batch import Covariate, Shape
-from timediff.timegrad.normalisation.adaptive import LARGEST
+from timediff.timegrad.normalisation.base import LARGEST, ROUNDING
 from timediff.timegrad.normalisation.training import training_default
 from timediff.tools.numbers import LARGEST_VALUE, first_too_large, numbers
 
@@ -39,8 +38,6 @@ FIELDS = (
 #: Categories that a row may have.
 MOST_CATEGORIES = 32
 _HOLIDAYS = "holidays:"
-#: Share of the mean below which a deviation is rounding.
-_ROUNDING = 1e-6
 
 
 def covariate_shape(
@@ -203,7 +200,7 @@ def _moments(values: np.ndarray) -> tuple[list[float], list[float]]:
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, values, 0.0).sum(axis=0) / count
     std = np.sqrt(np.where(known, np.square(values - mean), 0.0).sum(axis=0) / count)
-    return mean.tolist(), np.where(std > _ROUNDING * np.abs(mean), std, 0.0).tolist()
+    return mean.tolist(), np.where(std > ROUNDING * np.abs(mean), std, 0.0).tolist()
 
 
 def _of_category(values: np.ndarray, category: int | None) -> np.ndarray:
@@ -281,9 +278,10 @@ def _check_categories(
 
 def _name(series: Series, field: str, row: int) -> str:
     """What a sentence calls a row: by the names that ``info`` gives them under "covariates"."""
-    info = series.entry.get("info")
-    names = ((info.get("covariates") if isinstance(info, Mapping) else None) or {}).get(field)
-    row_name = f"{names[row]} (row {row} of {field})" if names else f"row {row} of {field}"
+    names = ((series.entry.get("info") or {}).get("covariates") or {}).get(field) or []
+    row_name = (
+        f"{names[row]} (row {row} of {field})" if row < len(names) else f"row {row} of {field}"
+    )
     return f"{row_name} of {series.name}"
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from gluonts.model.forecast import SampleForecast
 from torch import Tensor
 
+from timediff.data.entry import noise_seed
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
 from timediff.gluon.entries import Series, warn_of_short_history
@@ -18,7 +19,7 @@ from timediff.tools.progress import progress_bar
 if TYPE_CHECKING:
     from timediff.gluon.predictor import TimeGradPredictor
 
-__all__ = ["forecasts", "mix"]
+__all__ = ["forecasts", "seed_of"]
 
 
 def forecasts(
@@ -39,7 +40,7 @@ def forecasts(
         futures: The values given of each entry's future (`timediff.timegrad.whatif.read_given`), if any.
         num_samples: S.
         num_particles: Particles of each what-if forecast.
-        seed: The same seed gives the same paths.
+        seed: Of the paths (`timediff.data.entry.noise_seed`).
         progress: Show a progress bar on stderr.
 
     Raises:
@@ -63,7 +64,9 @@ def forecasts(
                 known = futures[first:end]
             if len(known) < len(batch):
                 raise miscounted(first + len(known), "more")
-            seeds = [mix(seed, window) for window in range(first, end)]
+            seeds = [
+                seed_of(series, seed, place=place) for place, series in enumerate(batch, first)
+            ]
             windows = _windows(predictor, batch, known, first, seeds, bar.update, **counts)
             for series, (paths, details) in zip(batch, windows, strict=True):
                 yield _forecast(series, paths, details, lead_time=predictor.lead_time)
@@ -119,6 +122,16 @@ def _windows(
         yield paths, {"effective_size": size, "num_particles": num_particles}
 
 
+def seed_of(series: Series, seed: int, *, place: int, known: int = 0) -> int:
+    """The seed of the steps after a series, or of the last ones, the ``known``, given those before them.
+
+    With a lead time it is that of the first step after the series, too, from which on paths are drawn.
+    """
+    with quiet_business_days():
+        start = series.start + len(series.values) - known
+    return noise_seed(seed, start, item_id=series.entry.get("item_id"), place=place)
+
+
 def _forecast(
     series: Series, paths: Tensor, details: dict[str, float], *, lead_time: int
 ) -> SampleForecast:
@@ -131,16 +144,12 @@ def _forecast(
             "on, are too large for float32; give them in a larger unit"
         )
     samples, info = paths[:, lead_time:].numpy(), series.entry.get("info")
+    item_id = series.entry.get("item_id")
     # The layout of the forecast follows that of the target.
     flat = np.ndim(series.entry["target"]) == 1
     return SampleForecast(
         samples=samples[..., 0] if flat else samples,
         start_date=start,
-        item_id=series.entry.get("item_id"),
+        item_id=None if item_id is None else str(item_id),
         info={**(info or {}), **details} if details else info,
     )
-
-
-def mix(seed: int, window: int) -> int:
-    """The seed of one window."""
-    return (seed * 7_919 + window * 104_729_000_003) % 2**62

@@ -4,27 +4,24 @@ The header of the weights tells the shape of every tensor. A network of which on
 against it first, so that no file has more memory taken than its own size.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 
-from timediff.checks import check_fields, check_sampling
+from timediff.checks import LONGEST, check_lags, check_sampling, read_fields
 from timediff.config import ModelConfig, SamplingConfig
 from timediff.errors import InputError, check_whole
 from timediff.frequency import to_period_freq
-from timediff.options import check_kinds
+from timediff.kinds import shortened
+from timediff.options import read_kinds
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
+from timediff.tools import files
 
-__all__ = ["LARGEST_JSON", "check_content", "check_sizes", "read_json", "unreadable"]
+__all__ = ["check_content", "check_sizes", "read_json", "unreadable"]
 
-#: Bytes of a JSON file, at most.
-LARGEST_JSON = 2**24
-#: Steps of a horizon, a context or a chain without numbers, and residual blocks, at most.
-_MOST = 100_000
 #: Tensors of which a model keeps as many rows as there were.
 _ANY_LENGTH = ("trajectories.errors", "trajectories.positions")
 #: Tensors that 0.1.0 did not write.
@@ -33,7 +30,7 @@ _LATER = "support."
 
 def unreadable(folder: Path, error: Exception) -> InputError:
     """The error of files whose content is damaged."""
-    reason = " ".join(str(error).split())[:200]
+    reason = shortened(str(error), 200)
     return InputError(
         f"the predictor in {folder} cannot be read ({type(error).__name__}: {reason}); give a folder "
         "as it was saved"
@@ -46,15 +43,12 @@ def read_json(path: Path) -> Any:
     Raises:
         InputError: It is larger, or no JSON.
     """
-    if (size := path.stat().st_size) > LARGEST_JSON:
-        raise InputError(
-            f"{path} has {size} bytes, and {LARGEST_JSON} is the most; give a folder as it was saved"
-        )
     try:
-        return json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"the JSON file {path} is damaged ({reason})") from error
+        return files.read_json(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the JSON file {path} is damaged ({shortened(str(error), 200)}); give a folder as it was saved"
+        ) from error
 
 
 def check_content(
@@ -79,11 +73,11 @@ def check_content(
         to_period_freq(content["freq"])
         if not isinstance(content.get("choices"), dict | None):
             raise InputError("choices are no mapping")
-        check_fields(options)
+        read_fields(options)
         check_sampling(sampling, options)
-        check_kinds(shape)
+        read_kinds(shape)
         for covariate in shape.covariates:
-            check_kinds(covariate)
+            read_kinds(covariate)
         _check_measures(content, options, shape)
     except InputError as error:
         raise InputError(f"the predictor in {folder} is damaged: {error}") from error
@@ -105,17 +99,12 @@ def _check_measures(content: dict[str, Any], options: ModelConfig, shape: Shape)
         "horizon": shape.horizon,
         "context_length": shape.context_length,
         "difference": shape.difference,
-        "diffusion_steps": options.diffusion_steps,
-        "denoiser_layers": options.denoiser_layers,
-        "num_layers": options.num_layers,
-        **{f"lag {lag}": lag for lag in shape.lags},
         **{f"cycle {cycle}": cycle for cycle in shape.cycles},
     }
-    if not shape.lags or min(shape.lags) < 1:
-        raise InputError(f"lags are {shape.lags}; they must be whole numbers of at least 1")
+    check_lags(shape.lags)
     for name, value in measures.items():
-        if value > _MOST:
-            raise InputError(f"{name} is {value}, and {_MOST} is the most")
+        if value > LONGEST:
+            raise InputError(f"{name} is {value}, and {LONGEST} is the most")
 
 
 def check_sizes(path: Path, options: ModelConfig, shape: Shape) -> None:

@@ -12,6 +12,7 @@ from gluonts.model.forecast import SampleForecast
 from timediff.data.entry import Entry, begin, check_entry, dynamic_fields, entry_name
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
+from timediff.tools.numbers import numbers
 
 __all__ = ["are_univariate", "item_ids", "joined", "parted"]
 
@@ -80,15 +81,16 @@ def joined(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Entry:
     start = ordered[int(at.argmin())]["start"]
     whole: Entry = {"item_id": "joint", "start": start, "info": {"columns": list(names)}}
     for name in fields:
-        parts = [np.asarray(entry[name], dtype=np.float32) for entry in ordered]
+        parts = [numbers(entry[name], f"the {name} of {entry_name(entry)}") for entry in ordered]
         length = max(s + part.shape[-1] for s, part in zip(shifts, parts, strict=True))
-        values = np.full((*parts[0].shape[:-1], len(parts), length), np.nan, np.float32)
+        values = np.full((*parts[0].shape[:-1], len(parts), length), np.nan)
         for d, (shift, part) in enumerate(zip(shifts, parts, strict=True)):
             values[..., d, shift : shift + part.shape[-1]] = part
         whole[name] = values
     for name in _STATIC:
         if first.get(name) is not None:
-            whole[name] = np.stack([np.asarray(entry[name]) for entry in ordered], axis=-1)
+            rows = [numbers(entry[name], f"the {name} of {entry_name(entry)}") for entry in ordered]
+            whole[name] = np.stack(rows, axis=-1)
     return whole
 
 
@@ -101,6 +103,6 @@ def parted(
             yield SampleForecast(
                 samples=forecast.samples[..., names.index(str(entry["item_id"]))],
                 start_date=forecast.start_date,
-                item_id=entry["item_id"],
+                item_id=str(entry["item_id"]),
                 info=entry.get("info") or forecast.info,
             )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -12,21 +12,26 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.transform import Chain
 from numpy.typing import NDArray
 
+from timediff.arguments import checked
 from timediff.checks import check_sampling
 from timediff.config import SamplingConfig
-from timediff.errors import InputError, check_whole
+from timediff.data.entry import check_dataset, entries_of
+from timediff.errors import InputError
 from timediff.gluon import storage
 from timediff.gluon.entries import Series, batches_of
-from timediff.gluon.forecasts import forecasts, mix
+from timediff.gluon.forecasts import forecasts, seed_of
 from timediff.gluon.foreign import unreadable
 from timediff.gluon.joint import are_univariate, joined, parted
 from timediff.gluon.windows import LastWindows, WindowData
+from timediff.options import Between, Count, Positive
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.density import Density, Future, complete, future, window_density
 from timediff.timegrad.model import TimeGrad
-from timediff.timegrad.reverse import compile_chain
+from timediff.timegrad.reverse import Compiler, compile_chain
 from timediff.timegrad.soundness import first_fault
 from timediff.timegrad.whatif import check_whatif, read_given
+from timediff.tools.device import check_device, device_of
+from timediff.tools.numbers import plain_array
 from timediff.tools.progress import progress_bar
 from timediff.tools.seeding import drawn_seed
 
@@ -53,18 +58,19 @@ class TimeGradPredictor(PyTorchPredictor):
     """
 
     # GluonTS's @validated would try to encode the network: `serialize` below knows what to write.
+    @checked
     def __init__(
         self,
         prediction_net: TimeGrad,
         *,
         sampling: SamplingConfig = SamplingConfig(),  # noqa: B008 (immutable)
         freq: str,
-        prediction_length: int,
-        lead_time: int = 0,
-        batch_size: int = 32,
-        memory: float = 512e6,
-        device: str = "auto",
-        distilled: int | None = None,
+        prediction_length: Count,
+        lead_time: Annotated[int, Between(0)] = 0,
+        batch_size: Count = 32,
+        memory: Positive = 512e6,
+        device: str | torch.device = "auto",
+        distilled: Annotated[int | None, Between(1)] = None,
         choices: dict[str, Any] | None = None,
         names: list[str] | None = None,
     ) -> None:
@@ -76,24 +82,32 @@ class TimeGradPredictor(PyTorchPredictor):
             prediction_length=prediction_length,
             input_transform=Chain([]),
             lead_time=lead_time,
-            device=device,
+            device=str(device),
         )
         self.freq, self.memory, self.sampling = freq, memory, sampling
         self.distilled = distilled
         #: What training chose from the data, plain values.
         self.choices: dict[str, Any] = choices or {}
         self.names = names
-        #: Compiled chains of the last few ways to sample; they go when the predictor goes.
-        self.compiler = lru_cache(maxsize=4)(compile_chain)
+        self.compiler = _compiler()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled chains are of one process.
+        return {name: value for name, value in vars(self).items() if name != "compiler"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.compiler = _compiler()
+
+    @checked
     def predict(
         self,
         dataset: Iterable[Mapping[str, Any]],
-        num_samples: int | None = 100,
+        num_samples: Annotated[int | None, Between(1, 1_000_000)] = 100,
         *,
         known_future: Any = None,
-        num_particles: int = 1000,
-        seed: int | None = None,
+        num_particles: Annotated[int, Between(0, 1_000_000)] = 1000,
+        seed: Annotated[int | None, Between(0)] = None,
         progress: bool = True,
     ) -> Iterator[SampleForecast]:
         """Forecasts of every entry, in order.
@@ -114,7 +128,9 @@ class TimeGradPredictor(PyTorchPredictor):
                 where unknown, for a dataset of one entry; else a list with such an array or None for each.
             num_particles: Particles of each what-if forecast. It takes as long as so many paths, and the
                 memory of all of them at a time, whatever ``memory`` is.
-            seed: The same seed gives the same paths; drawn from torch's generator when left out.
+            seed: Of the paths, at least 0; drawn from torch's generator when left out. The noise of an entry
+                follows from it, the ``item_id`` (where there is none, the place in the dataset) and the
+                first step after the target, whatever else is forecast.
             progress: Show a progress bar on stderr.
 
         Returns:
@@ -129,14 +145,13 @@ class TimeGradPredictor(PyTorchPredictor):
         chain = (sampling.sampler, sampling.spacing, sampling.steps)
         if chain != ("ddim", "uniform", self.distilled):
             self._check_not_distilled("be sampled in another way")
+        check_dataset(dataset, what := "data to forecast")
         num_samples = 100 if num_samples is None else num_samples
         items: list[Mapping[str, Any]] = []
         if self.names is not None and self.prediction_net.shape.target_dim > 1:
-            dataset = list(dataset)
+            dataset = list(entries_of(dataset, what))
             if are_univariate(dataset):
                 items, dataset = dataset, [joined(dataset, self.names)]
-        check_whole("num_samples", num_samples)
-        check_whole("num_particles", num_particles, least=0)
         futures, network = None, self.prediction_net
         self.check_sound()
         if known_future is not None:
@@ -172,7 +187,8 @@ class TimeGradPredictor(PyTorchPredictor):
         For paths that were changed after they were drawn, by a recalibration say.
         """
         support = self.prediction_net.support
-        values = torch.from_numpy(np.ascontiguousarray(paths)).to(support.bounds.device)
+        values = torch.from_numpy(np.ascontiguousarray(plain_array(paths, "paths")))
+        values = values.to(support.bounds.device)
         return support(values).cpu().numpy()
 
     def batches(self, dataset: Iterable[Mapping[str, Any]]) -> Iterator[list[Series]]:
@@ -198,23 +214,29 @@ class TimeGradPredictor(PyTorchPredictor):
         Raises:
             InputError: An entry does not fit the model, or targets are missing.
         """
-        model, data, count = self._with_future(dataset)
+        model, all_series = self._with_future(dataset)
+        data = WindowData(all_series, model.shape)
         batch = data.windows(data.ends)
-        if len(data.ends) < count or not bool(complete(batch, model=model).all()):
+        if len(data.ends) < len(all_series) or not bool(complete(batch, model=model).all()):
             raise InputError(
                 f"an entry has missing targets in its last {model.shape.horizon} steps, or no more steps; "
                 "give entries with their whole future"
             )
         return future(model, batch.to(self.device))
 
+    @checked
     def density(
-        self, dataset: Iterable[Mapping[str, Any]], *, seed: int = 0, progress: bool = True
+        self,
+        dataset: Iterable[Mapping[str, Any]],
+        *,
+        seed: Annotated[int, Between(0)] = 0,
+        progress: bool = True,
     ) -> tuple[Density, int]:
         """Densities that the model gives the last ``lead_time + prediction_length`` steps of every entry.
 
         Args:
             dataset: GluonTS entries with their future.
-            seed: Of the noise of the bound and of the probes of the trace.
+            seed: Of the noise of the bound and of the probes of the trace, as in `predict`.
             progress: Show a progress bar on stderr.
 
         Returns:
@@ -223,34 +245,34 @@ class TimeGradPredictor(PyTorchPredictor):
         Raises:
             InputError: An entry does not fit the model, or no window is without missing targets.
         """
-        model, data, count = self._with_future(dataset)
-        generator = torch.Generator().manual_seed(mix(seed, count))
+        model, all_series = self._with_future(dataset)
         densities = []
-        with progress_bar("likelihood", total=len(data.ends), shown=progress) as bar:
-            for batch in LastWindows(data, batch_size=1):
-                if bool(complete(batch, model=model).all()):
-                    moved = batch.to(self.device)
-                    densities.append(window_density(model, moved, generator=generator))
+        with progress_bar("likelihood", total=len(all_series), shown=progress) as bar:
+            for place, series in enumerate(all_series):
+                own = seed_of(series, seed, place=place, known=model.shape.horizon)
+                for batch in LastWindows(WindowData([series], model.shape), batch_size=1):
+                    if bool(complete(batch, model=model).all()):
+                        generator = torch.Generator().manual_seed(own)
+                        moved = batch.to(self.device)
+                        densities.append(window_density(model, moved, generator=generator))
                 bar.update(1)
         if not densities:
             raise InputError(
-                f"none of {count} windows is without missing targets, so there is no likelihood "
+                f"none of {len(all_series)} windows is without missing targets, so there is no likelihood "
                 "to report; leave it out"
             )
         density = Density(*(torch.cat(parts, dim=-1) for parts in zip(*densities, strict=True)))
-        return density, count - len(densities)
+        return density, len(all_series) - len(densities)
 
-    def _with_future(
-        self, dataset: Iterable[Mapping[str, Any]]
-    ) -> tuple[TimeGrad, WindowData, int]:
-        """The model, entries with their future, and how many there are."""
+    def _with_future(self, dataset: Iterable[Mapping[str, Any]]) -> tuple[TimeGrad, list[Series]]:
+        """The model, and entries with their future."""
         self._check_not_distilled("say how likely a future is")
         self.check_sound()
         all_series = [series for batch in self.batches(dataset) for series in batch]
         if not all_series:
             raise InputError("the dataset holds no series; give entries with their future")
         model: TimeGrad = self.prediction_net
-        return model.eval(), WindowData(all_series, model.shape), len(all_series)
+        return model.eval(), all_series
 
     def check_sound(self) -> None:
         """Raises `InputError` if the model holds numbers that no forecast can be made with."""
@@ -268,24 +290,30 @@ class TimeGradPredictor(PyTorchPredictor):
                 f"{wish}: its network knows no other noise levels; use the predictor it was distilled from"
             )
 
+    @checked
     def serialize(self, path: Path) -> None:
         """Writes three files into the folder ``path`` (`timediff.gluon.storage`)."""
-        storage.save(self, Path(path))
+        storage.save(self, path)
 
     @classmethod
-    def deserialize(cls, path: Path, device: str = "auto") -> "TimeGradPredictor":
+    @checked
+    def deserialize(cls, path: Path, device: str | torch.device = "auto") -> "TimeGradPredictor":
         """The predictor that `serialize` wrote. No file decides what is imported or run.
 
         Raises:
             InputError: A file is missing or damaged, or names a class that is not ours.
         """
-        path = Path(path)
+        check_device(str(device))
+        device = device_of(str(device))
         model, arguments = storage.load(path)
         try:
             predictor = cls(model, device="cpu", **arguments)
         except Exception as error:  # a damaged file may fail in any way
             raise unreadable(path, error) from error
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise InputError(f"device {device} is not there; give device='cpu'")
         predictor.to(device)
         return predictor
+
+
+def _compiler() -> Compiler:
+    """Compiled chains of the last few ways to sample, which go when their predictor goes."""
+    return lru_cache(maxsize=4)(compile_chain)

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from gluonts.model.forecast import SampleForecast
 from numpy.typing import NDArray
 
-from timediff.data.entry import Entry, dynamic_fields, known_ahead
+from timediff.data.entry import Entry, dynamic_fields, entry_name, known_ahead
 from timediff.errors import InputError, check_whole
 from timediff.frequency import quiet_business_days
-from timediff.gluon.forecasts import mix
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.noise import PATHS_PER_STREAM
+from timediff.tools.numbers import numbers
+from timediff.tools.seeding import drawn_seed
 
 __all__ = ["rolled"]
 
@@ -65,7 +65,7 @@ def rolled(
             "cannot go on, so ask for no more steps"
         )
     if seed is None:
-        seed = int(torch.randint(2**31, ()))
+        seed = drawn_seed()
     nothing = np.empty((0, predictor.prediction_net.shape.target_dim))
     (forecast,) = predictor.predict(
         [_followed(entry, nothing, predictor.lead_time + horizon)],
@@ -77,8 +77,7 @@ def rolled(
     )
     paths = forecast.samples
     while paths.shape[1] < steps:
-        own = mix(seed + 1, paths.shape[1])
-        more = _continued(predictor, entry, paths, seed=own, progress=progress)
+        more = _continued(predictor, entry, paths, seed=seed, progress=progress)
         paths = np.concatenate([paths, more], axis=1)
     forecast.samples = paths[:, :steps]
     return forecast
@@ -100,13 +99,15 @@ def _continued(
     parts: list[NDArray[np.floating]] = []
     for begin in range(0, len(paths), size):
         histories = [
-            _followed(entry, path, shape.horizon, first=first)
-            for path in paths[begin : begin + size]
+            # Each is an item of its own, with noise of its own.
+            {
+                **_followed(entry, paths[s], shape.horizon, first=first),
+                "item_id": f"{entry_name(entry)}, path {s}",
+            }
+            for s in range(begin, min(begin + size, len(paths)))
         ]
         # One path alone would in every history be the network's, or in every one of past errors.
-        found = predictor.predict(
-            histories, PATHS_PER_STREAM, seed=mix(seed, begin), progress=progress
-        )
+        found = predictor.predict(histories, PATHS_PER_STREAM, seed=seed, progress=progress)
         parts += [one.samples[(begin + i) % PATHS_PER_STREAM] for i, one in enumerate(found)]
     return np.stack(parts)
 
@@ -122,7 +123,7 @@ def _followed(
     length = np.shape(entry["target"])[-1] + len(path)
     fields: dict[str, NDArray[Any]] = {}
     for name in dynamic_fields(entry):
-        values = np.asarray(entry[name])
+        values = numbers(entry[name], f"the {name} of {entry_name(entry)}")
         if name == "target":
             fields[name] = np.concatenate([values, path.T], axis=-1)[..., first:]
             continue
@@ -132,7 +133,7 @@ def _followed(
         if ahead:
             values = np.pad(values, missing, mode="edge")
         else:
-            values = np.pad(values.astype(np.float64), missing, constant_values=np.nan)
+            values = np.pad(values, missing, constant_values=np.nan)
         fields[name] = values[..., first:end]
     with quiet_business_days():
         return {**entry, "start": entry["start"] + first, **fields}

@@ -6,15 +6,49 @@ from typing import Any
 
 from timediff.config import ModelConfig, TrainConfig
 from timediff.errors import InputError
+from timediff.frequency import adaptive_cycles, default_difference
 from timediff.gluon.entries import Series
 from timediff.gluon.support import check_declared
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
 
-__all__ = ["MOST_SIGNAL_LEFT", "check_training", "warn_of_signal", "warn_of_univariate"]
+__all__ = [
+    "MOST_SIGNAL_LEFT",
+    "check_training",
+    "filled_in",
+    "warn_of_signal",
+    "warn_of_univariate",
+]
 
 #: Share of the data's variance at the end of the chain from which forecasts go visibly wrong.
 MOST_SIGNAL_LEFT = 0.1
+
+
+def filled_in(
+    model: ModelConfig, all_series: list[Series], *, freq: str, horizon: int, before: Shape | None
+) -> ModelConfig:
+    """The network with difference and cycles as the data suggest, where they are left out.
+
+    Args:
+        model: What was asked for.
+        all_series: Training data.
+        freq: Of it.
+        horizon: Steps that the model samples.
+        before: Sizes of the predictor whose weights training begins with.
+    """
+    difference, cycles = model.difference, model.cycles
+    longest = max(len(series.values) for series in all_series)
+    if difference is None and before is not None:
+        difference = before.difference
+    if model.scaling == "adaptive":
+        difference = difference or 0
+        if cycles is None:
+            cycles = (before.cycles if before else None) or adaptive_cycles(freq, longest)
+    if difference is None:
+        difference = default_difference(freq)
+        if longest < 2 * difference + horizon:
+            difference = 0
+    return model._replace(difference=difference, cycles=cycles)
 
 
 def check_training(
@@ -36,6 +70,11 @@ def check_training(
             "epochs compare; leave out validation data, or choose another schedule"
         )
     longest = max(len(series.values) for series in all_series)
+    if longest <= shape.horizon:
+        raise InputError(
+            f"no series is longer than the horizon of {shape.horizon} steps (the longest has {longest}), so "
+            "there is no window to train on; give longer series or a shorter horizon"
+        )
     if longest <= shape.difference:
         raise InputError(
             f"difference is {shape.difference}, but the longest series has {longest} steps; "

@@ -4,6 +4,7 @@ No file decides what is imported or run: a class that is not ours is shown and r
 """
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +13,7 @@ import numpy as np
 from gluonts.model.predictor import Predictor
 from safetensors.torch import load_file, save_file
 
+from timediff.checks import read_fields
 from timediff.config import ModelConfig, SamplingConfig, flat_sampling
 from timediff.diffusion.schedule import make_schedule
 from timediff.errors import InputError
@@ -61,24 +63,28 @@ _CONFIG, _PREDICTOR, _WEIGHTS = "gluonts-config.json", "predictor.json", "weight
 def save(predictor: "TimeGradPredictor", folder: Path) -> None:
     """Writes the three files into a folder, which is made if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    Predictor.serialize(predictor, folder)
-    config = json.loads((folder / _CONFIG).read_text())
-    (folder / _CONFIG).write_text(json.dumps(config | {"type": CLASS}))
+    with tempfile.TemporaryDirectory(prefix="timediff-") as place:
+        Predictor.serialize(predictor, Path(place))
+        config = json.loads((Path(place) / _CONFIG).read_text())
     model: TimeGrad = predictor.prediction_net
     content = {
         "format": FORMAT,
         "class": CLASS,
         "model": model.config._asdict(),
-        "sampling": predictor.sampling.flat(),
+        "sampling": read_fields(predictor.sampling).flat(),
         "shape": model.shape.plain(),
         **{name: getattr(predictor, name) for name in OPTIONS},
         "parts": [part._asdict() for part in parts_of(model.config, predictor.sampling)],
         "chain": chain_of(model.config),
     }
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    with whole(folder / _WEIGHTS) as part:
-        save_file(weights, part)
-    (folder / _PREDICTOR).write_text(json.dumps(content, indent=1) + "\n")
+    files = [folder / name for name in (_PREDICTOR, _CONFIG, _WEIGHTS)]
+    with whole(files[0]) as options, whole(files[1]) as class_name, whole(files[2]) as numbers:
+        options.write_text(json.dumps(content, indent=1) + "\n")
+        class_name.write_text(json.dumps(config | {"type": CLASS}))
+        save_file(weights, numbers)
+        # It comes back last, so that no kill in between leaves the files of two predictors.
+        files[0].unlink(missing_ok=True)
 
 
 def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
@@ -125,7 +131,9 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
     except Exception as error:  # a damaged file may fail in any way
         raise unreadable(folder, error) from error
     if fault is not None:
-        raise InputError(f"the predictor in {folder} is damaged: its {fault}; save it again")
+        raise InputError(
+            f"the predictor in {folder} is damaged: its {fault}; give a folder as it was saved, or train anew"
+        )
     return model, arguments
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from timediff.config import ModelConfig
 from timediff.errors import InputError
-from timediff.gluon.entries import Series, changes
+from timediff.gluon.entries import Series, changes, series_names
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.support import Support
 
@@ -43,8 +43,7 @@ def check_declared(all_series: list[Series], bounds: list[list[float | None]]) -
         outside = series.observed & ((series.values < low) | (series.values > high))
         if outside.any():
             step, d = np.argwhere(outside)[0]
-            columns = (series.entry.get("info") or {}).get("columns")
-            name = columns[d] if columns else f"dimension {d}"
+            name = series_names(series.entry, dim)[d]
             raise InputError(
                 f"{series.name} of the training data holds {series.values[step, d]:g} in {name}, outside of "
                 f"the bounds {low[d]:g} to {high[d]:g}; give wider bounds, or leave the value out as NaN"

@@ -10,13 +10,13 @@ from timediff.data.entry import begin
 from timediff.gluon.entries import Series
 from timediff.timegrad.batch import Batch, Shape
 from timediff.timegrad.normalisation.adaptive import (
-    LARGEST,
     ahead,
     filled,
     parts,
     recent_mean,
     repeated,
 )
+from timediff.timegrad.normalisation.base import LARGEST
 
 __all__ = ["AdaptiveTables"]
 
@@ -40,7 +40,7 @@ class AdaptiveTables:
         positions = np.empty(rows, np.int64)
         row = blank
         for series in all_series:
-            values = np.where(series.observed, series.values.astype(np.float64), np.nan)
+            values = np.where(series.observed, series.values, np.nan)
             own, instead = parts(
                 values,
                 cycle=shape.cycle,
@@ -70,7 +70,7 @@ class AdaptiveTables:
         self.location, self.scale, self.mean, self.spread, same, *rest = map(
             torch.from_numpy, columns
         )
-        self.repeated, self.profiles = same.float(), rest[: len(shape.profiles)]
+        self.repeated, self.profiles = same, rest[: len(shape.profiles)]
         deviation, *pattern = (part.float() for part in rest[len(shape.profiles) :])
         self.deviation, self.pattern = deviation, pattern[0] if patterned else None
 
@@ -123,10 +123,10 @@ class AdaptiveTables:
             deviation.nan_to_num(0.0).to(dtype),
             ~deviation.isnan(),
             features,
-            torch.where(known, location, 0.0).to(dtype),
-            torch.where(known, scale, 1.0).to(dtype),
+            torch.where(known, location, 0.0),
+            torch.where(known, scale, 1.0),
             torch.stack(columns, dim=-1).clamp(-LARGEST, LARGEST).to(dtype) if columns else None,
             pattern,
             self.position[origins],
-            self.repeated[here].to(dtype),
+            self.repeated[here],
         )

@@ -67,7 +67,7 @@ class WindowData:
         row = 0
         for series in all_series:
             length, dim = series.values.shape
-            blank = np.zeros((past, dim), np.float32)
+            blank = np.zeros((past, dim))
             values += [blank, series.values]
             observed += [blank.astype(bool), series.observed]
             features.append(features_of(series, first=-past, length=past + length))
@@ -145,9 +145,9 @@ class WindowData:
         dtype = torch.get_default_dtype()
         features = self.features[rows[:, past - self.shape.context_length :]].to(dtype)
         if self.tables is None:
-            return Batch(self.target[rows].to(dtype), self.observed[rows], features)
+            return Batch(self.target[rows], self.observed[rows], features)
         steps = rows[:, past:]
-        future = torch.where(self.observed[steps], self.target[steps].double(), torch.nan)
+        future = torch.where(self.observed[steps], self.target[steps], torch.nan)
         return self.tables.batch(features, starts, future)
 
 
@@ -161,7 +161,8 @@ class TrainingWindows:
         data: Where to cut.
         batch_size: Windows per batch.
         batches: Batches per epoch.
-        module: Knows the seed, the epoch, the rank and the device, which the windows are made on.
+        module: Knows the seed, the epoch, how many of its batches were done before, the rank, and the device,
+            which the windows are made on.
     """
 
     def __init__(self, data: WindowData, *, batch_size: int, batches: int, module: Any) -> None:
@@ -181,8 +182,10 @@ class TrainingWindows:
         rng = np.random.default_rng([module.seed, module.current_epoch, module.global_rank])
         # All of the data moves there once an epoch, so that no step waits for its windows to cross over.
         data = self.data.to(module.device)
-        for _ in range(self.batches):
+        for number in range(self.batches):
             chosen = rng.integers(len(data.starts), size=self.batch_size)
+            if number < module.begun:
+                continue
             yield data.windows(data.starts[torch.from_numpy(chosen)].to(module.device))
 
 
@@ -208,7 +211,7 @@ class LastWindows:
 def forecast_batch(all_series: list[Series], shape: Shape) -> Batch:
     """The windows that end where the series end, without a future."""
     past, near = shape.history_length, shape.context_length + shape.horizon
-    target = np.zeros((len(all_series), past, shape.target_dim), np.float32)
+    target = np.zeros((len(all_series), past, shape.target_dim))
     observed = np.zeros(target.shape, bool)
     features = np.zeros((len(all_series), near, shape.num_features), np.float32)
     for i, series in enumerate(all_series):
@@ -228,7 +231,7 @@ def forecast_batch(all_series: list[Series], shape: Shape) -> Batch:
         tables = AdaptiveTables(all_series, shape, blank=past, beyond=beyond)
         batch = tables.batch(near_features, origins)
     else:
-        batch = Batch(torch.from_numpy(target).to(dtype), torch.from_numpy(observed), near_features)
+        batch = Batch(torch.from_numpy(target), torch.from_numpy(observed), near_features)
     if not shape.covariates:
         return batch
     covariates = CovariateTables(all_series, shape, blank=past, beyond=beyond, forecast=True)

@@ -39,7 +39,7 @@ class WienerStart(DenoisingNetwork):
         self, network: DenoisingNetwork, target_dim: int, *, modes: int, kind: str = "v"
     ) -> None:
         super().__init__()
-        self.coefficients = PARAMETERISATIONS[kind].coefficients
+        self.kind = kind
         self.network, self.floats_per_row = network, network.floats_per_row + target_dim + modes
         self.register_buffer("modes", torch.zeros(target_dim, modes))
         self.register_buffer("variances", torch.ones(modes + 1))
@@ -50,7 +50,7 @@ class WienerStart(DenoisingNetwork):
         # In variance-preserving units, as all that a network sees.
         norm = (level.alpha.square() + level.sigma.square()).sqrt()
         alpha, sigma = (level.alpha / norm)[..., None], (level.sigma / norm)[..., None]
-        p, q = self.coefficients(alpha, sigma)
+        p, q = PARAMETERISATIONS[self.kind].coefficients(alpha, sigma)
         signal = alpha * self.variances
         gain = (p * signal + q * sigma) / (alpha * signal + sigma.square())
         rest = gain[..., -1:]

@@ -9,17 +9,14 @@ import io
 import re
 from collections.abc import Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from timediff.errors import InputError
 from timediff.report.plots import DARK, LIGHT, Theme
-from timediff.tools.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["escape", "figure_block", "page", "svg", "table", "write_page"]
+__all__ = ["escape", "figure_block", "page", "svg", "table"]
 
 
 def escape(text: object) -> str:
@@ -90,21 +87,6 @@ def page(title: str, body: str) -> str:
         f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n{style}</style>\n</head>\n"
         f"<body>\n<main>\n<h1>{escape(title)}</h1>\n{body}</main>\n</body>\n</html>\n"
     )
-
-
-def write_page(path: Path, text: str) -> None:
-    """Writes a page, whole or not at all.
-
-    Raises:
-        InputError: It cannot be written, the disk being full, say.
-    """
-    try:
-        write_text(path, text)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}); choose a folder that exists, can be written and "
-            "has space left"
-        ) from error
 
 
 def _variables(theme: Theme) -> dict[str, str]:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from timediff.arguments import checked
 from timediff.errors import InputError
 from timediff.metrics import central_interval, median
 from timediff.tools.files import whole
+from timediff.tools.numbers import numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,6 +74,7 @@ DARK = Theme(
 BLUE, VERMILLION, INK = *LIGHT.series[:2], LIGHT.ink
 
 
+@checked
 def forecast_figure(
     history: Array,
     truth: Array,
@@ -109,14 +112,19 @@ def forecast_figure(
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    horizon, dimensions = truth.shape
-    others = () if baseline is None else (baseline,)
-    shapes_agree = all(p.ndim == 3 and p.shape[1:] == truth.shape for p in (paths, *others))
-    if not shapes_agree or len(columns) != dimensions:
+    history, truth = numbers(history, "history"), numbers(truth, "truth")
+    forecasts = [numbers(paths, "paths")]
+    if baseline is not None:
+        forecasts.append(numbers(baseline, "baseline"))
+    fits = (
+        truth.ndim == 2 and history.ndim == 2 and history.shape[1] == truth.shape[1] == len(columns)
+    )
+    if not fits or not all(p.ndim == 3 and p.shape[1:] == truth.shape for p in forecasts):
         raise InputError(
-            "a forecast figure needs truth [T, D], paths [S, T, D] and D names, but their shapes are "
-            f"{truth.shape}, {[p.shape for p in (paths, *others)]} and {len(columns)}"
+            "a forecast figure needs history [Th, D], truth [T, D], paths [S, T, D] and D names, but their "
+            f"shapes are {history.shape}, {truth.shape}, {[p.shape for p in forecasts]} and {len(columns)}"
         )
+    horizon, dimensions = truth.shape
     tail = min(len(history), max(2 * horizon, 24))
     observed = np.concatenate([history[len(history) - tail :], truth])  # [tail + T, D]
     times = _times(stamps, len(history), horizon)[-len(observed) :]
@@ -127,20 +135,20 @@ def forecast_figure(
     rows, width = (2, max(len(shown), 1)) if dimensions > 1 else (1, 1)
     grid = figure.add_gridspec(rows, width, height_ratios=(1.25, 1)[:rows])
     if dimensions == 1:
-        panels = [(grid[0, :], columns[0], observed[:, 0], [p[..., 0] for p in (paths, *others)])]
+        panels = [(grid[0, :], columns[0], observed[:, 0], [p[..., 0] for p in forecasts])]
     else:
         # A series that is never seen is left out; where another has a gap, so has the observed sum.
         seen = np.isfinite(observed).any(axis=0)
-        sums = [p[..., seen].sum(axis=-1) for p in (paths, *others)]
+        sums = [p[..., seen].sum(axis=-1) for p in forecasts]
         name = f"Sum of the {seen.sum()} series"
         panels = [(grid[0, :], name, observed[:, seen].sum(axis=-1), sums)]
         for column, d in enumerate(shown):
-            single = [p[..., d] for p in (paths, *others)]
+            single = [p[..., d] for p in forecasts]
             panels.append((grid[1, column], columns[d], observed[:, d], single))
 
-    for place, name, values, forecasts in panels:
+    for place, name, values, drawn in panels:
         axes = figure.add_subplot(place)
-        draw_forecast(axes, times, values, forecasts, baseline_name=baseline_name)
+        draw_forecast(axes, times, values, drawn, baseline_name=baseline_name)
         style_axes(axes, name, stamped=stamps is not None)
         if stamps is None:
             axes.set_xlabel(STEPS)
@@ -195,14 +203,8 @@ def bound_figure(terms: Array, *, log_scale: Array, title: str = "") -> "Figure"
 
 def save_figure(figure: "Figure", path: str | Path) -> None:
     """Write a figure in the format its name ends with; the file appears whole or not at all."""
-    try:
-        with whole(Path(path)) as part:
-            figure.savefig(part)
-    except OSError as error:
-        raise InputError(
-            f"cannot write the picture {path} ({error.strerror}): choose a folder that exists and "
-            "can be written"
-        ) from error
+    with whole(Path(path)) as part:
+        figure.savefig(part)
 
 
 def draw_forecast(

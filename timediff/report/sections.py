@@ -58,7 +58,7 @@ def facts(record: Record) -> str:
 
 def scores(record: Record) -> str:
     """Every score of every entrant: the main ones at once, the others behind a fold."""
-    entrants, names = _ranked(record), list(record.evaluated.metrics)
+    entrants, names = record.ranked, list(record.evaluated.metrics)
     defined = {name for e in entrants for name in names if e.metrics.get(name) is not None}
     main = [name for name in MAIN_SCORES if name in defined]
     more = [name for name in names if name not in main]
@@ -85,14 +85,10 @@ def scores(record: Record) -> str:
     return text + _floor(record, names) + _notes(entrants)
 
 
-def _ranked(record: Record) -> list[Result]:
-    return [record.evaluated, *record.others.values()]
-
-
 def _score_table(
     record: Record, names: Sequence[str], *, published: bool = False
 ) -> tuple[list[str], list[list[str]]]:
-    entrants, monte_carlo = _ranked(record), record.evaluated.metrics_mc_error
+    entrants, monte_carlo = record.ranked, record.evaluated.metrics_mc_error
     stated = {entry.metric: entry for entry in record.dataset.published}
     head = ["", *(entrant.title for entrant in entrants)]
     if monte_carlo:
@@ -111,7 +107,7 @@ def _score_table(
 
 def _floor(record: Record, names: Sequence[str]) -> str:
     """Scores as ratios to those of the entrant that knows the process, where there is one."""
-    entrants, floor = _ranked(record), record.floor
+    entrants, floor = record.ranked, record.floor
     if floor is None:
         return ""
     ratios, compared = (
@@ -141,7 +137,7 @@ def _notes(entrants: Sequence[Result]) -> str:
 
 def aggregates(record: Record) -> str:
     """Scores of weighted sums such as the net load."""
-    entrants, rows = _ranked(record), []
+    entrants, rows = record.ranked, []
     for name, ours in record.evaluated.aggregates.items():
         for score in (key for key in ours if key != "unit"):
             values = [entrant.aggregates.get(name, {}).get(score) for entrant in entrants]
@@ -172,7 +168,7 @@ def comparisons(record: Record) -> str:
 
 def protocols(record: Record) -> str:
     """The same forecasts under the protocols that papers use."""
-    entrants = [entrant for entrant in _ranked(record) if entrant.protocols]
+    entrants = [entrant for entrant in record.ranked if entrant.protocols]
     if not entrants:
         return ""
     names, described = list(entrants[0].protocols), record.protocol_definitions

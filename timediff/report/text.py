@@ -33,11 +33,11 @@ def as_text(record: Record, out: Path) -> str:
 
 
 def _entrants(record: Record) -> list[tuple[str, ...]]:
-    """Head, the evaluated entrant, and the others by the first score; what was published last."""
+    """Head, the entrants by the first score, the evaluated one among them; what was published last."""
     head = ("", *MAIN.values(), "seconds", *(["x floor"] if record.floor else []))
     after = [] if record.recalibration is None else [record.recalibration]
     rows = [head]
-    for result in [record.evaluated, *after, *record.others.values()]:
+    for result in sorted([*record.ranked, *after], key=lambda result: result.crps_sum):
         rows += [_entrant(record, result), *_errors(result.metrics_se)]
     for entry in record.dataset.published:
         if entry.metric in MAIN:

@@ -12,7 +12,7 @@ from timediff.benchmark.record import Record
 from timediff.data.dataset import Dataset
 from timediff.errors import InputError
 from timediff.report import pictures, sections
-from timediff.report.html import escape, figure_block, page, write_page
+from timediff.report.html import escape, figure_block, page
 from timediff.report.pictures import Picture
 from timediff.report.plots import DARK, LIGHT, bound_figure, forecast_figure, save_figure
 from timediff.report.text import as_text
@@ -48,7 +48,7 @@ def write_results(
         paths: Paths ``[W, S, T, D]`` by the names of the record's entrants, at least those of the first.
     """
     write_text(out / "table.txt", as_text(record, out) + "\n")
-    _draw_forecast(out / "forecast.png", data, paths)
+    _draw_forecast(out / "forecast.png", record, data, paths)
     likelihoods = [row.nll for row in record.evaluated.per_seed if row.nll is not None]
     if likelihoods:
         figure = bound_figure(
@@ -61,11 +61,23 @@ def write_results(
         write_report(out, record, data, truth, paths)
 
 
-def _draw_forecast(file: Path, data: Dataset, paths: Mapping[str, NDArray]) -> None:
-    """The last window: paths of the first entrant and of the seasonal naive, where that takes part."""
+def _drawn_beside(record: Record, paths: Mapping[str, NDArray]) -> tuple[str, NDArray] | None:
+    """Title and paths of whom all pictures of forecasts show beside the first entrant.
+
+    The seasonal naive, else the first of the others that does not know the answer.
+    """
+    others = [name for name, other in record.others.items() if other.kind != "oracle"]
+    for name in ("seasonal_naive", *others):
+        if name in others and name in paths:
+            return record.others[name].title, paths[name]
+    return None
+
+
+def _draw_forecast(file: Path, record: Record, data: Dataset, paths: Mapping[str, NDArray]) -> None:
+    """The last window: paths of the first entrant and of another."""
+    beside = _drawn_beside(record, paths)
     entry, horizon = data.test[-1], data.prediction_length
     shown = entry["target"][:, -5 * horizon :].T
-    naive = paths.get("seasonal_naive")
     figure = forecast_figure(
         shown[:-horizon],
         shown[-horizon:],
@@ -73,8 +85,8 @@ def _draw_forecast(file: Path, data: Dataset, paths: Mapping[str, NDArray]) -> N
         columns=data.columns,
         stamps=stamps(entry, len(shown)),
         title=f"{data.name}: last test window",
-        baseline=None if naive is None else np.asarray(naive[-1]),
-        baseline_name="seasonal naive",
+        baseline=None if beside is None else np.asarray(beside[1][-1]),
+        baseline_name="" if beside is None else beside[0],
     )
     save_figure(figure, file)
 
@@ -116,7 +128,7 @@ def write_report(
             blocks.setdefault(picture.section, []).append(block)
             bar.update()
     title = f"{record.dataset.name}: forecast report"
-    write_page(Path(out) / "report.html", page(title, _body(record, blocks)))
+    write_text(Path(out) / "report.html", page(title, _body(record, blocks)))
 
 
 def _diagnoses(record: Record) -> dict[str, dict[str, Any]]:
@@ -132,16 +144,9 @@ def _pictures(
 ) -> list[Picture]:
     diagnoses, ours = _diagnoses(record), next(iter(record.entrants))
     first = diagnoses[record.evaluated.title]
-    rival = next(
-        (
-            (other.title, paths[name])
-            for name, other in record.others.items()
-            if other.kind != "oracle" and name in paths
-        ),
-        None,
-    )
+    beside = _drawn_beside(record, paths)
     shown = [
-        *pictures.forecast_pictures(data, truth, paths[ours], first, baseline=rival),
+        *pictures.forecast_pictures(data, truth, paths[ours], first, baseline=beside),
         *pictures.error_pictures(diagnoses),
         *pictures.calibration_pictures(diagnoses),
         *pictures.correlation_pictures(first["correlation"], truth.shape[2]),

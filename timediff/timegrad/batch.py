@@ -110,12 +110,13 @@ class Batch(NamedTuple):
     """Windows, padded on the left with unobserved steps where a series is short.
 
     Attributes:
-        target: ``[B, P, D]``: the past (`Shape.history_length` steps) and, for training, the future.
+        target: ``[B, P, D]``, float64 in the data's own units: the past (`Shape.history_length` steps) and,
+            for training, the future.
         observed: Which entries of it are known, bool ``[B, P, D]``. Others may hold anything.
         features: Calendar features of context and horizon, and covariates that all series share,
             ``[B, C + T, F + F_common]``.
-        location: What 0 of the target stands for at each step of the horizon, ``[B, T, D]``; None where the
-            target is in the data's own units.
+        location: What 0 of the target stands for at each step of the horizon, float64
+            ``[B, T, D]``; None where the target is in the data's own units.
         scale: Data units of its unit, likewise.
         profiles: How far each of `Shape.profiles` lies from the location, in units of the scale,
             ``[B, T, D, J]``.

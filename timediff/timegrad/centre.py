@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from timediff.timegrad.batch import Batch, Covariate, Shape
-from timediff.timegrad.normalisation.adaptive import LARGEST
+from timediff.timegrad.normalisation.base import LARGEST
 
 __all__ = [
     "BLOCKS",
@@ -84,6 +84,7 @@ def regressors(batch: Batch, shape: Shape) -> Tensor:
         shape: Sizes of the data.
     """
     past = torch.where(batch.observed, batch.target, 0.0)[:, : shape.history_length]
+    past = past.to(batch.features.dtype)
     horizon, end = shape.horizon, shape.history_length
     leads = torch.arange(horizon, device=past.device)
     day = shape.cycle if shape.cycle > 1 else 24
@@ -93,9 +94,8 @@ def regressors(batch: Batch, shape: Shape) -> Tensor:
     if shape.target_dim > 1:
         known = batch.observed[:, :end]
         # A sum goes by its large series.
-        assert batch.scale is not None
-        scale = batch.scale.mean(dim=1)
-        weights = (scale / scale.amax(dim=-1, keepdim=True))[..., None]  # [B, D, 1]
+        scale = torch.ones_like(last) if batch.scale is None else batch.scale.mean(dim=1)
+        weights = (scale / scale.amax(dim=-1, keepdim=True)).to(past)[..., None]  # [B, D, 1]
         common = past @ weights / (known.to(weights) @ weights).clamp(min=_TINY)  # [B, P, 1]
         recent += [common[:, -n:].mean(dim=1).expand_as(last) for n in spans]
     columns = [torch.stack(recent, dim=-1)[:, None].expand(-1, horizon, -1, -1)]

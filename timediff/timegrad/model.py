@@ -33,7 +33,7 @@ from timediff.timegrad.denoising import ConditionalDenoiser, LevelCache, guided_
 from timediff.timegrad.encoded import EncodedPast, TeacherForced
 from timediff.timegrad.innovations import Innovations
 from timediff.timegrad.noise import PATHS_PER_STREAM
-from timediff.timegrad.normalisation.adaptive import LARGEST
+from timediff.timegrad.normalisation.base import LARGEST, in_units
 from timediff.timegrad.reverse import Compiler, compile_chain, network_calls
 from timediff.timegrad.sampling import bytes_per_path, draw_paths
 from timediff.timegrad.support import Support
@@ -58,6 +58,7 @@ class TimeGrad(nn.Module):
 
     training_scale: Tensor
     training_level: Tensor
+    like: Tensor
 
     def __init__(self, config: ModelConfig, shape: Shape) -> None:
         super().__init__()
@@ -70,12 +71,15 @@ class TimeGrad(nn.Module):
             beta_end=config.beta_end,
         )
         self.learned = LearnedSchedule(self.schedule) if learned else None
-        self.register_load_state_dict_post_hook(lambda model, keys: model.reschedule())
-        # Location and scale of the training data (`normalisation.training`), saved with the weights.
-        default = torch.stack([torch.zeros(shape.target_dim), torch.ones(shape.target_dim)])
+        # No lambda, as processes hand networks to each other.
+        self.register_load_state_dict_post_hook(TimeGrad.reschedule)
+        # Of the training data (`normalisation.training`), saved with the weights.
+        default = torch.arange(2.0).double()[:, None].repeat(1, shape.target_dim)
         self.register_buffer("training_scale", default)
         # Mean of the training data: where changes are added up if a window knows no value at all.
-        self.register_buffer("training_level", torch.zeros(shape.target_dim))
+        self.register_buffer("training_level", torch.zeros(shape.target_dim).double())
+        # Of the network's precision: locations and scales are float64.
+        self.register_buffer("like", torch.zeros(shape.target_dim), persistent=False)
         self.support = Support(shape.target_dim)
         inputs = shape.num_features + shape.common
         if config.linear:
@@ -99,7 +103,7 @@ class TimeGrad(nn.Module):
         self.condition = nn.Linear(config.hidden_size, config.cond_size)
         self.denoiser = make_network(config, shape.target_dim)
 
-    def reschedule(self, *, move: bool = False) -> None:
+    def reschedule(self, _: Any = None, *, move: bool = False) -> None:
         """Brings the schedule up to date with what was learned of it, after a move if there is to be one."""
         if self.learned is not None:
             if move:
@@ -239,12 +243,9 @@ class TimeGrad(nn.Module):
             features = torch.cat([features, self.own(batch.own).flatten(2)], dim=-1)
         if mean is None:
             return features
-        context = self.shape.context_length
-        lead = torch.linspace(0, 1, self.shape.horizon + 1, device=mean.device, dtype=mean.dtype)[
-            1:
-        ]
+        lead = torch.linspace(0, 1, self.shape.horizon + 1).to(mean)[1:]
         ahead = torch.cat([lead[:, None].expand(len(mean), -1, 1), mean], dim=-1)
-        return torch.cat([features, F.pad(ahead, (0, 0, context, 0))], dim=-1)
+        return torch.cat([features, F.pad(ahead, (0, 0, self.shape.context_length, 0))], dim=-1)
 
     def advance(
         self, past: EncodedPast, rows: Tensor, paths: Tensor, state: State, t: int
@@ -257,7 +258,7 @@ class TimeGrad(nn.Module):
 
     def levels(self, schedule: Schedule) -> LevelCache:
         """Embeddings of noise levels: make them once for all that is done with one schedule."""
-        return LevelCache(self.denoiser, schedule, like=self.training_scale)
+        return LevelCache(self.denoiser, schedule, like=self.like)
 
     def conditional(self, cond: Tensor, levels: LevelCache, *, guidance: float = 0.0) -> Denoiser:
         """The denoiser of one reverse chain under the conditions ``cond [..., cond_size]``."""
@@ -291,8 +292,8 @@ class TimeGrad(nn.Module):
         Args:
             batch: Windows without a future.
             num_samples: S.
-            seeds: One per window. A window's paths are a function of its past and its seed, whatever
-                else is in the batch and however the paths are split into chunks.
+            seeds: One per window. A window's paths are a function of its past and its seed, up to rounding
+                whatever else is in the batch and however the paths are split into chunks.
             sampling: How they are drawn.
             memory: Bytes that paths may take at a time, by `bytes_per_path`. On a CPU chunks of them are
                 drawn side by side, one thread each.
@@ -336,4 +337,5 @@ class TimeGrad(nn.Module):
         context = slice(first, first + self.shape.context_length)
         scaling = NORMALISATIONS[self.config.scaling]
         loc, scale = scaling(series[:, context], observed[:, context], self.training_scale)
-        return torch.where(observed, (series - loc) / scale, 0.0), observed, loc, scale
+        scaled = in_units(series, observed, loc, scale, self.training_scale)
+        return scaled.to(self.like.dtype), observed, loc, scale

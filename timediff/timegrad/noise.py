@@ -16,8 +16,8 @@ __all__ = [
     "stratified",
 ]
 
-#: Paths that share one stream of random numbers. Streams are what chunks are made of, so the paths of
-#: a seed do not depend on how many are drawn at a time.
+#: Paths that share one stream of random numbers. Streams are what chunks are made of, so the noise of
+#: a seed does not depend on how many are drawn at a time.
 PATHS_PER_STREAM = 10
 #: Numbers that a stream draws at a time, and most steps they may serve: few are slow, many take memory.
 NUMBERS_AT_A_TIME, STEPS_AT_A_TIME = 8192, 16

@@ -103,7 +103,7 @@ class ReverseChains:
 
     def _rehearse(self, cond_size: int) -> int:
         """Runs a chain of one row, which embeds all its levels, and says how often it asks for noise."""
-        row = torch.zeros_like(self.levels.like[:1])
+        row = torch.zeros_like(self.levels.like[None])
         asked = []
 
         def noise() -> Tensor:

@@ -43,7 +43,7 @@ def draw_paths(
     on_step: Callable[[int], None],
     compiler: Compiler,
 ) -> Iterator[Tensor]:
-    """Paths ``[S, T, D]`` of one window after another; the arguments are those of `TimeGrad.draw`."""
+    """Paths ``[S, T, D]``, float64, of one window after another; arguments are those of `TimeGrad.draw`."""
     past = model.encode(batch)
     drawn = from_network(num_samples, model.network_share)
     count = int(drawn.sum())
@@ -54,7 +54,7 @@ def draw_paths(
     assert past.mean is not None
     for window, seed in enumerate(seeds):
         more = model.trajectories.draw(batch, past.mean, window, num_samples - count, seed)
-        more = more.mul_(past.scale[window]).add_(past.loc[window])
+        more = more * past.scale[window] + past.loc[window]
         more = model.support(more, None if past.repeated is None else past.repeated[window]).cpu()
         paths = more.new_empty(num_samples, *more.shape[1:])
         if count:
@@ -90,7 +90,7 @@ def _network_paths(
 
         rows = torch.tensor([window for window, _ in chunk], device=past.loc.device)
         keys = [(seeds[window], block) for window, block in chunk]
-        noise = NoiseStreams(keys, like=model.training_scale, kind=sampling.noise)
+        noise = NoiseStreams(keys, like=model.like, kind=sampling.noise)
         rows = rows.repeat_interleave(PATHS_PER_STREAM)
         return rollout(model, past, rows, partial(chains, noise=noise), on_step=advanced)
 
@@ -118,6 +118,8 @@ def rollout(
 ) -> Tensor:
     """A path for each of the windows ``rows [R]``, each fed back its own values, ``[R, T, D]`` on the CPU.
 
+    They are float64, as location and scale are; what is fed back is in units and the network's precision.
+
     Args:
         model: What tells the conditions of a step.
         past: The windows, encoded.
@@ -125,7 +127,7 @@ def rollout(
         step: Gives the scaled values of a time step ``[R, D]`` under the conditions ``[R, cond_size]``.
         on_step: Called after every time step with the number of paths that advanced by one.
     """
-    paths = past.loc.new_empty(model.shape.horizon, len(rows), model.shape.target_dim)
+    paths = model.like.new_empty(model.shape.horizon, len(rows), model.shape.target_dim)
     state = map_state(past.state, rows)
     for t in range(len(paths)):
         cond, state = model.advance(past, rows, paths, state, t)
@@ -133,14 +135,15 @@ def rollout(
         paths[t] = start + size * step(cond) if model.config.linear else step(cond)
         on_step(len(rows))
     # In place: with long horizons the paths are most of what a chunk takes.
+    values = torch.empty_like(paths, dtype=torch.float64)
     for t in range(len(paths)):
-        paths[t].mul_(past.scale_at(t)[rows]).add_(past.loc_at(t)[rows])
+        torch.mul(paths[t], past.scale_at(t)[rows], out=values[t]).add_(past.loc_at(t)[rows])
     if past.start is not None:
-        integrate(paths, past.start, rows)
+        integrate(values, past.start, rows)
     for t in range(len(paths)):
         repeated = past.repeated_at(t)
-        paths[t] = model.support(paths[t], None if repeated is None else repeated[rows])
-    return paths.transpose(0, 1).cpu()
+        values[t] = model.support(values[t], None if repeated is None else repeated[rows])
+    return values.transpose(0, 1).cpu()
 
 
 def chunks_of(
@@ -150,7 +153,7 @@ def chunks_of(
     stream_bytes = bytes_per_path(model, sampling) * PATHS_PER_STREAM
     fitting = max(1, int(memory // stream_bytes))
     # A compiled chain serves one size of chunk, and uses all threads.
-    most = 0 if sampling.compile else workers_for(model.training_scale.device)
+    most = 0 if sampling.compile else workers_for(model.like.device)
     worth = max(1, int(streams * stream_bytes // WORTH_A_WORKER))
     workers = min(most, worth, fitting, streams)
     parts = max(1, workers)
@@ -158,9 +161,12 @@ def chunks_of(
 
 
 def bytes_per_path(model: "TimeGrad", sampling: SamplingConfig) -> int:
-    """Memory that one path takes while it is sampled: itself twice, its noise, and the network's own."""
+    """Memory that one path takes while it is sampled: itself three times, its noise, and the network's own.
+
+    It is there in scaled units, and twice in the data's, which are float64.
+    """
     dim = model.shape.target_dim
     ahead = network_calls(sampling, model.config, model.schedule) if sampling.compile else 0
-    vectors = 2 * model.shape.horizon + steps_at_a_time(dim) + ahead + 8
+    vectors = 5 * model.shape.horizon + steps_at_a_time(dim) + ahead + 8
     floats = vectors * dim + model.denoiser.floats_per_row
-    return floats * model.training_scale.element_size()
+    return floats * model.like.element_size()

@@ -29,7 +29,7 @@ class Support(nn.Module):
         dim: D.
 
     Attributes:
-        bounds: Least and greatest value of each series, ``[2, D]``.
+        bounds: Least and greatest value of each series, float64 ``[2, D]``.
         whole: Series of whole numbers, bool ``[D]``.
         sits: Series that stay at a value that they repeat, bool ``[D]``.
     """
@@ -40,7 +40,7 @@ class Support(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        ends = torch.tensor([-torch.inf, torch.inf])[:, None]
+        ends = torch.tensor([-torch.inf, torch.inf], dtype=torch.float64)[:, None]
         self.register_buffer("bounds", ends.expand(2, dim).contiguous())
         self.register_buffer("whole", torch.zeros(dim, dtype=torch.bool))
         self.register_buffer("sits", torch.zeros(dim, dtype=torch.bool))
@@ -79,7 +79,8 @@ class Support(nn.Module):
             [
                 [-torch.inf if low is None else low, torch.inf if high is None else high]
                 for low, high in bounds
-            ]
+            ],
+            dtype=torch.float64,
         )
         self.bounds.copy_(ends.t().expand(2, self.bounds.shape[1]))
 

@@ -31,10 +31,12 @@ from timediff.errors import InputError
 from timediff.networks.encoder import State, map_state
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.model import TimeGrad
+from timediff.timegrad.normalisation.base import LARGEST
 from timediff.timegrad.reverse import walk
 from timediff.tools.numbers import LARGEST_VALUE, first_too_large, numbers
 
 __all__ = [
+    "FARTHEST",
     "MIN_EFFECTIVE_SIZE",
     "TooUnlikely",
     "check_whatif",
@@ -47,10 +49,12 @@ __all__ = [
 #: Effective size of the particles below which there is no forecast: the error of its mean would be above a
 #: fifth of its standard deviation, and its quantiles hardly known.
 MIN_EFFECTIVE_SIZE = 20
+#: Units beyond which single precision cannot tell which particles are nearer to a given value.
+FARTHEST = 1e4
 
 
 class TooUnlikely(InputError):
-    """Given values leave too few effective particles."""
+    """Given values leave too few effective particles, or are too far from all of them to say."""
 
 
 @torch.no_grad()
@@ -83,7 +87,7 @@ def sample_given(
         on_step: Told after every time step how many paths advanced by one; in all `path_steps`.
 
     Raises:
-        TooUnlikely: The effective size is below `MIN_EFFECTIVE_SIZE`.
+        TooUnlikely: The effective size is below `MIN_EFFECTIVE_SIZE`, or a value farther out than `FARTHEST`.
     """
     steps = _Steps(model, batch, given, sampling, seed)
     particles = steps.start(num_particles)
@@ -129,7 +133,7 @@ class _Steps:
         self.walked = walk(sampling, model.schedule)
         self.levels = model.levels(model.schedule)
         self.levels.embed(self.walked.points[1:])
-        self.given = given.to(self.past.loc)
+        self.given = given.double().to(self.past.loc.device)
         self.known = ~self.given.isnan()  # [T, D]
         whole = self.known.all(dim=1)
         #: How many steps from the first one on are given as a whole.
@@ -139,10 +143,11 @@ class _Steps:
         self.device = torch.Generator(self.given.device).manual_seed((2 * seed + 1) % 2**63)
 
     def start(self, count: int) -> _Particles:
-        like = self.past.loc
+        like = self.model.like
         state = map_state(self.past.state, torch.zeros(count, dtype=torch.long, device=like.device))
-        blank = like.new_zeros(count, *self.given.shape)
-        return _Particles(blank, blank.clone(), state, blank.new_zeros(count, dtype=torch.float64))
+        scaled = like.new_zeros(count, *self.given.shape)
+        values = torch.zeros_like(scaled, dtype=torch.float64)
+        return _Particles(scaled, values, state, values.new_zeros(count))
 
     def step(
         self, particles: _Particles, t: int
@@ -157,12 +162,14 @@ class _Steps:
         base, unit = past.loc_at(t)[rows], past.scale_at(t)[0]  # [P, D], [D]
         if past.start is not None:
             base = base + (past.start[rows, t] if t < cycle else paths[:, t - cycle])
-        wanted = ((y - base) / unit - start) / size
+        exact = ((y - base) / unit - start) / size
         particles = _Particles(scaled, paths, state, log_weights)
         if t < self.prefix:
             # All particles have one past, so that the same weight is due to all of them.
-            scaled[:, t], paths[:, t] = start + size * wanted, y
+            scaled[:, t], paths[:, t] = self.as_past(start + size * exact), y
             return particles, None, None
+        self.check_near(exact, t)
+        wanted = exact.to(scaled)
 
         def bind(rows: Tensor, x0: Tensor | None) -> Denoiser:
             denoiser = self.model.conditional(cond[rows], self.levels, guidance=self.guidance)
@@ -187,6 +194,20 @@ class _Steps:
         values = self.model.support(values, past.repeated_at(t))
         particles.paths[:, t] = torch.where(known, y, values)
         return particles, after.rows, after.draws
+
+    def as_past(self, values: Tensor) -> Tensor:
+        """Scaled values as the encoder sees them in a past: with outliers drawn in, in adaptive units."""
+        return values.clamp(-LARGEST, LARGEST) if self.model.shape.cycles else values
+
+    def check_near(self, wanted: Tensor, t: int) -> None:
+        """Raises `TooUnlikely` for a given value so far from all particles that they look equally far."""
+        nearest = torch.where(self.known[t], wanted.abs(), 0.0).amin(dim=0)  # [D]
+        if bool((nearest > FARTHEST).any()):
+            d = int(nearest.argmax())
+            raise TooUnlikely(
+                f"the value {float(self.given[t, d]):g} given of dimension {d} lies {float(nearest[d]):.2g} "
+                "times the size of what is modelled from where it could be; give a likelier one, or NaN"
+            )
 
     def draw(self, particles: _Particles, size: int) -> _Particles:
         """So many of the particles, equally weighted, in random order, so that the first few are a sample."""
@@ -296,8 +317,8 @@ def _read_array(array: Any, i: int, horizon: int, target_dim: int, lead_time: in
             f"{name} has {values[place]:g} in dimension {place[1]} at step {place[0]}; values must be below "
             f"{LARGEST_VALUE:g}: give NaN where unknown"
         )
-    blank = np.full((lead_time, target_dim), np.nan, np.float32)
-    given = torch.from_numpy(np.concatenate([blank, values.astype(np.float32)]))
+    blank = np.full((lead_time, target_dim), np.nan)
+    given = torch.from_numpy(np.concatenate([blank, values]))
     return None if given.isnan().all() else given
 
 

@@ -25,7 +25,5 @@ def device_of(name: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     count = torch.cuda.device_count()
     if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= count:
-        raise InputError(
-            f"device {name} is not there ({count} CUDA devices found); use --device cpu"
-        )
+        raise InputError(f"device {name} is not there ({count} CUDA devices found); choose cpu")
     return name

@@ -10,10 +10,12 @@ import numpy as np
 
 from timediff.errors import InputError
 
-__all__ = ["LARGEST_VALUE", "first_too_large", "numbers", "plain_array"]
+__all__ = ["LARGEST_VALUE", "MOST_CELLS", "first_too_large", "numbers", "plain_array"]
 
 #: Values of a series are below this, as float32 cannot hold the squares of larger ones.
 LARGEST_VALUE = 1e18
+#: Values that are read into memory from one file or folder, at most.
+MOST_CELLS = 2**28
 
 _KINDS = {
     "c": "complex numbers; give their real part",
@@ -45,8 +47,12 @@ def plain_array(values: Any, what: str) -> np.ndarray:
             f"{what} is a frame, whose rows are steps; give an array, its to_numpy().T"
         )
     array = np.asarray(values)
-    if array.dtype.kind in _KINDS:
-        raise InputError(f"{what} is not numeric: it holds {_KINDS[array.dtype.kind]}")
+    kinds = {array.dtype.kind}
+    if array.dtype == object:
+        cells = {type(cell): cell for cell in array.flat}.values()
+        kinds = {np.asarray(cell).dtype.kind for cell in cells}
+    for kind in sorted(kinds & _KINDS.keys()):
+        raise InputError(f"{what} is not numeric: it holds {_KINDS[kind]}")
     return array
 
 
@@ -65,9 +71,15 @@ def numbers(values: Any, what: str) -> np.ndarray:
     except InputError:
         raise
     except Exception as error:  # an object may refuse in any way
-        if "NAType" in str(error):
+        for sign in ("NA", "NaT"):
+            if f"{sign}Type" in str(error):
+                raise InputError(
+                    f"{what} holds pandas.{sign}; give NaN where a value is missing"
+                ) from error
+        if isinstance(error, OverflowError):
             raise InputError(
-                f"{what} holds pandas.NA; give NaN where a value is missing"
+                f"{what} has a number too large for a float; values must be below {LARGEST_VALUE:g}: give "
+                "NaN where unknown, or a larger unit"
             ) from error
         raise InputError(
             f"{what} is not numeric ({error}); give numbers, NaN where unknown"

@@ -26,7 +26,8 @@ def _renew() -> None:
 
 
 # A forked child has only the thread that forked: a lock that another one held would never be free.
-os.register_at_fork(after_in_child=_renew)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew)
 
 
 @contextmanager

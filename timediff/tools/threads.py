@@ -4,6 +4,7 @@ The operators of a forecast take microseconds on small tensors: two threads insi
 another longer than they work. Paths are independent, so threads are given paths instead.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -18,6 +19,16 @@ T = TypeVar("T")
 #: A piece of work ``task(check)``. It calls ``check()`` now and then, which raises `Abandoned` once nobody
 #: waits for the result.
 Task = Callable[[Callable[[], None]], T]
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+# The threads that torch's operators share stay with the parent: an operator of a forked child that counts on
+# them waits for ever. With one thread none does, as in the workers of torch's own data loaders.
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_one_thread)
 
 
 class Abandoned(Exception):

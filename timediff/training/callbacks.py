@@ -1,21 +1,17 @@
-"""Lightning callbacks: checkpoints, early stopping, the progress bar."""
+"""Lightning callbacks: early stopping, the progress bar."""
 
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from timediff.tools.progress import progress_bar
 
-__all__ = ["BestCheckpoint", "Patience", "TrainingBar"]
-
-
-class BestCheckpoint(ModelCheckpoint):
-    """Our checkpoint. Of a class of its own: Lightning refuses two of one class whose options are alike."""
+__all__ = ["Patience", "TrainingBar"]
 
 
 class Patience(EarlyStopping):
-    """Our early stopping. Of a class of its own for the same reason: the user may bring another."""
+    """Our early stopping. Of a class of its own: Lightning refuses two of one class and like options."""
 
 
 class TrainingBar(Callback):

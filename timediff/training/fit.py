@@ -16,6 +16,7 @@ from timediff.errors import InputError
 from timediff.timegrad.batch import Batch
 from timediff.training.budget import epochs_of, planned_steps
 from timediff.training.callbacks import Patience, TrainingBar
+from timediff.training.checkpoints import check_room, read_state
 from timediff.training.module import TimeGradModule
 from timediff.training.trainer import Windows, make_trainer, run
 
@@ -71,14 +72,30 @@ def fit(
     # Without a folder of the user's, checkpoints stay out of the way, and go once they are not needed.
     kept = trainer_kwargs.get("default_root_dir")
     folder = str(kept) if kept else tempfile.mkdtemp(prefix="timediff-")
-    trainer, best = make_trainer(
-        config, trainer_kwargs, callbacks, folder=folder, epochs=epochs, validated=validated
-    )
     try:
+        trainer, best = make_trainer(
+            config, trainer_kwargs, callbacks, folder=folder, epochs=epochs, validated=validated
+        )
+    except InputError:
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    try:
+        if best is not None:
+            check_room(folder, module)
         run(trainer, module, training, validation, checkpoint=checkpoint)
     except BaseException:
-        logger.warning(f"training stopped; its checkpoints are in {folder}")
+        if best is not None and best.last_model_path and Path(best.last_model_path).is_file():
+            logger.warning(
+                f"training stopped; ckpt_path={best.last_model_path} goes on from step {best.step}"
+            )
+        elif not kept:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
+    if not trainer.global_step:
+        raise InputError(
+            "training ended before its first step; leave max_time of trainer_kwargs out, or give more"
+        )
     if validated and best is not None and best.best_model_path:
         # Restored as tensors only: a checkpoint is a file like any other.
         content = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
@@ -125,17 +142,7 @@ def check_checkpoint(path: Path, module: TimeGradModule) -> dict[str, Any]:
     Raises:
         InputError: The file is not one.
     """
-    if not path.is_file():
-        raise InputError(f"there is no checkpoint {path}; give the path of a last.ckpt")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file that is something else may fail in any way
-        raise InputError(f"{path} is not a checkpoint; give the path of a last.ckpt") from error
-    missing = {"state_dict", "optimizer_states", "history", "total_steps"} - set(content)
-    if missing:
-        raise InputError(
-            f"{path} holds no {', '.join(sorted(missing))}; give the path of a last.ckpt"
-        )
+    content = read_state(path)
     ours, theirs = (
         {name: tuple(value.shape) for name, value in state.items()}
         for state in (module.state_dict(), content["state_dict"])

@@ -56,7 +56,7 @@ def halve(
         shape = (len(batch.target), student.taught_steps)
         n = 2 * torch.randint(1, steps + 1, shape, generator=generator)
         size = (*n.shape, batch.target.shape[-1])
-        eps = torch.randn(size, generator=generator, dtype=batch.target.dtype)
+        eps = torch.randn(size, generator=generator, dtype=batch.features.dtype)
         with torch.no_grad():
             taught = student.teach(batch.to(device))
             denoiser = teacher.conditional(taught.cond, levels, guidance=guidance)

@@ -53,6 +53,10 @@ class TimeGradModule(pl.LightningModule):
         self.stream = Stream()
         #: One entry per epoch: epoch, train_loss and, with validation data, val_loss.
         self.history: list[dict[str, float]] = []
+        #: Batches of the epoch that were done before training went on within it.
+        self.begun = 0
+        #: Sum over the windows of the epoch so far of their loss, and how many they are.
+        self.losses: tuple[Tensor | float, int] = 0.0, 0
 
     @property
     def models(self) -> list[TimeGrad]:
@@ -65,6 +69,7 @@ class TimeGradModule(pl.LightningModule):
         return self.models[-1]
 
     def on_train_epoch_start(self) -> None:
+        self.begun, self.losses = 0, (0.0, 0)
         # One seed per epoch: a run resumed from an epoch's checkpoint repeats what would have come.
         mixed = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank])
         with self.stream.lent(self.device, seed=int(mixed.generate_state(1)[0])):
@@ -89,7 +94,7 @@ class TimeGradModule(pl.LightningModule):
         else:
             n = torch.randint(1, self.model.config.diffusion_steps + 1, shape, device=self.device)
         eps = torch.randn(
-            *shape, batch.target.shape[-1], dtype=batch.target.dtype, device=self.device
+            *shape, batch.target.shape[-1], dtype=batch.features.dtype, device=self.device
         )
         error, observed = self.model.loss(batch, n=n, eps=eps, positions=positions)
         if self.steps is not None:
@@ -98,7 +103,9 @@ class TimeGradModule(pl.LightningModule):
             self.steps.update(n, torch.where(known, mean, torch.nan))
             error = weight[..., None] * error
         loss = _observed_mean(error, observed)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(n))
+        # Lightning would forget those of an epoch in whose middle a training goes on.
+        total, count = self.losses
+        self.losses = total + loss.detach() * len(n), count + len(n)
         return loss
 
     def _positions(self, batch: Batch) -> Tensor | None:
@@ -113,16 +120,30 @@ class TimeGradModule(pl.LightningModule):
         """Windows, and steps of each that the loss is asked about."""
         return len(batch.target), self.model.taught_steps
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        if self.average is None:
-            return
+    def optimizer_step(self, *args: Any, **options: Any) -> None:
+        super().optimizer_step(*args, **options)
+        if self.average is not None:
+            self.follow(self.average)
+
+    def follow(self, average: TimeGrad) -> None:
+        """Moves the average of the weights towards the weights after a step."""
         # The first steps forget faster, so that a short run does not average in its initial weights.
-        step = self.global_step
+        step = self.global_step + 1
         decay = min(self.config.ema_decay, (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(
-                list(self.average.parameters()), list(self.model.parameters()), 1 - decay
+                list(average.parameters()), list(self.model.parameters()), 1 - decay
             )
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.trainer.is_last_batch:
+            self._log_loss()
+
+    def _log_loss(self) -> None:
+        total, count = self.losses
+        if count:
+            self.log("train_loss", total / count, on_step=False, on_epoch=True, batch_size=1)
+            self.losses = 0.0, 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         generator = torch.Generator().manual_seed(batch_idx)
@@ -134,22 +155,23 @@ class TimeGradModule(pl.LightningModule):
             n = (u * steps).long().clamp(max=steps - 1) + 1
             eps = torch.randn(*shape, batch.target.shape[-1], generator=generator)
             error, observed = self.forecaster.loss(
-                batch, n=n.to(self.device), eps=eps.to(self.device, batch.target.dtype)
+                batch, n=n.to(self.device), eps=eps.to(self.device, batch.features.dtype)
             )
             errors.append(_observed_mean(error, observed))
         loss = torch.stack(errors).mean()
         self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.target))
 
     def on_train_epoch_end(self) -> None:
+        self._log_loss()  # of an epoch that has ended early
         logged = self.trainer.callback_metrics
         losses = {
             name: float(logged[name]) for name in ("train_loss", "val_loss") if name in logged
         }
-        self._check_finite(losses.get("train_loss", 0.0))
+        self.check_finite(losses.get("train_loss", 0.0))
         self.history.append({"epoch": float(self.current_epoch)} | losses)
 
-    def _check_finite(self, loss: float) -> None:
-        """Raises `InputError` before a diverged epoch is kept; once an epoch, as the device waits for it."""
+    def check_finite(self, loss: float = 0.0) -> None:
+        """Raises `InputError` before a diverged state is kept; only then, as the device waits for it."""
         weights = all(bool(p.isfinite().all()) for p in self.parameters())
         if weights and math.isfinite(loss):
             return
@@ -164,6 +186,9 @@ class TimeGradModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["seed"], checkpoint["history"] = self.seed, list(self.history)
         checkpoint["total_steps"] = int(self.trainer.estimated_stepping_batches)
+        checkpoint["random"] = list(self.stream.states)
+        checkpoint["begun"] = self.trainer.fit_loop.batch_idx + 1
+        checkpoint["losses"] = [float(self.losses[0]), self.losses[1]]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         total = int(self.trainer.estimated_stepping_batches)
@@ -173,6 +198,11 @@ class TimeGradModule(pl.LightningModule):
                 f"rates do not suit {total}; give the same number of steps, or train_from its predictor"
             )
         self.seed, self.history = checkpoint["seed"], list(checkpoint["history"])
+        if (
+            "begun" in checkpoint
+        ):  # since 0.2.0; what is of the epoch alone is forgotten with its end
+            self.begun, self.losses = checkpoint["begun"], tuple(checkpoint["losses"])
+            self.stream.states = list(checkpoint["random"])
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(

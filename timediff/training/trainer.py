@@ -1,8 +1,9 @@
-"""Lightning's trainer with our choices, what it says, and how it is interrupted."""
+"""Lightning's trainer with our choices, and what it says."""
 
 import copy
+import difflib
+import inspect
 import logging
-import signal
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,16 +11,31 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
+from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from timediff.config import TrainConfig
-from timediff.errors import InputError
+from timediff.errors import InputError, check_whole
+from timediff.kinds import shortened, shown
 from timediff.timegrad.batch import Batch
 from timediff.tools.precision import matmul_precision
 from timediff.tools.seeding import one_at_a_time
-from timediff.training.callbacks import BestCheckpoint
+from timediff.training.checkpoints import BestCheckpoint, WholeCheckpoints
 from timediff.training.module import TimeGradModule
+from timediff.training.stopping import Stopping, stopped_in_time
 
-__all__ = ["Windows", "interruptible", "make_trainer", "own_options", "quiet_lightning", "run"]
+__all__ = [
+    "Windows",
+    "check_trainer_options",
+    "make_trainer",
+    "own_options",
+    "quiet_lightning",
+    "run",
+]
+
+
+#: Precisions that leave weights in float32.
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 class Windows(Protocol):
@@ -41,9 +57,7 @@ class Windows(Protocol):
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Silences what Lightning says about things that are as they should be here."""
-    expected = (
-        ".*(max_epochs|validation_step|num_workers|LeafSpec|many workers|Checkpoint directory).*"
-    )
+    expected = ".*(max_epochs|validation_step|num_workers|LeafSpec|many workers|Checkpoint dir|resumable).*"
     # The logger of tips to install something else, and of the devices that are not there.
     log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     level = log.level
@@ -56,17 +70,61 @@ def quiet_lightning() -> Iterator[None]:
         log.setLevel(level)
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Lets Ctrl-C out of Lightning, which exits with status 1 instead and stays deaf to the next."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as stop:
-        if not isinstance(stop.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
+def check_trainer_options(options: Mapping[str, Any]) -> None:
+    """Raises `InputError` for options that Lightning's trainer does not have, or a training without end."""
+    known = inspect.signature(pl.Trainer.__init__).parameters.keys() - {"self"}
+    for name, value in options.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise InputError(
+                f"trainer_kwargs has {shown(name)}, which is no option of lightning.pytorch.Trainer; "
+                + (f"{close[0]} is" if close else "leave it out")
+            )
+        if name in ("max_epochs", "max_steps") and value is not None:
+            check_whole(f"{name} of trainer_kwargs", value)
+    for callback in _listed(options.get("callbacks")):
+        if not isinstance(callback, pl.Callback):
+            raise InputError(
+                f"callbacks of trainer_kwargs has {shown(callback)}; give a lightning.pytorch.Callback"
+            )
+
+
+def _listed(given: Any) -> list[Any]:
+    """What a trainer takes as callbacks or plugins, in a list."""
+    return list(given) if isinstance(given, list | tuple) else [given] if given else []
+
+
+def _check_trainer(trainer: pl.Trainer, *, validated: bool) -> None:
+    """Raises `InputError` for options that this training does not work with, by their names."""
+    if trainer.precision not in _PRECISIONS:
+        raise InputError(
+            f"precision of trainer_kwargs is {trainer.precision}, but weights stay in float32; choose one of "
+            f"{', '.join(_PRECISIONS)}"
+        )
+    if not trainer.limit_train_batches:
+        raise InputError(
+            "limit_train_batches of trainer_kwargs is 0; leave it out, or train with more"
+        )
+    if validated:
+        usual = {"check_val_every_n_epoch": 1, "val_check_interval": 1.0}
+        for name, value in usual.items():
+            if getattr(trainer, name) != value:
+                raise InputError(
+                    f"{name} of trainer_kwargs is {getattr(trainer, name)}, but validation is at the end of "
+                    "every epoch, by which patience and the best epoch are told; leave it out, and choose "
+                    "steps_per_epoch"
+                )
+        if not trainer.limit_val_batches:
+            raise InputError(
+                "limit_val_batches of trainer_kwargs is 0, but there is validation data; leave one out"
+            )
+        return
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if getattr(callback, "monitor", None) == "val_loss":
+            raise InputError(
+                f"{type(callback).__name__} of trainer_kwargs monitors val_loss, and there is no validation "
+                "data; give some, or have it monitor train_loss"
+            )
 
 
 def own_options(trainer_kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,8 +171,13 @@ def make_trainer(
         InputError: The training would have no end.
     """
     options = own_options(trainer_kwargs)
-    theirs = options.pop("callbacks", None) or []
-    callbacks = [*(theirs if isinstance(theirs, list | tuple) else [theirs]), *callbacks]
+    callbacks = [*_listed(options.pop("callbacks", None)), *callbacks, Stopping()]
+    plugins = _listed(options.pop("plugins", None))
+    # Lightning takes one way of writing checkpoints, which a strategy may bring as well.
+    if isinstance(options.get("strategy"), str | None) and not any(
+        isinstance(plugin, CheckpointIO) for plugin in plugins
+    ):
+        plugins = [*plugins, WholeCheckpoints()]
     checkpoint = None
     if options.get("enable_checkpointing", True):
         checkpoint = BestCheckpoint(
@@ -127,8 +190,6 @@ def make_trainer(
     if "max_epochs" not in options and "max_steps" not in options:
         # Not max_steps: Lightning would resume in the middle of an epoch that is over.
         options["max_epochs"] = epochs
-    if options.get("max_epochs") == -1:
-        raise InputError("max_epochs is -1; the learning rates need to know how long training is")
     ours = {
         "accelerator": "auto",
         "default_root_dir": folder,
@@ -140,8 +201,16 @@ def make_trainer(
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
     }
-    with quiet_lightning():
-        return pl.Trainer(**{**ours, **options, "callbacks": callbacks}), checkpoint
+    try:
+        with quiet_lightning():
+            trainer = pl.Trainer(**{**ours, **options, "callbacks": callbacks, "plugins": plugins})
+    except Exception as error:  # Lightning refuses options in any way
+        raise InputError(
+            f"trainer_kwargs are refused by lightning.pytorch.Trainer ({shortened(str(error), 200)}); "
+            "give others"
+        ) from error
+    _check_trainer(trainer, validated=validated)
+    return trainer, checkpoint
 
 
 def run(
@@ -155,5 +224,11 @@ def run(
     """Trains a module, on from a checkpoint if there is one."""
     precision = matmul_precision(module.config.precision, trainer.strategy.root_device)
     # Lightning puts the global generators back after its sanity check, whoever has them by then.
-    with one_at_a_time(), interruptible(), quiet_lightning(), precision:
-        trainer.fit(module, training, validation, ckpt_path=checkpoint)
+    with one_at_a_time(), stopped_in_time(trainer), quiet_lightning(), precision:
+        try:
+            trainer.fit(module, training, validation, ckpt_path=checkpoint)
+        except MisconfigurationException as error:
+            raise InputError(
+                f"trainer_kwargs are refused by lightning.pytorch.Trainer ({shortened(str(error), 200)}); "
+                "give others"
+            ) from error

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from timediff.data.entry import noise_seed
 from timediff.data.oracle.process import (
     WEEK,
     Process,
@@ -68,7 +69,7 @@ def true_paths(
         known: Entries of ``load_dataset("oracle")`` without the steps to forecast, target ``[D, T]``.
         horizon: Steps to forecast.
         num_samples: Sample paths.
-        seed: Seed of all random numbers.
+        seed: Of all random numbers (`timediff.data.entry.noise_seed`).
         knows_regime: Give it the true regimes up to the origin, which no forecaster can see. Its score
             is not a floor but says what they would be worth.
 
@@ -87,8 +88,11 @@ def true_paths(
     identities = [_identity(entry) for entry in known]
     processes = {(dim, of): make_process(dim, seed=of) for dim, of in identities}
     paths = []
-    for window, (values, identity) in enumerate(zip(observed, identities, strict=True)):
-        process, rng = processes[identity], np.random.default_rng([seed, window])
+    for place, (values, identity) in enumerate(zip(observed, identities, strict=True)):
+        entry = known[place]
+        start = entry["start"] + len(values)
+        own = noise_seed(seed, start, item_id=entry.get("item_id"), place=place)
+        process, rng = processes[identity], np.random.default_rng(own)
         if knows_regime:
             belief = np.eye(len(process.stationary))[_true_regime(process, values, identity[1])]
         else:

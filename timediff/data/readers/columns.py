@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from timediff.errors import InputError
+from timediff.tools.numbers import LARGEST_VALUE, first_too_large
 
 __all__ = ["covariate", "numbers"]
 
@@ -17,7 +18,7 @@ def numbers(column: pd.Series, what: str, rows: pd.Index | None = None) -> np.nd
         rows: What a row is called, such as its stamp; its number when None.
 
     Raises:
-        InputError: It holds truth values, complex numbers, texts, or values that float32 cannot hold.
+        InputError: It holds truth values, complex numbers, texts, or values of 1e18 and more.
     """
     dtype = column.dtype
     if pd.api.types.is_bool_dtype(dtype):
@@ -30,13 +31,11 @@ def numbers(column: pd.Series, what: str, rows: pd.Index | None = None) -> np.nd
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
         values = _from_cells(column, what, rows)
-    with np.errstate(over="ignore"):
-        infinite = np.isinf(values.astype(np.float32))
-    if infinite.any():
-        row = int(np.argmax(infinite))
+    if (place := first_too_large(values)) is not None:
+        row = place[0]
         raise InputError(
-            f"{what} has {values[row]} in {_row(rows, row)}, which float32 cannot hold; leave it out or "
-            "scale the column"
+            f"{what} has {values[row]} in {_row(rows, row)}; values must be below {LARGEST_VALUE:g}: "
+            "leave it out or scale the column"
         )
     return values
 

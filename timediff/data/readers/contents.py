@@ -4,7 +4,6 @@ Axes: D series, T time steps.
 """
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ import numpy as np
 
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days
+from timediff.kinds import shortened, shown
+from timediff.tools.files import read_json
 
 __all__ = ["Aggregate", "Contents", "checksum", "read_json_object", "unique_names", "whole_number"]
 
@@ -26,7 +27,7 @@ class Aggregate(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """The contents of a folder; entries are ``{"item_id", "start", "target"}``, target float32 [D, T]."""
+    """The contents of a folder; entries are ``{"item_id", "start", "target"}``, target float64 [D, T]."""
 
     freq: str
     prediction_length: int
@@ -60,11 +61,13 @@ def checksum(entries: Iterable[dict[str, Any]]) -> str:
 def read_json_object(path: Path, *, advice: str) -> dict[str, Any]:
     """The object in a JSON file; `advice` ends the sentence of the error."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise InputError(f"{path} is missing: {advice}") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}): {advice}") from None
+        raise InputError(
+            f"{path} cannot be read as JSON ({shortened(str(error), 200)}): {advice}"
+        ) from None
     if not isinstance(content, dict):
         raise InputError(f"{path} does not hold a JSON object: {advice}")
     return content
@@ -73,7 +76,9 @@ def read_json_object(path: Path, *, advice: str) -> dict[str, Any]:
 def whole_number(meta: dict[str, Any], key: str, path: Path) -> int:
     value = meta.get(key)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{key} in {path} must be a whole number of at least 1, found {value!r}")
+        raise InputError(
+            f"{key} in {path} must be a whole number of at least 1, found {shown(value)}"
+        )
     return value
 
 

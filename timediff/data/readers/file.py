@@ -9,8 +9,12 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from timediff.errors import InputError
+from timediff.kinds import shortened
+from timediff.tools.files import check_regular
+from timediff.tools.numbers import MOST_CELLS
 
 __all__ = ["ENDINGS", "frame_of"]
 
@@ -45,7 +49,9 @@ def frame_of(
             f"{path} has the ending {ending!r}; give a file that ends in {', '.join(ENDINGS)}"
         )
     try:
+        check_regular(path)
         if ending == ".parquet":
+            _check_size(path)
             return pd.read_parquet(path), []
         if ending == ".feather":
             return pd.read_feather(path), []
@@ -54,9 +60,21 @@ def frame_of(
         raise
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the path of a table") from None
-    except (OSError, ValueError, csv.Error) as error:
-        reason = " ".join(str(error).split())  # some reasons of pyarrow have many lines
+    except (
+        Exception
+    ) as error:  # a damaged file, or one that contradicts itself, may fail in any way
+        reason = shortened(f"{str(error) or type(error).__name__}", 200)
         raise InputError(f"{path} cannot be read ({reason}); write it again") from None
+
+
+def _check_size(path: Path) -> None:
+    """Raises `InputError` for a Parquet file with more cells than are read; a repeated one takes no space."""
+    facts = pq.read_metadata(path)
+    if facts.num_rows * facts.num_columns > MOST_CELLS:
+        raise InputError(
+            f"{path} has {facts.num_rows} rows of {facts.num_columns} columns, and {MOST_CELLS} cells are "
+            "the most; keep the last rows, or fewer columns"
+        )
 
 
 def _from_csv(

@@ -6,7 +6,6 @@ k-th block of D test lines is window k. Nothing is filled in: what is missing is
 Axes: D series, T time steps.
 """
 
-import gzip
 import json
 import warnings
 import zlib
@@ -20,13 +19,20 @@ import orjson
 import pandas as pd
 
 from timediff.data.readers.contents import Contents, read_json_object, unique_names, whole_number
+from timediff.data.readers.starts import read_starts
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days, to_period_freq
-from timediff.tools.numbers import LARGEST_VALUE, first_too_large
+from timediff.kinds import shown
+from timediff.tools.files import lines_of
+from timediff.tools.numbers import LARGEST_VALUE, MOST_CELLS, first_too_large
 
-__all__ = ["missing_part", "parse_line", "read_gluonts"]
+__all__ = ["MOST_STEPS", "missing_part", "parse_line", "read_gluonts"]
 
 _SPLITS = ("train", "test")
+#: Values of a series, at most.
+MOST_STEPS = 5_000_000
+# Characters of a name and of a stamp, at most: pandas takes minutes for a megabyte.
+_LONGEST_NAME, _LONGEST_STAMP = 1000, 64
 
 
 class _Series(NamedTuple):
@@ -86,13 +92,16 @@ def read_gluonts(
             f"{dims or 'D'} and {windows or 'windows'} times as many: {again}"
         )
     _check_lengths(blocks, horizon=horizon, folder=folder)
+    # The published sets are taken as their published scores take them.
+    texts = dict.fromkeys(row.start for row in (*train, *test))
+    starts = read_starts(texts, freq=freq, folder=folder, rounded=used is not None)
     return Contents(
         freq=meta["freq"],
         prediction_length=horizon,
         columns=unique_names([s.item_id or str(i) for i, s in enumerate(train)]),
-        train=_group(train, freq=freq, item_id="train", folder=folder),
+        train=_group(train, starts, item_id="train", folder=folder),
         test=[
-            _group(rows, freq=freq, item_id=f"test_{k}", folder=folder)
+            _group(rows, starts, item_id=f"test_{k}", folder=folder)
             for k, rows in enumerate(blocks)
         ],
         meta=meta,
@@ -115,16 +124,15 @@ def _json_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in (folder.iterdir() if folder.is_dir() else ())
-        if path.name.endswith((".json", ".json.gz")) and path.name[0] not in "._"
+        if path.is_file() and path.name.endswith((".json", ".json.gz")) and path.name[0] not in "._"
     )
 
 
 def _lines(folder: Path) -> Iterator[tuple[Path, int, bytes]]:
     for path in _json_files(folder):
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield path, number, line
+        for number, line in enumerate(lines_of(path), start=1):
+            if line.strip():
+                yield path, number, line
 
 
 def parse_line(line: bytes) -> dict[str, Any]:
@@ -132,54 +140,73 @@ def parse_line(line: bytes) -> dict[str, Any]:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:  # NaN, which some writers leave: the standard parser takes it
-        return json.loads(line)
+        try:
+            return json.loads(line)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
 
 
 def _read_lines(folder: Path, *, used: tuple[int, int] | None, again: str) -> list[_Series]:
-    rows = []
+    rows, cells = [], 0
     try:
         for i, (path, number, line) in enumerate(_lines(folder)):
             if used is not None and i % used[0] >= used[1]:
                 continue
+            steps = line.count(b",")
+            cells += steps
+            if steps > MOST_STEPS or cells > MOST_CELLS:
+                most = (
+                    f"{MOST_STEPS} steps in a line"
+                    if steps > MOST_STEPS
+                    else f"{MOST_CELLS} in all"
+                )
+                raise InputError(
+                    f"line {number} of {path} goes beyond {most}; keep the last steps of each series"
+                )
             try:
                 entry = parse_line(line)
                 target = np.array(entry["target"], dtype=np.float64)
-                start = str(entry["start"])
+                start = entry["start"]
             except (ValueError, TypeError, KeyError):
                 raise InputError(
                     f"line {number} of {path} is not a series with start and target: {again}"
                 ) from None
+            if not isinstance(start, str) or len(start) > _LONGEST_STAMP:
+                raise InputError(f"line {number} of {path}: {shown(start)} is not a start stamp")
             if target.ndim != 1 or not target.size:
                 raise InputError(
                     f"line {number} of {path} has a target of shape {target.shape}: "
                     "write one series of at least one value per line"
                 )
             item_id = entry.get("item_id")
+            if not isinstance(item_id, str | int | None) or len(str(item_id)) > _LONGEST_NAME:
+                raise InputError(
+                    f"line {number} of {path} has the item_id {shown(item_id)}; write a text of at most "
+                    f"{_LONGEST_NAME} characters"
+                )
             if (place := first_too_large(target)) is not None:
                 raise InputError(
                     f"line {number} of {path} has {target[place]:g} at step {place[0]}; values must be below "
                     f"{LARGEST_VALUE:g}: write NaN where unknown, or another unit"
                 )
-            series = target.astype(np.float32)
-            rows.append(_Series(None if item_id is None else str(item_id), start, series))
+            rows.append(_Series(None if item_id is None else str(item_id), start, target))
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{folder} cannot be read ({error}): {again}") from None
     return rows
 
 
-def _group(rows: list[_Series], *, freq: str, item_id: str, folder: Path) -> dict[str, Any]:
+def _group(
+    rows: list[_Series], starts: dict[str, pd.Period], *, item_id: str, folder: Path
+) -> dict[str, Any]:
     """One entry [D, T] of series that end together; the shorter ones start with NaN."""
     length = max(row.target.size for row in rows)
-    target = np.full((len(rows), length), np.nan, dtype=np.float32)  # [D, T]
+    target = np.full((len(rows), length), np.nan)  # [D, T]
     for out, row in zip(target, rows, strict=True):
         out[length - row.target.size :] = row.target
     ends: Counter[pd.Period] = Counter()
     with quiet_business_days():
         for (stamp, size), count in Counter((r.start, r.target.size) for r in rows).items():
-            try:
-                ends[pd.Period(stamp, freq=freq) + size] += count
-            except ValueError:
-                raise InputError(f"{folder}: {stamp!r} is not a start stamp") from None
+            ends[starts[stamp] + size] += count
         (end, agreed), *others = ends.most_common()
         start = end - length
     if others:

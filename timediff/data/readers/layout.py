@@ -174,7 +174,7 @@ def _series(
         raise InputError(
             f"row {int(np.argmax(missing)) + 1} of {what} names no series in column {id_col!r}; name it"
         )
-    codes, names = pd.factorize(ids.astype(str))
+    codes, names = pd.factorize(ids.astype(object).astype(str))
     first = np.unique(codes, return_index=True)[1]
     return codes, [str(name) for name in names], ids.iloc[first].tolist()
 

@@ -15,6 +15,7 @@ from timediff.data.readers.regular import is_regular
 from timediff.data.readers.zones import in_one_zone
 from timediff.errors import InputError
 from timediff.frequency import quiet_business_days, to_period_freq
+from timediff.kinds import shown
 
 __all__ = ["Stamps", "read_stamps"]
 
@@ -114,8 +115,15 @@ def _whole_numbers(column: pd.Index, what: str) -> pd.Index:
 
 def _from_objects(column: pd.Index, what: str, tz: str | None) -> Stamps:
     """Dates and timestamps, perhaps of several zones."""
-    for cell in column:
-        if not isinstance(cell, datetime.date | np.datetime64 | str):
+    first = column[0]
+    for row, cell in enumerate(column):
+        if isinstance(first, pd.Period):  # and not all, which would be an index of periods
+            if not isinstance(cell, pd.Period) or cell.freq != first.freq:
+                raise InputError(
+                    f"row {row + 1} of {what} has {shown(str(cell))}, and those above are periods of "
+                    f"{first.freqstr}; write all alike"
+                )
+        elif not isinstance(cell, datetime.date | np.datetime64 | str):
             raise _bad(column, cell, what)
     try:
         return Stamps(pd.DatetimeIndex(pd.to_datetime(column)))

@@ -18,6 +18,7 @@ from timediff.data.readers.file import ENDINGS
 from timediff.data.table import read_as
 from timediff.errors import InputError, check_whole
 from timediff.frequency import to_period_freq
+from timediff.kinds import shortened
 from timediff.reading import Reading
 
 __all__ = ["META_HELP", "TABLES", "WINDOWS", "is_table", "is_wide", "read_table_file", "read_wide"]
@@ -123,10 +124,12 @@ def _aggregates(stated: Any, columns: list[str], path: Path) -> dict[str, Aggreg
             weights = np.zeros(len(columns))
             for column, weight in entry["weights"].items():
                 weights[position[column]] = float(weight)
+            if not np.isfinite(weights).all():
+                raise ValueError("weights must be finite")
             aggregates[name] = Aggregate(weights, str(entry["unit"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"aggregates in {path} cannot be used ({error!r}): write "
+            f"aggregates in {path} cannot be used ({shortened(repr(error))}): write "
             '{"name": {"unit": "kW", "weights": {"column": 1.0}}} with columns of the table'
         ) from None
     return aggregates

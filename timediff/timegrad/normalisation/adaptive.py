@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from timediff.timegrad.normalisation.base import rounding
+
 __all__ = [
-    "EPSILON",
     "FLOOR",
-    "LARGEST",
     "PRIOR",
     "REPEATS",
     "Adaptive",
@@ -45,10 +45,6 @@ Array = NDArray[np.float64]
 PRIOR = 3.0
 #: Share of the scale of all positions below which that of no position falls.
 FLOOR = 0.05
-#: Share of the largest value so far that is rounding: values are read in single precision.
-EPSILON = 1e-7
-#: Units of scale beyond which a value counts as an outlier: regressions and networks see it drawn in.
-LARGEST = 10.0
 #: Cycles that a series repeats a value in before it is said to sit there.
 REPEATS = 7
 _BLOCK = 64
@@ -87,16 +83,17 @@ def recent_mean(values: Array, *, cycle: int, half_life: float) -> tuple[Array, 
     cycles = padded.reshape(-1, cycle * dim)
     known = np.isfinite(cycles)
     decay = 0.5 ** (1 / half_life)
-    total, weight = (
-        _decayed(part, decay) for part in (np.where(known, cycles, 0.0), known.astype(float))
-    )
+    # From the first value at each position on, so that means of one value are this value to the last digit.
+    first = np.where(known, cycles, 0.0)[known.argmax(axis=0), np.arange(known.shape[1])]
+    shifted = np.where(known, cycles - first, 0.0)
+    total, weight = (_decayed(part, decay) for part in (shifted, known.astype(float)))
     mean = np.full_like(total, np.nan)
     np.divide(total, weight, out=mean, where=weight > 1e-290)
     # Weights of long ago vanish in a long gap, but what was known before it is still the best.
     latest = np.maximum.accumulate(
         np.where(np.isfinite(mean), np.arange(len(mean))[:, None], 0), axis=0
     )
-    mean = np.take_along_axis(mean, latest, axis=0)
+    mean = np.take_along_axis(mean, latest, axis=0) + first
     return tuple(part.reshape(-1, dim)[: length + cycle] for part in (mean, weight))  # type: ignore[return-value]
 
 
@@ -146,12 +143,12 @@ def parts(
     overall = total / np.maximum(whole, 1e-290)
     shrunk = (variance * weight + PRIOR * overall) / (weight + PRIOR)
     scale = np.sqrt(np.maximum(shrunk, FLOOR**2 * overall))
-    rounding = EPSILON * largest + 1e-12
+    least = rounding(largest)
     # Of what is known a cycle ahead; where that is nothing, earlier cycles say nothing of the scale either.
-    scale[cycle:] = np.maximum(scale[cycle:], rounding[1 : length + 1])
+    scale[cycle:] = np.maximum(scale[cycle:], least[1 : length + 1])
     # Weights of long ago vanish in a long gap here too.
     scale = np.where(whole > 1e-290, scale, np.nan)
-    return Adaptive(location, scale), Adaptive(mean, np.maximum(deviation, rounding))
+    return Adaptive(location, scale), Adaptive(mean, np.maximum(deviation, least))
 
 
 def repeated(values: Array, *, cycle: int) -> Array:

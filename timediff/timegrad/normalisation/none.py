@@ -1,11 +1,15 @@
 """No normalisation."""
 
+import torch
 from torch import Tensor
+
+from timediff.timegrad.normalisation.base import is_narrow
+from timediff.timegrad.normalisation.std import std_scale
 
 __all__ = ["no_scale"]
 
 
 def no_scale(x: Tensor, observed: Tensor, default: Tensor) -> tuple[Tensor, Tensor]:
-    """The data as it is."""
-    loc = x.new_zeros(len(x), 1, x.shape[-1])
-    return loc, loc + 1
+    """The data as it is; series that hardly leave their level (`is_narrow`) standardised by their window."""
+    narrow, (loc, scale) = is_narrow(default), std_scale(x, observed, default)
+    return torch.where(narrow, loc, 0.0), torch.where(narrow, scale, 1.0)

@@ -10,6 +10,7 @@ __all__ = ["std_scale"]
 
 def std_scale(x: Tensor, observed: Tensor, default: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation over the observed steps of the window."""
+    x = x.double()
     count = observed.sum(dim=1, keepdim=True)
     loc = (x * observed).sum(dim=1, keepdim=True) / count.clamp(min=1)
     spread = ((x - loc) * observed).square().sum(dim=1, keepdim=True) / count.clamp(min=1)
