@@ -2,7 +2,8 @@
 
 import sys
 
-from timediff.cli.main import main
+from timediff.cli.base import read_by
+from timediff.cli.datasets import main
 
 if __name__ == "__main__":
-    sys.exit(main(["datasets", *sys.argv[1:]]))
+    sys.exit(read_by(main))

@@ -14,7 +14,15 @@ from timediff.errors import InputError, bounded
 from timediff.options import Option, fields_of
 from timediff.registry import SAMPLERS, TABLES, import_plugin
 
-__all__ = ["Parser", "add_fields", "add_sampler_options", "fail", "import_plugins", "run_command"]
+__all__ = [
+    "Parser",
+    "add_fields",
+    "add_sampler_options",
+    "fail",
+    "import_plugins",
+    "read_by",
+    "run_command",
+]
 
 
 class Parser(argparse.ArgumentParser):
@@ -119,6 +127,18 @@ def run_command(
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def read_by(command: Callable[[], int]) -> int:
+    """The exit status of a command, which whoever reads it, such as head, may have seen enough of."""
+    try:
+        try:
+            return command()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def fail(program: str, message: str, *, hint: str = " See --help.") -> NoReturn:

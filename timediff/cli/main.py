@@ -4,12 +4,11 @@ Each command is a module of its own with a function ``main(argv)``, imported whe
 ``--help`` is answered at once.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
 from timediff import __version__
-from timediff.cli.base import fail, import_plugins
+from timediff.cli.base import fail, import_plugins, read_by
 from timediff.errors import InputError
 from timediff.registry import COMMANDS
 
@@ -35,14 +34,7 @@ def usage() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Calls the command that the first argument names; returns the exit status."""
-    try:
-        try:
-            return _called(argv)
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads it, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    return read_by(lambda: _called(argv))
 
 
 def _called(argv: Sequence[str] | None) -> int:
