@@ -889,7 +889,7 @@ def test_series_named_like_the_keys_of_the_table_are_not_lost(tmp_path):
     assert set(written["sample_id"]) == set(range(20))
     assert written["time"].dtype.kind == "M"
     paths = np.load(tmp_path / "out" / "timediff" / "seed-1" / "paths.npy")
-    np.testing.assert_array_equal(written.to_numpy()[:, 4:].astype("f4"), paths.reshape(-1, 4))
+    np.testing.assert_array_equal(written.to_numpy()[:, 4:].astype("f8"), paths.reshape(-1, 4))
 
 
 def test_series_of_one_name_are_told_apart(tmp_path):

@@ -41,7 +41,7 @@ __all__ = [
 if sys.platform != "win32":
     import fcntl
 
-Value = TypeVar("Value")
+_Value = TypeVar("_Value")
 
 KEYS = ("seed", "window", "sample_id", "time")
 """Columns of ``forecasts.parquet`` before those of the series."""
@@ -231,7 +231,7 @@ def save_paths(folder: Path, paths: np.ndarray) -> None:
         np.save(part, np.asarray(paths))
 
 
-def salvaged(file: Path, read: Callable[[Path], Value], otherwise: str) -> Value | None:
+def salvaged(file: Path, read: Callable[[Path], _Value], otherwise: str) -> _Value | None:
     """What ``read`` gives of a file; None where it is not there, or cannot be read, which is told.
 
     Args:

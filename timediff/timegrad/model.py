@@ -63,14 +63,13 @@ class TimeGrad(nn.Module):
     def __init__(self, config: ModelConfig, shape: Shape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
-        learned = config.schedule == "learned"
         self.schedule = make_schedule(
             config.schedule,
             num_steps=config.diffusion_steps,
             beta_start=config.beta_start,
             beta_end=config.beta_end,
         )
-        self.learned = LearnedSchedule(self.schedule) if learned else None
+        self.learned = LearnedSchedule(self.schedule) if config.schedule == "learned" else None
         # No lambda, as processes hand networks to each other.
         self.register_load_state_dict_post_hook(TimeGrad.reschedule)
         # Of the training data (`normalisation.training`), saved with the weights.

@@ -22,7 +22,7 @@ __all__ = ["PAUSE", "BestCheckpoint", "WholeCheckpoints", "check_room", "kept_st
 #: Seconds of training after which a state is kept within an epoch.
 PAUSE = 5.0
 #: Times as long as the last one took, so that they take a hundredth of the training.
-SPARING = 100
+_SPARING = 100
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -60,7 +60,7 @@ class BestCheckpoint(ModelCheckpoint):
         self.step = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        if time.monotonic() - self.kept >= max(PAUSE, SPARING * self.took):
+        if time.monotonic() - self.kept >= max(PAUSE, _SPARING * self.took):
             self.keep(trainer, module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
