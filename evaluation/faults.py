@@ -1,13 +1,15 @@
-"""What becomes of a run that is killed, or whose disk fills: nothing finished is lost, and all is said.
+"""What becomes of a run that is killed, whose disk fills, or whose numbers are odd: nothing is lost or silent.
 
-python evaluation/faults.py kills|disk [--work faults]
+python evaluation/faults.py kills|disk|frames [--work faults]
 
 `kills`: an evaluation with tiny settings, which keeps a state after every step, is ended by ``kill -9`` at
 30 random moments, and again before each bringing of a file to the disk and each move of it to its place. The
 same command with ``--resume`` has to come to the very same paths and scores. `disk`: the evaluation runs on
 small tmpfs of 10 sizes, once as it is and once without its look at the space, as if another program took
 it meanwhile. It has to end with one sentence; on the same disk, made larger, ``--resume`` has to come to the
-same result. Each writes its part of the record evaluation/results/faults.json.
+same result. `frames`: 2,000 frames of numbers that go wrong somewhere (`fault_frames`) are trained on for 5
+steps and forecast, or refused, and 100 of them after 200 steps of the default network, whose paths may not be
+absurd. Each writes its part of the record evaluation/results/faults.json.
 """
 
 import argparse
@@ -19,18 +21,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from study import RESULTS
+from fault_frames import FAULTS, outcome, outcome_of_default
+from study import RESULTS, processes
 
 from timediff.tools.files import plain, write_text
 from timediff.tools.machine import commit, hardware
 
 RANDOM_KILLS, SIZES = 30, 10
+FRAMES, TRAINED = 2000, 100
 OPTIONS = (
     "--horizon 4 --num-samples 20 --device cpu --no-report --baselines none --seed 1 --model.num_layers 1 "
     "--model.hidden_size 6 --model.cond_size 4 --model.denoiser_layers 1 --model.denoiser_width 8 "
@@ -204,8 +209,31 @@ def disk(work: Path) -> dict[str, Any]:
     return {"mechanism": "tmpfs", "bytes of a run": used, "sizes": rows, "lost": lost}
 
 
+def frames(work: Path) -> dict[str, Any]:
+    """Outcomes of frames of odd numbers."""
+    with processes(2) as pool:
+        few = list(pool.map(outcome, range(FRAMES), chunksize=20))
+        trained = list(pool.map(outcome_of_default, range(TRAINED), chunksize=5))
+    part: dict[str, Any] = {}
+    for name, outcomes, faults in (
+        ("5 steps", few, ("traceback", "not finite")),
+        ("200 steps of the default", trained, FAULTS),
+    ):
+        part[name] = dict(Counter(one.kind for one in outcomes))
+        part[f"{name}, faults"] = [
+            {"frame": number, **one._asdict()}
+            for number, one in enumerate(outcomes)
+            if one.kind in faults
+        ]
+    return part | {"lost": sum(len(found) for name, found in part.items() if "faults" in name)}
+
+
 #: Sub-commands: each a function of a folder to work in that gives its part of the record.
-PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {"kills": kills, "disk": disk}
+PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "kills": kills,
+    "disk": disk,
+    "frames": frames,
+}
 
 
 def main() -> int:
