@@ -1,4 +1,4 @@
-"""What becomes of a run that is killed, whose disk fills, or whose numbers are odd: nothing is lost or silent.
+"""What becomes of a run that is killed, whose disk fills, or whose numbers are odd: nothing lost or silent.
 
 python evaluation/faults.py kills|disk|frames [--work faults]
 
