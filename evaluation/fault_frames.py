@@ -8,7 +8,8 @@ series by more than ten times the larger of its width and a thousandth of its le
 import logging
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -112,14 +113,26 @@ def frame_of(number: int) -> tuple[pd.DataFrame, int]:
     return pd.DataFrame(columns, index=stamps), int(rng.choice([1, 6, 24, 30]))
 
 
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Nothing but mistakes is said."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "timediff")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
 def outcome(number: int, *, steps: int = 5, model: ModelConfig = SMALL) -> Outcome:
     """What comes of a frame after so many training steps."""
     frame, horizon = frame_of(number)
     train = TrainConfig(steps=steps, steps_per_epoch=steps, batch_size=16, seed=1)
-    for name in ("lightning.pytorch", "timediff"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with hushed(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             forecaster = Forecaster(model, train, progress=False).fit(frame, h=horizon)
             paths = forecaster.forecast(n_paths=PATHS, seed=1).paths

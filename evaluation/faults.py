@@ -1,6 +1,6 @@
 """What becomes of a run that is killed, whose disk fills, or whose numbers are odd: nothing lost or silent.
 
-python evaluation/faults.py kills|disk|frames [--work faults]
+python evaluation/faults.py kills|disk|frames|folders [--work faults]
 
 `kills`: an evaluation with tiny settings, which keeps a state after every step, is ended by ``kill -9`` at
 30 random moments, and again before each bringing of a file to the disk and each move of it to its place. The
@@ -9,7 +9,8 @@ small tmpfs of 10 sizes, once as it is and once without its look at the space, a
 it meanwhile. It has to end with one sentence; on the same disk, made larger, ``--resume`` has to come to the
 same result. `frames`: 2,000 frames of numbers that go wrong somewhere (`fault_frames`) are trained on for 5
 steps and forecast, or refused, and 100 of them after 200 steps of the default network, whose paths may not be
-absurd. Each writes its part of the record evaluation/results/faults.json.
+absurd. `folders`: a saved predictor with one value or file changed (`fault_folders`) loads or is refused in
+one sentence, within 5 seconds and 1 GiB. Each writes its part of the record evaluation/results/faults.json.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from fault_folders import outcomes
 from fault_frames import FAULTS, outcome, outcome_of_default
 from study import RESULTS, processes
 
@@ -36,6 +38,7 @@ from timediff.tools.machine import commit, hardware
 
 RANDOM_KILLS, SIZES = 30, 10
 FRAMES, TRAINED = 2000, 100
+MOST_SECONDS, MOST_BYTES = 5.0, 2**30
 OPTIONS = (
     "--horizon 4 --num-samples 20 --device cpu --no-report --baselines none --seed 1 --model.num_layers 1 "
     "--model.hidden_size 6 --model.cond_size 4 --model.denoiser_layers 1 --model.denoiser_width 8 "
@@ -215,17 +218,38 @@ def frames(work: Path) -> dict[str, Any]:
         few = list(pool.map(outcome, range(FRAMES), chunksize=20))
         trained = list(pool.map(outcome_of_default, range(TRAINED), chunksize=5))
     part: dict[str, Any] = {}
-    for name, outcomes, faults in (
+    for name, found, faults in (
         ("5 steps", few, ("traceback", "not finite")),
         ("200 steps of the default", trained, FAULTS),
     ):
-        part[name] = dict(Counter(one.kind for one in outcomes))
+        part[name] = dict(Counter(one.kind for one in found))
         part[f"{name}, faults"] = [
             {"frame": number, **one._asdict()}
-            for number, one in enumerate(outcomes)
+            for number, one in enumerate(found)
             if one.kind in faults
         ]
     return part | {"lost": sum(len(found) for name, found in part.items() if "faults" in name)}
+
+
+def folders(work: Path) -> dict[str, Any]:
+    """Outcomes of changed folders."""
+    found = outcomes(work)
+    faults = [
+        row
+        for row in found
+        if row["kind"] == "traceback"
+        or row["seconds"] > MOST_SECONDS
+        or row["bytes"] > MOST_BYTES
+        or (row["what"] == "nothing" and row["kind"] != "loads")
+    ]
+    return {
+        "folders": len(found),
+        **Counter(row["kind"] for row in found),
+        "most seconds": max(row["seconds"] for row in found),
+        "most bytes": max(row["bytes"] for row in found),
+        "faults": faults,
+        "lost": len(faults),
+    }
 
 
 #: Sub-commands: each a function of a folder to work in that gives its part of the record.
@@ -233,6 +257,7 @@ PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "kills": kills,
     "disk": disk,
     "frames": frames,
+    "folders": folders,
 }
 
 

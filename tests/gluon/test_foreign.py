@@ -187,3 +187,10 @@ def test_whether_to_compile_is_the_choice_of_who_loads(trained, saved):
 def test_the_folder_as_it_was_saved_gives_the_same_paths(trained, saved):
     back = TimeGradPredictor.deserialize(saved)
     assert (paths(back, [entry(length=400)]) == paths(trained, [entry(length=400)])).all()
+
+
+@pytest.mark.parametrize("value", [{}, [], None, 3.5])
+@pytest.mark.parametrize("name", ["kind", "name", "version"])
+def test_a_part_without_a_name_is_refused(saved, name, value):
+    edit(saved, "parts", 0, name, value=value)
+    assert f"names a part whose {name} is" in refusal(saved)

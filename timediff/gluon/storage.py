@@ -18,6 +18,7 @@ from timediff.config import ModelConfig, SamplingConfig, flat_sampling
 from timediff.diffusion.schedule import make_schedule
 from timediff.errors import InputError
 from timediff.gluon.foreign import check_content, check_sizes, read_json, unreadable
+from timediff.kinds import MisfitError, plain, shown, words
 from timediff.options import fields_of
 from timediff.registry import TABLES
 from timediff.timegrad.batch import Covariate, Shape
@@ -184,6 +185,14 @@ def check_parts(folder: Path, content: dict[str, Any]) -> None:
     except TypeError as error:
         raise unreadable(folder, error) from error
     for part in needed:
+        for name, kind in SavedPart.__annotations__.items():
+            try:
+                plain(getattr(part, name), kind)
+            except MisfitError:
+                given = shown(getattr(part, name))
+                raise InputError(
+                    f"{folder} names a part whose {name} is {given}; it must be {words(kind)}"
+                ) from None
         what = f"{folder} needs the {part.kind} {part.name!r}, version {part.version}"
         if part.kind not in TABLES or part.name not in TABLES[part.kind]:
             raise InputError(
