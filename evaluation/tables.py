@@ -221,6 +221,24 @@ def adaptive() -> str | None:
     )
 
 
+def centres() -> str | None:
+    """What the linear forecaster goes by, and pools with it."""
+    record = read("centres")
+    if record is None:
+        return None
+    scores = ("mean_wquantile_loss_sum", "energy_score")
+    heads = [f"{title_of(name)}, ratio" for name in scores]
+    rows = [["", *heads, "CRPS_sum of the first step, ratio", title_of("coverage_90_sum")]]
+    for variant, row in record["summary"].items():
+        cells = [row[name] for name in (*scores, "first step", "coverage_90_sum")]
+        rows.append([variant, *(f"{cell:.3f}" for cell in cells)])
+    sets = list(record["results"]["default"])
+    by_set = [[title_of(scores[0]), *sets]]
+    for variant, found in record["results"].items():
+        by_set.append([variant, *(value(found[name][scores[0]]) for name in sets)])
+    return f"{table(rows)}\n\n{table(by_set)}"
+
+
 def scenarios() -> str | None:
     """What ten scenarios are worth, by process."""
     record = read("scenarios")
@@ -313,6 +331,7 @@ def main() -> int:
             "tests": standing(runs, "default"),
             "paper": beside(runs, "paper"),
             "adaptive": adaptive(),
+            "centres": centres(),
             "factors": factors(),
             "solvers": solvers(),
             **{name: study(name) for name in STUDIES},
