@@ -33,7 +33,9 @@ def said(table, *, futr=(), hist=()):
     return sentences
 
 
-@settings(max_examples=20)
+@settings(
+    max_examples=20, derandomize=True
+)  # of thousands of walks one has a level shift by chance
 @given(st.integers(0, 2**32 - 1))
 def test_nothing_is_said_of_a_clean_table(seed):
     noise = np.random.default_rng(seed).normal(size=LENGTH)
