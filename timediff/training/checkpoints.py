@@ -17,12 +17,20 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from timediff.errors import InputError
 from timediff.tools.files import check_space, whole
 
-__all__ = ["PAUSE", "BestCheckpoint", "WholeCheckpoints", "check_room", "kept_states", "read_state"]
+__all__ = [
+    "PAUSE",
+    "SPARING",
+    "BestCheckpoint",
+    "WholeCheckpoints",
+    "check_room",
+    "kept_states",
+    "read_state",
+]
 
 #: Seconds of training after which a state is kept within an epoch.
 PAUSE = 5.0
 #: Times as long as the last one took, so that they take a hundredth of the training.
-_SPARING = 100
+SPARING = 100
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -60,7 +68,7 @@ class BestCheckpoint(ModelCheckpoint):
         self.step = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        if time.monotonic() - self.kept >= max(PAUSE, _SPARING * self.took):
+        if time.monotonic() - self.kept >= max(PAUSE, SPARING * self.took):
             self.keep(trainer, module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
