@@ -306,6 +306,7 @@ def test_baselines_on_the_same_margins_train_once(folder, tmp_path, monkeypatch)
     assert fitted == SEEDS and list(record.entrants) == ["timediff", "plain", "joined"]
     # The time of the training belongs to both.
     assert record.entrants["joined"].seconds.training > 0
+    (tmp_path / "alone").mkdir()
     setting, jobs = jobs_of(config_of(folder, tmp_path), out=tmp_path / "alone")
     assert [job.entrant.name for job in jobs[2:]] == ["plain"] * 2 + ["joined"] * 2
     (tmp_path / "alone").mkdir()

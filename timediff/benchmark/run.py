@@ -57,7 +57,7 @@ class Setting(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One seed of an entrant, and the folder of its results."""
+    """One seed of an entrant, and the folder of its results, in that of the run, which is there."""
 
     entrant: Entrant
     seed: int

@@ -129,7 +129,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def kept_states(folder: Path) -> tuple[Path | None, list[str]]:
-    """The latest state of a training in a folder that can be read, and what is wrong with those after it."""
+    """``last.ckpt`` in a folder, or else the latest other state that can be read; and those that cannot."""
     files = sorted(
         (folder / "checkpoints").glob("*.ckpt"),
         key=lambda file: (file.name != "last.ckpt", -file.stat().st_mtime_ns),
