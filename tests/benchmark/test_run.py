@@ -309,7 +309,6 @@ def test_baselines_on_the_same_margins_train_once(folder, tmp_path, monkeypatch)
     (tmp_path / "alone").mkdir()
     setting, jobs = jobs_of(config_of(folder, tmp_path), out=tmp_path / "alone")
     assert [job.entrant.name for job in jobs[2:]] == ["plain"] * 2 + ["joined"] * 2
-    (tmp_path / "alone").mkdir()
     run_job(setting, jobs[4])
     assert fitted == [*SEEDS, SEEDS[0]]
 
