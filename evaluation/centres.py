@@ -81,14 +81,12 @@ class Variant(NamedTuple):
         centre: Other values in `timediff.timegrad.centre`.
         linear: Other values in `timediff.gluon.linear`.
         pooled: Forecaster that half of the paths are of.
-        alone: Whether all are.
     """
 
     regressors: Callable[[Batch, Shape], Tensor] | None = None
     centre: dict[str, Any] = {}  # noqa: RUF012 (never changed)
     linear: dict[str, Any] = {}  # noqa: RUF012
     pooled: str | None = None
-    alone: bool = False
 
 
 VARIANTS = {
@@ -107,8 +105,6 @@ VARIANTS = {
     "1500 origins": Variant(linear={"ORIGINS": 1500}),
     "half ridge VAR": Variant(pooled="var"),
     "half random walk": Variant(pooled="random_walk"),
-    "half seasonal naive": Variant(pooled="seasonal_naive_recent"),
-    "ridge VAR": Variant(pooled="var", alone=True),
 }
 
 
@@ -131,7 +127,7 @@ def run(data_dir: Path, name: str, of: str) -> dict[str, float]:
         paths = np.concatenate(
             [
                 BASELINES[each].forecast(problem.task, num_samples=count, seed=1, progress=False)
-                for each in names[1 if variant.alone else 0 :]
+                for each in names
             ],
             axis=1,
         )
