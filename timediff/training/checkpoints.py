@@ -86,7 +86,7 @@ class BestCheckpoint(ModelCheckpoint):
         module.check_finite()
         started = time.monotonic()
         self.last_model_path = str(Path(self.dirpath or "") / f"last{self.FILE_EXTENSION}")
-        trainer.save_checkpoint(self.last_model_path)
+        trainer.save_checkpoint(self.last_model_path, weights_only=False)
         self.kept, self.step = time.monotonic(), trainer.global_step
         self.took = self.kept - started
         return True
