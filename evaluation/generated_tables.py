@@ -26,21 +26,14 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+from fault_frames import SMALL
 from generated import Case
 from generated_faulty import make
 from study import RESULTS, finish
 
-from timediff import Forecaster, ModelConfig, TrainConfig
+from timediff import Forecaster, TrainConfig
 from timediff.errors import InputError
 
-MODEL = ModelConfig(
-    num_layers=1,
-    hidden_size=8,
-    cond_size=8,
-    denoiser_layers=1,
-    denoiser_width=16,
-    diffusion_steps=20,
-)
 TRAIN = TrainConfig(steps=2, steps_per_epoch=2, batch_size=8, seed=1)
 PATHS = 10
 
@@ -80,7 +73,7 @@ def outcome(number: int) -> dict[str, Any]:
         "valid": case.names_it is None,
     }
     try:
-        forecaster = Forecaster(MODEL, TRAIN, progress=False, trainer_kwargs={"accelerator": "cpu"})
+        forecaster = Forecaster(SMALL, TRAIN, progress=False, trainer_kwargs={"accelerator": "cpu"})
         table = forecaster.fit(frame, case.static, **case.options).simulate(
             futr_df=case.future, n_paths=PATHS, seed=1
         )
