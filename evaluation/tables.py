@@ -56,9 +56,9 @@ def differences() -> str:
             for each in (getattr(PRESETS[name], part) for name in ("default", "paper"))
         )
         rows += [
-            [f"`{part}.{name}`", str(ours[name]), str(paper[name])]
-            for name in ours
-            if ours[name] != paper[name]
+            [f"`{part}.{name}`", *(str(each.get(name, "–")) for each in (ours, paper))]
+            for name in ours | paper
+            if ours.get(name) != paper.get(name)
         ]
     return table(rows)
 
@@ -147,21 +147,18 @@ def few_steps() -> str | None:
     scores, parts = ("mean_wquantile_loss_sum", "energy_score", "nd"), []
     for part in ("choice", "confirmation"):
         for dataset, found in record[part].items():
-            heads = [f"{title_of(name)}: ratio [95 %]" for name in scores]
-            rows = [["", "CRPS_sum", "with 100", *heads, "90 % coverage", "with 100"]]
+            heads = [f"{title_of(name)} to {calls}" for name in scores for calls in (100, 6)]
+            rows = [["", "CRPS_sum", *heads, "90 % coverage", "of 100"]]
             for name, row in found.items():
-                own = row[scores[0]]
                 cells = [
-                    f"{row[s]['ratio']:.3f} [{row[s]['low']:.3f}, {row[s]['high']:.3f}]"
-                    for s in scores
+                    f"{one['ratio']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
+                    for one in (row[to][s] for s in scores for to in ("to 100", "to 6"))
                 ]
-                covered = [f"{row[key]:.3f}" for key in ("coverage_90", "coverage_90_of_100")]
-                rows.append([name, value(own["score"]), value(own["of_100"]), *cells, *covered])
+                covered = [f"{row[key]['coverage_90']:.3f}" for key in ("scores", "of 100")]
+                rows.append([name, value(row["scores"][scores[0]]), *cells, *covered])
             parts.append(f"{dataset}, {part}:\n\n{table(rows)}")
-    chosen = {"extrapolation": 0.0, **record["chosen"]}
-    parts.append(
-        "Chosen: {steps} steps, {spacing}, extrapolation {extrapolation:g}.".format(**chosen)
-    )
+    chosen = ", ".join(f"{name} {option}" for name, option in record["chosen"].items())
+    parts.append(f"Chosen: {chosen}.")
     return "\n\n".join(parts)
 
 

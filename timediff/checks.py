@@ -240,7 +240,7 @@ def read_sampler_options(sampler: str, values: dict[str, Any]) -> dict[str, Any]
                 f"{name} is no option of the sampler {sampler}; leave it out of its options"
             )
         raise InputError(
-            f"{name} is {shown(value)}, which only {' and '.join(readers)} read; leave it out for {sampler}"
+            f"{name} is {shown(value)}, which only {', '.join(readers)} read; leave it out for {sampler}"
         )
     return read
 

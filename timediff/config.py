@@ -21,7 +21,6 @@ from timediff.reading import Reading
 from timediff.registry import SAMPLERS
 
 __all__ = [
-    "FEW_STEPS",
     "RECALIBRATION_PATHS",
     "RECALIBRATION_WINDOWS",
     "STUDENT_STEPS",
@@ -171,18 +170,15 @@ class TrainConfig(NamedTuple):
     seed: Seed = None
 
 
-#: Diffusion steps that cost no score against 100, on three data sets (evaluation/few_steps.py).
-FEW_STEPS = 6
-
-
 class SamplingConfig(NamedTuple):
     """Options of sampling, by which paths are drawn. They can be changed after training.
 
     Args:
         sampler: Solver of the reverse process.
-        steps: Diffusion steps it takes; `FEW_STEPS` when left out, or all N of a shorter chain.
+        steps: Diffusion steps it takes; few when left out (3, of other samplers 6), or all N of a shorter
+            chain.
         spacing: Which of the N steps these are: evenly spaced in n, denser near clean data, or evenly spaced
-            in log-SNR.
+            in log-SNR or in the angle between data and noise.
         options: Options of the sampler by name, such as ``{"eta": 0.5}`` of "ddim"; defaults when left out.
         guidance: Weight of the condition beyond its own (classifier-free guidance); needs a model trained
             with ``condition_dropout``, and doubles the network calls.
@@ -193,9 +189,9 @@ class SamplingConfig(NamedTuple):
         compile: Compile the reverse chain, on a GPU into a CUDA graph: the first forecast takes longer.
     """
 
-    sampler: Annotated[str, Choice("sampler")] = "ancestral"
+    sampler: Annotated[str, Choice("sampler")] = "adams-bashforth"
     steps: Annotated[int | None, Between(1)] = None
-    spacing: Annotated[str, Choice("spacing")] = "quadratic"
+    spacing: Annotated[str, Choice("spacing")] = "angle"
     options: dict[str, Any] | None = None
     guidance: Annotated[float, Between()] = 0.0
     noise: Annotated[str, Choice("noise")] = "independent"
@@ -247,7 +243,7 @@ def with_options(sampling: SamplingConfig, options: Mapping[str, Any]) -> Sampli
 
 
 #: Network calls a time step of a distilled predictor, unless told otherwise.
-STUDENT_STEPS = 4
+STUDENT_STEPS = 2
 
 
 class DistillConfig(NamedTuple):

@@ -18,7 +18,9 @@ PAPER = Preset(
         variance="small",
     ),
     TrainConfig(steps=2000, learning_rate=1e-2, gradient_clip=0.0, ema_decay=0.0),
-    SamplingConfig(steps=100, spacing="uniform", options={"extrapolation": 0.0}),
+    SamplingConfig(
+        sampler="ancestral", steps=100, spacing="uniform", options={"extrapolation": 0.0}
+    ),
 )
 
 

@@ -185,6 +185,7 @@ SAMPLERS = Table(
     "sampler",
     {
         "ancestral": "timediff.diffusion.samplers.ancestral:ancestral",
+        "adams-bashforth": "timediff.diffusion.samplers.adams_bashforth:adams_bashforth",
         "ddim": "timediff.diffusion.samplers.ddim:ddim",
         "dpm++": "timediff.diffusion.samplers.dpm_solver:dpm_solver",
         "sde-dpm++": "timediff.diffusion.samplers.dpm_solver:sde_dpm_solver",
@@ -199,6 +200,7 @@ SPACINGS = Table(
         "uniform": "timediff.diffusion.spacing:uniform",
         "quadratic": "timediff.diffusion.spacing:quadratic_steps",
         "log-snr": "timediff.diffusion.spacing:uniform_log_snr",
+        "angle": "timediff.diffusion.spacing:uniform_angle",
     },
 )
 PARAMETERISATIONS = Table(
@@ -213,12 +215,8 @@ PARAMETERISATIONS = Table(
 WEIGHTINGS = Table(
     "weighting",
     {
-        "noise": "timediff.diffusion.objective:noise_weight",
-        "x0": "timediff.diffusion.objective:x0_weight",
-        "v": "timediff.diffusion.objective:v_weight",
-        "score": "timediff.diffusion.objective:score_weight",
-        "min-snr": "timediff.diffusion.objective:min_snr_weight",
-        "bound": "timediff.diffusion.objective:bound_weight",
+        name: f"timediff.diffusion.objective:{name.replace('-', '_')}_weight"
+        for name in ("noise", "x0", "v", "score", "min-snr", "bound")
     },
 )
 LOSSES = Table(

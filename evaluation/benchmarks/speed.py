@@ -5,7 +5,7 @@
 times sampling and training at each number of dimensions, all with the same threads on the same data, and
 holds the results against their targets (`targets.py`). The published TimeGrad is `reference.py`, written from
 what is known of the public code. Writes a record (``--out``) and, beside it, a picture of seconds against
-dimensions, and another of score against network calls (from `few_steps.json`).
+dimensions.
 Needs an idle machine: two threads that share a core with others are many times slower.
 """
 
@@ -263,35 +263,6 @@ def draw(record: Found, path: Path) -> None:
     save_figure(figure, path)
 
 
-def draw_scores(record: Found, path: Path) -> None:
-    """CRPS_sum over that of 100 ancestral steps against network calls, from the record of `few_steps.py`."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 4.6), dpi=100, layout="constrained")
-    panels = figure.subplots(1, len(record["choice"]), sharey=True)
-    colours = {"0": "#222222", "0.5": "#0072B2", "1": "#D55E00"}
-    for axes, (dataset, found) in zip(panels, record["choice"].items(), strict=True):
-        lines: dict[tuple[str, str], dict[int, float]] = {}
-        for name, row in found.items():
-            line, calls = name.split(" @ ")
-            spacing, extrapolation = line.split(", extrapolation ")
-            ratio = row["mean_wquantile_loss_sum"]["ratio"]
-            lines.setdefault((spacing, extrapolation), {})[int(calls)] = ratio
-        for (spacing, extrapolation), ratios in lines.items():
-            style = "-" if spacing == "quadratic" else "--"
-            label = f"{spacing}, extrapolation {extrapolation}"
-            colour = colours[extrapolation]
-            axes.plot(
-                *zip(*ratios.items(), strict=True), style, color=colour, label=label, marker="o"
-            )
-        axes.axhline(1, color="#888888", lw=0.8)
-        axes.set(title=dataset, xlabel="network calls a time step", xticks=[4, 6, 8, 16])
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("CRPS_sum over that of 100 steps")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    save_figure(figure, path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
@@ -304,8 +275,6 @@ def main() -> None:
     record = plain(run(options))
     write_text(options.out, json.dumps(record, indent=1) + "\n")
     draw(record, options.out.with_suffix(".png"))
-    few = HERE.parent / "results" / "few_steps.json"
-    draw_scores(json.loads(few.read_text()), options.out.with_name("few_steps.png"))
     show(record)
 
 

@@ -6,6 +6,7 @@ number. The mixture of two Gaussians is where the denoiser bends.
 """
 
 import inspect
+import itertools
 import math
 from functools import partial
 
@@ -18,6 +19,7 @@ from toys import Gaussian, Mixture, make_chain, no_noise, point, seeded_noise, s
 from timediff.diffusion.latent import Recorder
 from timediff.diffusion.parameterisation import Prediction, predict
 from timediff.diffusion.process import reverse_step
+from timediff.diffusion.samplers.adams_bashforth import polynomial_weights
 from timediff.diffusion.samplers.exponential import exponential_step, exponential_weights, multistep
 from timediff.diffusion.samplers.langevin import langevin_step
 from timediff.diffusion.samplers.rehearsal import rehearse
@@ -35,6 +37,8 @@ CASES = [(name, {}) for name in SAMPLERS] + [
     ("ancestral", {"extrapolation": 0.0}),
     ("ancestral", {"variance": "large", "extrapolation": 0.0}),
     ("ancestral", {"variance": "learned", "extrapolation": 0.0}),
+    ("adams-bashforth", {"order": 1, "renewal": 0.0}),
+    ("adams-bashforth", {"order": 3, "renewal": 1.0}),
     ("ddim", {"eta": 0.5}),
     ("ddim", {"eta": 1.0}),
     ("dpm++", {"order": 1}),
@@ -419,10 +423,43 @@ def test_variance_of_standard_normal_data(variance, expected):
 @each_case
 @pytest.mark.parametrize("process", ["linear", "sub-vp", "ve"])
 def test_point_data_is_met_exactly(process, name, options):
+    if name == "adams-bashforth":
+        pytest.skip("exact for standard normal data instead: see the test below")
     data = point([3.0, -1.0], fraction=0.5)
     mean, covariance = sampler_moments(name, options, data, make_chain(process, 20, beta_end=0.5))
     np.testing.assert_allclose(mean, [3.0, -1.0], rtol=1e-10)
     np.testing.assert_allclose(covariance, 0, atol=1e-20)
+
+
+@oracles
+@pytest.mark.parametrize("options", [o for name, o in CASES if name == "adams-bashforth"])
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 10])
+@pytest.mark.parametrize("process", ["linear", "sub-vp", "ve"])
+def test_adams_bashforth_keeps_standard_normal_data_in_any_number_of_steps(
+    process, num_steps, options
+):
+    chain = respace(make_chain(process), num_steps, spacing="angle")
+    mean, covariance = sampler_moments(
+        "adams-bashforth", options, Gaussian(np.zeros(2), np.eye(2)), chain
+    )
+    np.testing.assert_allclose(mean, 0, atol=1e-12)
+    np.testing.assert_allclose(covariance, np.eye(2), rtol=0, atol=1e-12)
+    # One call a step; of DDIM each step takes its cosine of the deviation.
+    _, shrunk = sampler_moments("ddim", {}, Gaussian(np.zeros(2), np.eye(2)), chain)
+    angles = [level.angle for level in chain.points]
+    kept = math.prod(math.cos(b - a) ** 2 for a, b in itertools.pairwise(angles))
+    np.testing.assert_allclose(shrunk, kept * np.eye(2), rtol=1e-9, atol=1e-12)
+
+
+@oracles
+@pytest.mark.parametrize("nodes", [(0.0,), (0.0, -1.0), (0.0, -0.4, -1.7)])
+def test_weights_of_a_polynomial_are_its_integral(nodes):
+    weights = polynomial_weights(nodes)
+    for power in range(len(nodes)):
+        values = [node**power for node in nodes]
+        assert np.dot(weights, values) == pytest.approx(1 / (power + 1), rel=1e-12)
+    if nodes == (0.0, -1.0):
+        assert weights == pytest.approx((1.5, -0.5))  # the textbook's
 
 
 @oracles
@@ -455,6 +492,7 @@ def test_langevin_steps_settle_at_the_level(process, snr):
 # .64, .41 and .49. What an affine sampler returns is known without chance, for those that draw noise as well.
 BOUNDS = {
     "ancestral": 6.0,
+    "adams-bashforth": 6.0,
     "ddim": 6.0,
     "dpm++": 3.0,
     "sde-dpm++": 7.0,
@@ -475,7 +513,9 @@ def test_gaussian_moments_converge_to_the_data(process, name, options):
             process, num_steps, beta_start=0.1 / num_steps, beta_end=20 / num_steps
         )
         mean, covariance = sampler_moments(name, options, data, schedule, exact_start=True)
-        np.testing.assert_allclose(mean, data.mean, rtol=0, atol=1e-10)
+        # A polynomial in the angle meets the mean as it meets the covariance, others exactly.
+        least = 3 / num_steps if name == "adams-bashforth" else 1e-10
+        np.testing.assert_allclose(mean, data.mean, rtol=0, atol=least)
         errors.append(np.abs(covariance - data.covariance.numpy()).max())
         assert errors[-1] < BOUNDS[name] / num_steps
     # Half at each doubling is first order.
@@ -488,7 +528,11 @@ def test_gaussian_moments_converge_to_the_data(process, name, options):
 @convergence
 @pytest.mark.parametrize("data", [GAUSSIAN, Mixture()], ids=["gaussian", "mixture"])
 @pytest.mark.parametrize(
-    ("name", "order"), [("ddim", 1), ("dpm++", 1), ("dpm++", 2), ("dpm++", 3), ("heun", 2)]
+    ("name", "order"),
+    [
+        *(("ddim", 1), ("dpm++", 1), ("dpm++", 2), ("dpm++", 3), ("heun", 2)),
+        *(("adams-bashforth", 1), ("adams-bashforth", 2)),
+    ],
 )
 def test_error_falls_with_the_stated_order(data, name, order):
     x = torch.randn(8, data.dim)
@@ -505,6 +549,8 @@ def test_error_falls_with_the_stated_order(data, name, order):
                 (level.log_snr, data(data.flow(x, start, level), level).x0) for level in before
             ]
             out = multistep(data, schedule, x, no_noise, order=order, rate=1, history=history)
+        elif name == "adams-bashforth":
+            out = SAMPLERS[name](data, schedule, x, no_noise, order=order, renewal=0.0)
         else:
             out = SAMPLERS[name](data, schedule, x, no_noise)
         errors.append(float((out - exact).square().mean().sqrt()))

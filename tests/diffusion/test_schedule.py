@@ -384,6 +384,20 @@ def test_log_snr_steps_are_as_even_as_the_chain_allows(float64, name, num_steps)
         assert in_place.all()
 
 
+@oracles
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 6])
+def test_angles_are_as_even_as_the_chain_allows(float64, num_steps):
+    long = make("linear", 1000)
+    short = respace(long, num_steps, spacing="angle")
+    last = long.points[-1].angle
+    for k, level in enumerate(short.points):
+        best = min(
+            (level.angle for level in long.points), key=lambda a: abs(a - k * last / num_steps)
+        )
+        assert level.angle == best
+    assert long.points[0].angle == 0 and 1.5 < last < math.pi / 2
+
+
 @identities
 @every_schedule
 @every_spacing

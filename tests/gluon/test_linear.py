@@ -25,7 +25,7 @@ D = 3
 LINEAR = MODEL._replace(scaling="adaptive", cycles=[8], beta_end=0.7)
 #: A chain that is close to its limit, whose steps are those of the upper bound.
 FINE = LINEAR._replace(variance="large", diffusion_steps=100, beta_end=0.1)
-EXACT = SamplingConfig(steps=100, options={"extrapolation": 0.0})
+EXACT = SamplingConfig("ancestral", steps=100, spacing="quadratic", options={"extrapolation": 0.0})
 
 
 def waves(length=120, *, seed=0, shift=0.0, dim=D, **fields):

@@ -361,7 +361,9 @@ SAVED = Path(__file__).parent / "saved-0.1.0"
 def test_a_predictor_that_version_0_1_0_saved_gives_its_paths(loader):
     """Folder and paths were made by commit 75b9a99 (tag v0.1.0), with ddim, eta 0.5 and 3 steps."""
     predictor = loader.deserialize(SAVED, device="cpu")
-    assert predictor.sampling == SamplingConfig(sampler="ddim", steps=3, options={"eta": 0.5})
+    assert predictor.sampling == SamplingConfig(
+        sampler="ddim", steps=3, spacing="quadratic", options={"eta": 0.5}
+    )
     network = predictor.prediction_net
     batch = forecast_batch([read_entry(entry())], network.shape)
     # What 0.1.0 made of the seed 5 for the first window.
@@ -448,7 +450,10 @@ def test_a_device_that_is_not_there_is_named(plain, tmp_path):
         ({"sampler": "langevin", "options": {"corrections": 0}}, "corrections is 0"),
         ({"sampler": "langevin", "options": {"snr": 1.0}}, "snr is 1.0"),
         ({"options": {"eta": 0.5}}, "only ddim read"),
-        ({"options": {"order": 3}}, r"only dpm\+\+ and sde-dpm\+\+ read"),
+        (
+            {"sampler": "ddim", "options": {"order": 3}},
+            r"only adams-bashforth, dpm\+\+, sde-dpm\+\+ read",
+        ),
         ({"guidance": 1.0}, "without condition_dropout"),
     ],
 )

@@ -335,3 +335,19 @@ def test_a_value_that_float32_cannot_square_is_refused_with_entry_series_and_ste
         read_entry(named)
     target[1, 7] = 9e17
     assert read_entry(broken).observed.all()
+
+
+@pytest.mark.parametrize("level", [0.0, 5.0e6])
+def test_the_first_moves_of_a_flat_series_are_no_lesson_in_adaptive_units(level):
+    # Dimension 0 is flat for 40 steps, then moves by a unit that its past says nothing of.
+    rng = np.random.default_rng(1)
+    moves = np.concatenate([np.zeros(40), rng.normal(size=40)])
+    target = np.stack([level + 1e3 * moves, rng.normal(size=80)])
+    shape = SHAPE._replace(cycles=[4], profiles=[])
+    data = WindowData(read_dataset([{"start": period("h"), "target": target}]), shape)
+    first = shape.history_length  # row of step 0
+    flat, moved, later = (data.windows(torch.tensor([first + at])) for at in (30, 40, 70))
+    ahead = slice(-shape.horizon, None)
+    assert flat.observed[:, ahead].all() and (flat.target[:, ahead, 0] == 0).all()
+    assert not moved.observed[:, ahead, 0].any() and moved.observed[:, ahead, 1].all()
+    assert later.observed[:, ahead].all() and (later.target[:, ahead].abs() < 100).all()

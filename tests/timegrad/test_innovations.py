@@ -246,6 +246,29 @@ def test_gaps_take_nothing_of_the_dependence(float64):
 
 
 @oracles
+def test_what_one_origin_shows_of_dependence_is_little(float64):
+    # A single past forecast, whose errors an autoregression of each mode would explain to the last digit.
+    innovations = Innovations(T, D)
+    innovations.fit(errors_of(1), torch.ones(1, T, D, dtype=torch.bool))
+    assert innovations.persistence.abs().max() < 1 / (1 + PRIOR)
+    assert (innovations.step_size[1:] > (1 - 1 / (1 + PRIOR)) ** 2).all()
+    # A thousand are believed.
+    many = Innovations(T, D)
+    many.fit(errors_of(1000), torch.ones(1000, T, D, dtype=torch.bool))
+    assert many.persistence.abs().max() > 0.8
+
+
+@contracts
+def test_a_lead_that_no_origin_knows_is_as_wide_as_the_others(float64):
+    errors, known = errors_of(50), torch.ones(50, T, D, dtype=torch.bool)
+    known[:, 3] = False
+    innovations = Innovations(T, D)
+    innovations.fit(torch.where(known, errors, 0.0), known)
+    units = torch.stack([innovations.unit(t) for t in range(T)])
+    assert (units[3] >= units[[0, 1, 2, 4, 5]].min(dim=0).values).all()
+
+
+@oracles
 def test_one_series_is_an_autoregression(float64):
     count, phi = 20_000, 0.8
     rows = [torch.randn(count, 1)]

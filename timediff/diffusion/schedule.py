@@ -65,6 +65,11 @@ class Level(NamedTuple):
         """Size of unit-variance data at this level; 1 for a variance-preserving process."""
         return (self.alpha**2 + self.sigma**2) ** 0.5
 
+    @property
+    def angle(self) -> float:
+        """Of a level in floats, the angle whose tangent is noise over data: 0 (clean) to half of pi."""
+        return math.atan2(self.sigma, self.alpha)
+
 
 class Schedule(nn.Module):
     """A chain of N + 1 levels with everything that depends on two neighbours.

@@ -9,7 +9,7 @@ from torch import Tensor
 from timediff.diffusion.schedule import Schedule
 from timediff.registry import SPACINGS
 
-__all__ = ["quadratic_steps", "respace", "uniform", "uniform_log_snr"]
+__all__ = ["quadratic_steps", "respace", "uniform", "uniform_angle", "uniform_log_snr"]
 
 
 def uniform(schedule: Schedule, num_steps: int) -> Tensor:
@@ -30,6 +30,13 @@ def uniform_log_snr(schedule: Schedule, num_steps: int) -> Tensor:
     targets = torch.linspace(float(log_snr[0]), float(log_snr[-1]), num_steps, dtype=torch.float64)
     nearest = (targets[:, None] - log_snr).abs().argmin(dim=1) + 1
     return torch.cat([nearest.new_zeros(1), nearest]).double()
+
+
+def uniform_angle(schedule: Schedule, num_steps: int) -> Tensor:
+    """The steps nearest to even spacing in the angle whose tangent is noise over data."""
+    angle = torch.tensor([point.angle for point in schedule.points], dtype=torch.float64)
+    targets = torch.linspace(0, float(angle[-1]), num_steps + 1, dtype=torch.float64)
+    return (targets[:, None] - angle).abs().argmin(dim=1).double()
 
 
 def respace(schedule: Schedule, num_steps: int, *, spacing: str = "uniform") -> Schedule:

@@ -165,7 +165,7 @@ class TimeGradPredictor(PyTorchPredictor):
                 bounds=network.support.bounds if network.config.bounds is not None else None,
             )
             if any(values is not None for values in futures):
-                check_whatif(sampling, num_samples=num_samples, num_particles=num_particles)
+                check_whatif(num_samples=num_samples, num_particles=num_particles)
         if seed is None:
             seed = drawn_seed()
         drawn = forecasts(

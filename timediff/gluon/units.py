@@ -16,7 +16,7 @@ from timediff.timegrad.normalisation.adaptive import (
     recent_mean,
     repeated,
 )
-from timediff.timegrad.normalisation.base import LARGEST
+from timediff.timegrad.normalisation.base import LARGEST, rounding
 
 __all__ = ["AdaptiveTables"]
 
@@ -90,7 +90,8 @@ class AdaptiveTables:
         Args:
             features: Of context and horizon.
             origins: Rows of the first steps ahead, ``[B]``.
-            future: Values of the steps ahead, NaN where unknown, ``[B, T, D]``; without one, None.
+            future: Values of the steps ahead, NaN where unknown, ``[B, T, D]``; without one, None. The first
+                moves of a series that was flat before count as unknown.
         """
         shape, dtype = self.shape, torch.get_default_dtype()
 
@@ -106,7 +107,11 @@ class AdaptiveTables:
         past = torch.arange(-shape.history_length, 0, device=origins.device)
         deviation = self.deviation[origins[:, None] + past].clamp(-LARGEST, LARGEST)
         if future is not None:
-            deviation = torch.cat([deviation, ((future - location) / scale).float()], dim=1)
+            moves = ((future - location) / scale).float()
+            # A flat past has no unit to measure the first move in.
+            flat = scale <= 1.01 * rounding(location)
+            moves = moves.masked_fill(flat & (moves.abs() > LARGEST), torch.nan)
+            deviation = torch.cat([deviation, moves], dim=1)
         columns = [
             ((profile[near(int(cycle))] - location) / scale).nan_to_num(0.0, 0.0, 0.0)
             for profile, (cycle, _) in zip(self.profiles, shape.profiles, strict=True)

@@ -31,7 +31,8 @@ __all__ = [
 MODES = 32
 #: Weight of independence in correlations.
 SHRINKAGE = 0.1
-#: Origins that the errors of a series at all leads weigh in their size at each.
+#: Origins that the errors of a series at all leads weigh in their size at each, and that independence weighs
+#: in what one lead says of the next.
 PRIOR = 3.0
 _LARGEST = 0.98
 
@@ -144,14 +145,19 @@ class Innovations(nn.Module):
                 left = here
             else:
                 cross = moment(t, t - 1)
-                phi = _persistence(cross, last, modes)
+                both_known = (known[:, t] * known[:, t - 1]).sum(dim=0).mean()
+                phi = _persistence(cross, last, modes) * (both_known / (both_known + PRIOR))
                 self.persistence[t] = phi
                 carried = (modes * (phi[:-1] - phi[-1])) @ modes.t()
                 carried.diagonal().add_(phi[-1])
                 both = carried @ cross.t()
                 left = here - both - both.t() + carried @ last @ carried.t()
-            mean = (left.diagonal().clamp(min=0) * alive).sum() / alive.sum().clamp(min=1)
-            self.step_size[t] = mean.sqrt().clamp(min=1e-3)
+            seen = alive * (count[t] > 0)
+            if seen.any():
+                mean = (left.diagonal().clamp(min=0) * seen).sum() / seen.sum()
+                self.step_size[t] = mean.sqrt().clamp(min=1e-3)
+            else:
+                self.step_size[t] = 1.0
             if t in some:
                 innovations += left / self.step_size[t].square() / len(some)
             last = here

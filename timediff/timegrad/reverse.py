@@ -11,7 +11,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from timediff.config import FEW_STEPS, ModelConfig, SamplingConfig
+from timediff.config import ModelConfig, SamplingConfig
 from timediff.diffusion.process import Denoiser
 from timediff.diffusion.samplers.rehearsal import rehearse
 from timediff.diffusion.schedule import Schedule
@@ -22,6 +22,8 @@ from timediff.timegrad.denoising import LevelCache
 from timediff.tools.precision import network_precision
 
 __all__ = [
+    "FEW_STEPS",
+    "MORE_STEPS",
     "Bind",
     "Compiler",
     "ReverseChains",
@@ -32,6 +34,8 @@ __all__ = [
     "walk",
 ]
 
+#: Diffusion steps that cost no score against 100 (evaluation/few_steps.py): by Adams-Bashforth, by others.
+FEW_STEPS, MORE_STEPS = 3, 6
 #: Makes the denoiser of one chain under conditions ``[R, cond_size]``.
 Bind = Callable[[Tensor, LevelCache], Denoiser]
 #: Gives a compiled chain of a model: `compile_chain`, or a memory of what it gave.
@@ -40,7 +44,8 @@ Compiler = Callable[[Any, Schedule, SamplingConfig], Callable[..., Tensor]]
 
 def steps_taken(sampling: SamplingConfig, schedule: Schedule) -> int:
     """How many steps of the chain a sampler takes."""
-    return sampling.steps or min(FEW_STEPS, schedule.num_steps)
+    few = FEW_STEPS if sampling.sampler == "adams-bashforth" else MORE_STEPS
+    return sampling.steps or min(few, schedule.num_steps)
 
 
 def walk(sampling: SamplingConfig, schedule: Schedule) -> Schedule:

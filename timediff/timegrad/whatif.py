@@ -82,8 +82,9 @@ def sample_given(
         num_samples: S.
         num_particles: P. They are in memory at a time, each with about 1.7 times `TimeGrad.bytes_per_path`.
         seed: The same seed gives the same paths.
-        sampling: Steps, their spacing and guidance; the sampler is "ancestral", whose steps have densities,
-            without extrapolation, under which hardly a particle keeps any weight.
+        sampling: Steps and their spacing if its sampler is "ancestral", and guidance. Other samplers have
+            steps without densities, so that ancestral ones stand in for theirs, always without
+            extrapolation, under which hardly a particle keeps any weight.
         on_step: Told after every time step how many paths advanced by one; in all `path_steps`.
 
     Raises:
@@ -130,6 +131,8 @@ class _Steps:
         self, model: TimeGrad, batch: Batch, given: Tensor, sampling: SamplingConfig, seed: int
     ) -> None:
         self.model, self.past, self.guidance = model, model.encode(batch), sampling.guidance
+        if sampling.sampler != "ancestral":
+            sampling = SamplingConfig(sampler="ancestral", spacing="quadratic")
         self.walked = walk(sampling, model.schedule)
         self.levels = model.levels(model.schedule)
         self.levels.embed(self.walked.points[1:])
@@ -322,13 +325,8 @@ def _read_array(array: Any, i: int, horizon: int, target_dim: int, lead_time: in
     return None if given.isnan().all() else given
 
 
-def check_whatif(sampling: SamplingConfig, *, num_samples: int, num_particles: int) -> None:
+def check_whatif(*, num_samples: int, num_particles: int) -> None:
     """Raises `InputError` if what-if forecasts cannot be drawn in this way."""
-    if sampling.sampler != "ancestral":
-        raise InputError(
-            f"sampler is {sampling.sampler}, whose steps have no densities to weigh particles by; for "
-            "known_future set predictor.sampling = SamplingConfig(), whose sampler is ancestral"
-        )
     least = max(num_samples, MIN_EFFECTIVE_SIZE)
     if num_particles < least:
         raise InputError(
