@@ -19,6 +19,7 @@ from timediff.gluon.windows import (
     WindowData,
     features_of,
     forecast_batch,
+    longest,
 )
 from timediff.timegrad.batch import Shape
 
@@ -351,3 +352,35 @@ def test_the_first_moves_of_a_flat_series_are_no_lesson_in_adaptive_units(level)
     assert flat.observed[:, ahead].all() and (flat.target[:, ahead, 0] == 0).all()
     assert not moved.observed[:, ahead, 0].any() and moved.observed[:, ahead, 1].all()
     assert later.observed[:, ahead].all() and (later.target[:, ahead].abs() < 100).all()
+
+
+def test_windows_of_one_history_share_its_units_and_are_those_of_each_alone():
+    rng = np.random.default_rng(3)
+    target = rng.normal(size=(2, 120)).cumsum(axis=1)
+    target[0, 30:50] = np.nan
+    lengths = (70, 119, 1, 120, 33)
+    entries = [{"start": period("h"), "target": target[:, :n]} for n in lengths]
+    entries.append({"start": period("h"), "target": target[:, :90] + 1.0})
+    all_series = read_dataset(entries)
+    laid, places = longest(all_series)
+    assert [len(series.values) for series in laid] == [120, 90] and places == [0, 0, 0, 0, 0, 1]
+    shape = SHAPE._replace(cycles=[4, 8], profiles=[[4, 1.0], [8, 2.0]])
+    together = forecast_batch(all_series, shape)
+    for i, series in enumerate(all_series):
+        alone = forecast_batch([series], shape)
+        for one, other in zip(together, alone, strict=True):
+            assert (one is None) == (other is None)
+            if one is not None:
+                torch.testing.assert_close(
+                    one[i : i + 1], other, rtol=1e-5, atol=1e-6, equal_nan=True
+                )
+
+
+def test_a_series_that_differs_in_a_value_a_gap_or_its_start_is_no_beginning():
+    whole = counting(20)
+    other = counting(12, first=1.0)
+    gap = counting(12)
+    gap["target"] = np.where(np.arange(12) == 5, np.nan, gap["target"])
+    later = counting(12) | {"start": period("h") + 24}
+    _, places = longest(read_dataset([whole, other, gap, later, counting(12)]))
+    assert len(set(places[:4])) == 4 and places[4] == places[0]

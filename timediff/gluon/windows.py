@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from timediff.data.entry import begin
 from timediff.frequency import quiet_business_days, time_features
 from timediff.gluon.covariates import CovariateTables
 from timediff.gluon.entries import Series
@@ -25,6 +26,7 @@ __all__ = [
     "WindowData",
     "features_of",
     "forecast_batch",
+    "longest",
 ]
 
 #: One part in so many of a series is held out, at most.
@@ -208,6 +210,32 @@ class LastWindows:
             yield self.data.windows(starts)
 
 
+def longest(all_series: list[Series]) -> tuple[list[Series], list[int]]:
+    """The series that begin no other, and for each of all the place of one that it begins, or is.
+
+    Units of a step follow from the steps before it, so that windows of one history can share its units.
+    """
+    order = sorted(range(len(all_series)), key=lambda i: -len(all_series[i].values))
+    found: list[Series] = []
+    places = [0] * len(all_series)
+    alike: dict[tuple[int, bytes], list[int]] = {}
+    for i in order:
+        series, length = all_series[i], len(all_series[i].values)
+        kin = alike.setdefault((begin(series.entry), series.values[:1].tobytes()), [])
+        for place in kin:
+            other = found[place]
+            if np.array_equal(other.values[:length], series.values) and np.array_equal(
+                other.observed[:length], series.observed
+            ):
+                places[i] = place
+                break
+        else:
+            places[i] = len(found)
+            kin.append(len(found))
+            found.append(series)
+    return found, places
+
+
 def forecast_batch(all_series: list[Series], shape: Shape) -> Batch:
     """The windows that end where the series end, without a future."""
     past, near = shape.history_length, shape.context_length + shape.horizon
@@ -224,11 +252,16 @@ def forecast_batch(all_series: list[Series], shape: Shape) -> Batch:
     dtype = torch.get_default_dtype()
     # What comes after each series: the steps that units are known of, and those that covariates are.
     beyond = max(*shape.cycles, shape.horizon if shape.covariates else 0, 0)
-    lengths = torch.tensor([past + len(series.values) + beyond for series in all_series])
-    origins, tables = lengths.cumsum(0) - beyond, None
+    places = list(range(len(all_series)))
+    laid = all_series
+    if shape.cycles and not shape.covariates:
+        laid, places = longest(all_series)
+    rows = torch.tensor([0, *(past + len(series.values) + beyond for series in laid)]).cumsum(0)
+    lengths = torch.tensor([len(series.values) for series in all_series])
+    origins, tables = rows[places] + past + lengths, None
     near_features = torch.from_numpy(features).to(dtype)
     if shape.cycles:
-        tables = AdaptiveTables(all_series, shape, blank=past, beyond=beyond)
+        tables = AdaptiveTables(laid, shape, blank=past, beyond=beyond)
         batch = tables.batch(near_features, origins)
     else:
         batch = Batch(torch.from_numpy(target), torch.from_numpy(observed), near_features)
