@@ -193,3 +193,40 @@ def test_every_exported_name_is_there(name):
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
         timediff.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["evaluate", "--dataset", "example"],
+        ["forecast", "datasets/example/homes.csv", "--horizon", "2"],
+        ["train", "datasets/example/homes.csv", "--horizon", "2", "--out", "model"],
+        ["predict", "model"],
+        ["distill", "model", "--dataset", "example", "--out", "student"],
+    ],
+    ids=lambda line: line[0],
+)
+def test_commands_have_waiting_threads_sleep_before_torch_reads_how(line):
+    # The first file that work opens, and the module that OpenMP comes with.
+    code = (
+        "import os, sys\nfrom timediff.cli import base, distill, said\n"
+        "os.environ.pop('OMP_WAIT_POLICY', None)\n"
+        "run = base.run_command\n"
+        "def watched(program, work, **options):\n"
+        "    def look():\n"
+        "        assert os.environ['OMP_WAIT_POLICY'] == 'PASSIVE' and 'torch' not in sys.modules\n"
+        "        print('looked')\n"
+        "    return run(program, look, **options)\n"
+        "said.run_command = distill.run_command = watched\n"
+        f"from timediff.cli.main import main\nmain({line!r})\n"
+    )
+    assert "looked" in loaded_after(code)
+
+
+def test_a_wait_policy_that_is_given_stays():
+    code = (
+        "import os\nos.environ['OMP_WAIT_POLICY'] = 'ACTIVE'\n"
+        "from timediff.cli.base import run_command\n"
+        "run_command('timediff', lambda: print(os.environ['OMP_WAIT_POLICY']))\n"
+    )
+    assert "ACTIVE" in loaded_after(code)
