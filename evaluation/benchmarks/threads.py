@@ -3,9 +3,9 @@
     python evaluation/benchmarks/threads.py [--dataset citylearn2022] [--steps 200] [--busy 4] [--rounds 3]
 
 Each training is in a process of its own, whose threads sleep while they wait, as in the commands of timediff;
-one more has two threads and torch's way of waiting, as before. All of a round follow one another, so ratios are of
-trainings that were neighbours; those that count are medians over the rounds. Best on a machine that does
-nothing else.
+one more has two threads and torch's way of waiting, as before. All of a round follow one another, so ratios
+are of trainings that were neighbours; those that count are medians over the rounds. Best on a machine that
+does nothing else.
 """
 
 import argparse
