@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from tiny import HORIZON, MODEL, QUIET, TRAIN, entry
 
 import timediff
 
@@ -230,3 +232,21 @@ def test_a_wait_policy_that_is_given_stays():
         "run_command('timediff', lambda: print(os.environ['OMP_WAIT_POLICY']))\n"
     )
     assert "ACTIVE" in loaded_after(code)
+
+
+@QUIET
+def test_timediff_predict_loads_neither_training_nor_pictures(tmp_path):
+    stamps = pd.date_range("2024-01-01", periods=60, freq="h")
+    frame = pd.DataFrame({"unique_id": "a", "ds": stamps, "y": entry(1)["target"][0]})
+    model = MODEL._replace(scaling="adaptive")
+    kept = timediff.Forecaster(model, TRAIN._replace(steps=1), progress=False).fit(frame, h=HORIZON)
+    kept.save(tmp_path / "model")
+    line = ["predict", str(tmp_path / "model"), "--out", str(tmp_path / "f.csv"), "--quiet"]
+    code = (
+        f"from timediff.cli.main import main\nassert main({line!r}) == 0\n"
+        "import sys; print(*{'.'.join(name.split('.')[:2]) for name in sys.modules})"
+    )
+    loaded = loaded_after(code)
+    assert (tmp_path / "f.csv").is_file() and "gluonts.model" in loaded
+    heavy = {"lightning", "matplotlib", "scipy", "sympy", "gluonts.torch", "torch._dynamo"}
+    assert not loaded & (heavy | {"timediff.training"})
