@@ -21,7 +21,7 @@ from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
 from timediff.tools import files
 
-__all__ = ["check_content", "check_sizes", "read_json", "unreadable"]
+__all__ = ["Unallocated", "check_content", "check_sizes", "read_json", "unreadable"]
 
 #: Tensors of which a model keeps as many rows as there were.
 _ANY_LENGTH = ("trajectories.errors", "trajectories.positions")
@@ -125,7 +125,7 @@ def check_sizes(path: Path, options: ModelConfig, shape: Shape) -> None:
             f"{path} holds training_level of shape {list(dims)}, but {[shape.target_dim]} follows from the "
             "options beside it; give a folder as it was saved"
         )
-    with _Unallocated():
+    with Unallocated():
         expected = TimeGrad(options, shape).state_dict()
     missing = [n for n in expected if n not in found and not n.startswith(_LATER)]
     strange = [n for n in found if n not in expected]
@@ -154,7 +154,7 @@ def check_sizes(path: Path, options: ModelConfig, shape: Shape) -> None:
             )
 
 
-class _Unallocated(TorchFunctionMode):
+class Unallocated(TorchFunctionMode):
     """Has the weights of modules take no memory, and no time to be drawn.
 
     Not all is on the device "meta": many operators load torch's compiler there, which takes seconds.
@@ -164,9 +164,9 @@ class _Unallocated(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         options = kwargs or {}
-        if func is torch.empty:
-            options = {**options, "device": "meta"}
-        elif getattr(func, "__name__", "") in ("normal_", "uniform_"):
+        if func in (torch.empty, torch.randn):
+            return torch.empty(*args, **{**options, "device": "meta"})
+        if getattr(func, "__name__", "") in ("normal_", "uniform_"):
             weight = args[0] if args else options["tensor"]
             if weight.is_meta:
                 return weight
