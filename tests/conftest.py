@@ -7,7 +7,7 @@ from pathlib import Path
 
 # Tests use small arrays and may run side by side: one thread each is fastest, since numpy and torch wait for
 # their threads in a busy loop. They read this when they are imported, in processes of tests as well.
-os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 import numpy as np
 import pytest

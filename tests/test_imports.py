@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from tiny import HORIZON, MODEL, QUIET, TRAIN, entry
 
 import timediff
 
@@ -193,3 +195,58 @@ def test_every_exported_name_is_there(name):
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
         timediff.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["evaluate", "--dataset", "example"],
+        ["forecast", "datasets/example/homes.csv", "--horizon", "2"],
+        ["train", "datasets/example/homes.csv", "--horizon", "2", "--out", "model"],
+        ["predict", "model"],
+        ["distill", "model", "--dataset", "example", "--out", "student"],
+    ],
+    ids=lambda line: line[0],
+)
+def test_commands_have_waiting_threads_sleep_before_torch_reads_how(line):
+    # The first file that work opens, and the module that OpenMP comes with.
+    code = (
+        "import os, sys\nfrom timediff.cli import base, distill, said\n"
+        "os.environ.pop('OMP_WAIT_POLICY', None)\n"
+        "run = base.run_command\n"
+        "def watched(program, work, **options):\n"
+        "    def look():\n"
+        "        assert os.environ['OMP_WAIT_POLICY'] == 'PASSIVE' and 'torch' not in sys.modules\n"
+        "        print('looked')\n"
+        "    return run(program, look, **options)\n"
+        "said.run_command = distill.run_command = watched\n"
+        f"from timediff.cli.main import main\nmain({line!r})\n"
+    )
+    assert "looked" in loaded_after(code)
+
+
+def test_a_wait_policy_that_is_given_stays():
+    code = (
+        "import os\nos.environ['OMP_WAIT_POLICY'] = 'ACTIVE'\n"
+        "from timediff.cli.base import run_command\n"
+        "run_command('timediff', lambda: print(os.environ['OMP_WAIT_POLICY']))\n"
+    )
+    assert "ACTIVE" in loaded_after(code)
+
+
+@QUIET
+def test_timediff_predict_loads_neither_training_nor_pictures(tmp_path):
+    stamps = pd.date_range("2024-01-01", periods=60, freq="h")
+    frame = pd.DataFrame({"unique_id": "a", "ds": stamps, "y": entry(1)["target"][0]})
+    model = MODEL._replace(scaling="adaptive")
+    kept = timediff.Forecaster(model, TRAIN._replace(steps=1), progress=False).fit(frame, h=HORIZON)
+    kept.save(tmp_path / "model")
+    line = ["predict", str(tmp_path / "model"), "--out", str(tmp_path / "f.csv"), "--quiet"]
+    code = (
+        f"from timediff.cli.main import main\nassert main({line!r}) == 0\n"
+        "import sys; print(*{'.'.join(name.split('.')[:2]) for name in sys.modules})"
+    )
+    loaded = loaded_after(code)
+    assert (tmp_path / "f.csv").is_file() and "gluonts.model" in loaded
+    heavy = {"lightning", "matplotlib", "scipy", "sympy", "gluonts.torch", "torch._dynamo"}
+    assert not loaded & (heavy | {"timediff.training"})

@@ -23,7 +23,8 @@ def checked(function: F) -> F:
         InputError: An argument is missing, unknown, of another kind, or beyond its limits.
     """
     signature = inspect.signature(function)
-    name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    makes = function.__name__ == "__init__"
+    own_name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
     options = {
         parameter.name: option_of(parameter.name, parameter.annotation)
         for parameter in signature.parameters.values()
@@ -36,6 +37,7 @@ def checked(function: F) -> F:
         try:
             bound = signature.bind(*args, **values)
         except TypeError as error:
+            name = type(args[0]).__name__ if makes and args else own_name
             raise InputError(_misplaced(name, options, values) or f"{name}: {error}") from None
         for argument, value in bound.arguments.items():
             if argument in options:

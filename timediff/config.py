@@ -14,6 +14,7 @@ from timediff.options import (
     Positive,
     Seed,
     Share,
+    Threads,
     Whole,
     Width,
 )
@@ -79,8 +80,7 @@ class ModelConfig(NamedTuple):
             standard deviation is 50, the smallest squared).
         beta_end: Last variance of the schedule, where it has one to choose.
         parameterisation: What the denoiser's output stands for.
-        variance: Variance of the reverse steps: the posterior's ("small"), beta ("large"), or learned
-            between the two for every dimension.
+        variance: Of each reverse step and dimension: the posterior's ("small"), beta ("large"), or learned.
         loss: Error of the predicted noise.
         weighting: Weight of that error at each diffusion step: 1 ("noise"), what makes it the error of
             another quantity, bounded ("min-snr"), or that of the variational bound.
@@ -140,18 +140,17 @@ class TrainConfig(NamedTuple):
         learning_rate: Highest learning rate of the one-cycle schedule (Adam).
         weight_decay: L2 penalty of Adam.
         gradient_clip: Largest gradient norm; 0 for no clipping.
-        ema_decay: Decay of the running average of the weights that forecasts are made with; 0 for
-            the last weights.
+        ema_decay: Decay of the running average of weights that forecasts are made with; 0 for the last ones.
         patience: Stop after so many epochs without a better validation loss (needs such data); 0 for never.
         step_sampling: Diffusion steps to train on: every one as often, or more often those whose loss varies
             most, weighted down in turn ("importance").
         positions: Share of the steps of context and horizon whose diffusion loss is computed in each
             training step, drawn anew for every window; the encoder always runs over all of them.
-        precision: Of the matrix products while training: float32, "tf32" (on a GPU only), or "bf16", which
-            leaves weights, noise and loss in float32.
+        precision: Of the matrix products: float32, "tf32" (GPU only), or "bf16" with all else in float32.
         held_out: Windows at the end of the training data, at most a fifth of it, that training leaves out to
             see whether the network is ahead of the linear forecaster; 0 to have the network draw all paths.
         seed: Of initial weights, windows, noise and dropout; drawn from torch's generator when left out.
+        threads: While training on a CPU; what is quickest in a few timed steps when left out.
     """
 
     steps: Whole = 200
@@ -168,6 +167,7 @@ class TrainConfig(NamedTuple):
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     held_out: Annotated[int, Between(0)] = 7
     seed: Seed = None
+    threads: Threads = None
 
 
 class SamplingConfig(NamedTuple):
@@ -184,8 +184,7 @@ class SamplingConfig(NamedTuple):
             with ``condition_dropout``, and doubles the network calls.
         noise: Random numbers of a window's paths: "independent", in pairs of opposite sign ("antithetic"), or
             spread evenly over the paths in every coordinate ("stratified").
-        precision: Of the network's matrix products: float32, "tf32" (on a GPU only), or "bf16", which is
-            faster where the hardware has it, and changes paths a little.
+        precision: Of its matrix products: float32, "tf32" (GPU only) or "bf16", with slightly other paths.
         compile: Compile the reverse chain, on a GPU into a CUDA graph: the first forecast takes longer.
     """
 
@@ -254,12 +253,14 @@ class DistillConfig(NamedTuple):
         batch_size: Windows per step.
         learning_rate: First learning rate of every halving (Adam); it falls to 0 in a straight line.
         seed: Of windows, noise and diffusion steps.
+        threads: On a CPU; what is quickest in a few timed steps when left out.
     """
 
     train_steps: Whole = 300
     batch_size: Count = 16
     learning_rate: Positive = 1e-3
     seed: Annotated[int, Between(0, 2**63, without="high")] = 1
+    threads: Threads = None
 
 
 class Preset(NamedTuple):

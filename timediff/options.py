@@ -28,6 +28,7 @@ __all__ = [
     "Positive",
     "Seed",
     "Share",
+    "Threads",
     "Whole",
     "Width",
     "arguments_of",
@@ -91,6 +92,8 @@ Layers = Annotated[int, Between(1, 1_000)]
 #: Of steps, windows or paths that are held at a time.
 Count = Annotated[int, Between(1, 1_000_000)]
 Seed = Annotated[int | None, Between(0, 2**63, without="high")]
+#: Of torch; more are a mistake, and a system would refuse them.
+Threads = Annotated[int | None, Between(1, 1_024)]
 
 
 class Option(NamedTuple):

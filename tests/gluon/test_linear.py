@@ -521,7 +521,12 @@ def test_without_held_out_windows_the_gaussian_serves(weighing):
 @contracts
 def test_where_nothing_is_held_out_the_network_is_used_as_it_is(folder):
     made = make(folder, [waves()], train=TRAIN._replace(held_out=0))
-    assert float(share(made)) == 1 and set(made.choices) == {"cycles", "penalty", "origins"}
+    assert float(share(made)) == 1 and set(made.choices) == {
+        "cycles",
+        "penalty",
+        "origins",
+        "threads",
+    }
 
 
 @contracts

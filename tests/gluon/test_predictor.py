@@ -18,7 +18,11 @@ from tiny import HORIZON, MODEL, QUIET, entry, estimator, paths, period, same_we
 from timediff import SamplingConfig, TimeGradPredictor
 from timediff.errors import InputError
 from timediff.gluon.entries import read_entry
+from timediff.gluon.foreign import Unallocated
+from timediff.gluon.paths import PathPredictor
+from timediff.gluon.storage import OPTIONS
 from timediff.gluon.windows import forecast_batch
+from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.noise import PATHS_PER_STREAM
 
@@ -470,3 +474,34 @@ def test_sampling_that_makes_no_sense_is_refused_at_the_call(predictor, sampling
 def test_a_number_of_paths_is_a_whole_number(predictor):
     with pytest.raises(InputError, match=r"num_samples is 2\.5"):
         predictor.predict(DATA, 2.5)
+
+
+def test_a_predictor_without_lightning_draws_the_same_paths_and_becomes_one_with(
+    predictor, tmp_path
+):
+    predictor.serialize(tmp_path)
+    lean = PathPredictor.deserialize(tmp_path, device="cpu")
+    assert type(lean) is PathPredictor and isinstance(lean, Predictor)
+    assert not isinstance(lean, PyTorchPredictor)
+    whole = TimeGradPredictor.of(lean)
+    assert whole.prediction_net is lean.prediction_net and TimeGradPredictor.of(whole) is whole
+    for name in (*OPTIONS, "sampling", "device"):
+        assert getattr(whole, name) == getattr(lean, name)
+    expected = paths(predictor, [entry()])
+    for one in (lean, whole):
+        np.testing.assert_array_equal(paths(one, [entry()]), expected)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("denoiser", ["mlp", "conv", "attention"])
+@pytest.mark.parametrize("schedule", ["linear", "learned"])
+def test_a_model_is_made_without_memory_for_its_weights(cell, denoiser, schedule):
+    config = MODEL._replace(cell=cell, denoiser=denoiser, schedule=schedule)
+    shape = Shape(3, HORIZON, 6, [1, 3], 3, 0)
+    with Unallocated():
+        empty = TimeGrad(config, shape)
+    full = TimeGrad(config, shape).state_dict()
+    assert {k: (v.shape, v.dtype) for k, v in empty.state_dict().items()} == {
+        k: (v.shape, v.dtype) for k, v in full.items()
+    }
+    assert all(weight.is_meta for weight in empty.parameters())

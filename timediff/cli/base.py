@@ -102,6 +102,9 @@ def run_command(
         work: Does it all.
         kept: What is kept of work that was stopped, and how to go on.
     """
+    # Threads that wait for one another are to sleep: spinning, they take the processor from those who work.
+    # OpenMP reads this once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     stopped_by = signal.SIGINT
 
     def stop(number: int, frame: object) -> NoReturn:

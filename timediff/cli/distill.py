@@ -44,9 +44,9 @@ def make_parser() -> argparse.ArgumentParser:
     for name, field in fields_of(DistillConfig).items():
         parser.add_argument(
             "--" + name.replace("_", "-"),
-            type=type(field.default),
+            type=int if field.default is None else type(field.default),
             default=field.default,
-            help=f"{field.help} (default %(default)s)",
+            help=field.help + ("" if field.default is None else " (default %(default)s)"),
         )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     return parser

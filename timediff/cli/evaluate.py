@@ -19,6 +19,7 @@ from timediff.cli.configs import (
     add_configs,
     add_lengths,
     add_plugin,
+    add_threads,
     configs_of,
     parse_with_preset,
 )
@@ -80,6 +81,7 @@ def _add_run(parser: ArgumentParser, preset: str) -> None:
     add_table_options(parser)
     add_config(parser)
     add_lengths(parser)
+    add_threads(parser)
     add_plugin(parser)
     add_output_options(parser)
 

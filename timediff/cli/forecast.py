@@ -138,7 +138,7 @@ def deliver(
         "last": str(forecast.stamps[-1]),
         "num_samples": args.num_samples,
         "seed": args.seed,
-        "choices": forecaster.predictor.choices,
+        "choices": forecaster.choices,
         "out": args.out,
         "plot": args.plot,
         "model": args.get("save"),

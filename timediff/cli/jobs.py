@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from timediff.checks import check_options
-from timediff.cli.configs import add_config, add_configs, add_lengths, add_plugin
+from timediff.cli.configs import (
+    add_config,
+    add_configs,
+    add_lengths,
+    add_plugin,
+    add_threads,
+)
 from timediff.cli.estimate import Cost, bytes_of, check_memory, estimate
 from timediff.cli.said import say
 from timediff.cli.tables import (
@@ -113,6 +119,7 @@ def add_training_options(parser: Any, preset: str) -> None:
     )
     parser.add_argument("--seed", type=int, default=1, help="of training and paths")
     add_lengths(parser)
+    add_threads(parser)
     parser.add_argument(
         "--max-memory",
         type=bytes_of,

@@ -100,7 +100,7 @@ def _work(args: Any, configs: Preset) -> None:
         "read": planned.known,
         "horizon": args.horizon,
         "seed": args.seed,
-        "choices": forecaster.predictor.choices,
+        "choices": forecaster.choices,
         "model": args.out,
     }
     report(args, done, files=("model",), began=planned.began)

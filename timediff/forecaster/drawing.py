@@ -19,7 +19,7 @@ from timediff.forecaster.known import Known, Layout, entry_of
 from timediff.forecaster.reading import read_known
 from timediff.forecaster.rows import future_covariates, known_targets
 from timediff.frequency import quiet_business_days
-from timediff.gluon.predictor import TimeGradPredictor
+from timediff.gluon.paths import PathPredictor
 from timediff.gluon.rolled import rolled
 
 __all__ = ["Asked", "Fitted", "asked_of", "draw", "read_more", "windows_frame"]
@@ -35,7 +35,7 @@ class Fitted(NamedTuple):
         kind: Kind of the training frame.
     """
 
-    predictor: TimeGradPredictor
+    predictor: PathPredictor
     known: dict[Any, Known]
     layout: Layout
     kind: str

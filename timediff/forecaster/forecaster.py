@@ -6,11 +6,12 @@ Axes: ``S`` sample paths, ``H`` steps of a forecast, ``D`` series, ``T`` known s
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Self, final
+from typing import TYPE_CHECKING, Annotated, Any, Self, final
 
 from narwhals.typing import IntoDataFrame
 
 from timediff.arguments import checked
+from timediff.checks import check_options
 from timediff.config import ModelConfig, SamplingConfig, TrainConfig
 from timediff.data.entry import Entry
 from timediff.forecaster import saved
@@ -20,9 +21,11 @@ from timediff.forecaster.frames import Columns, kind_of
 from timediff.forecaster.known import Known, Layout, entry_of
 from timediff.forecaster.reading import joined, read_training
 from timediff.forecaster.trained import Trained
-from timediff.gluon.estimator import TimeGradEstimator
-from timediff.gluon.predictor import TimeGradPredictor
 from timediff.options import Between, Count, Seed, Whole
+
+if TYPE_CHECKING:
+    from timediff.gluon.estimator import TimeGradEstimator
+    from timediff.gluon.predictor import TimeGradPredictor
 
 __all__ = ["Forecaster"]
 
@@ -61,7 +64,11 @@ class Forecaster(Trained):
     ) -> None:
         self.model, self.train, self.sampling = model, train, sampling
         self.progress, self.trainer_kwargs = progress, trainer_kwargs
-        self._estimator(1)  # refuses options that make no sense
+        # Options that make no sense are refused.
+        if trainer_kwargs:
+            self._estimator(1)
+        else:
+            check_options(model, train, sampling)
         self._fitted: Fitted | None = None
 
     @checked
@@ -130,7 +137,7 @@ class Forecaster(Trained):
             for group, one in more.items()
         }
         h = fitted.predictor.prediction_length
-        predictor = self._predictor(_entries(known, fitted.layout), h, fitted.predictor)
+        predictor = self._predictor(_entries(known, fitted.layout), h, self.predictor)
         self._fitted = fitted._replace(predictor=predictor, known=known, kind=kind_of(df))
         return self
 
@@ -217,7 +224,9 @@ class Forecaster(Trained):
         forecaster._fitted = fitted
         return forecaster
 
-    def _estimator(self, h: int) -> TimeGradEstimator:
+    def _estimator(self, h: int) -> "TimeGradEstimator":
+        from timediff.gluon.estimator import TimeGradEstimator  # loads Lightning
+
         return TimeGradEstimator(
             prediction_length=h,
             model=self.model,
@@ -228,10 +237,9 @@ class Forecaster(Trained):
         )
 
     def _predictor(
-        self, entries: list[Entry], h: int, start: TimeGradPredictor | None = None
-    ) -> TimeGradPredictor:
+        self, entries: list[Entry], h: int, start: "TimeGradPredictor | None" = None
+    ) -> "TimeGradPredictor":
         output = self._estimator(h).train_model(entries, from_predictor=start)
-        assert isinstance(output.predictor, TimeGradPredictor)
         return output.predictor
 
 

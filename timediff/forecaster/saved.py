@@ -17,7 +17,7 @@ from timediff.errors import InputError
 from timediff.forecaster.drawing import Fitted
 from timediff.forecaster.frames import Columns
 from timediff.forecaster.known import Known, Layout
-from timediff.gluon.predictor import TimeGradPredictor
+from timediff.gluon.paths import PathPredictor
 from timediff.kinds import shortened
 from timediff.tools.files import read_json, tidy, whole_folder
 
@@ -86,7 +86,7 @@ def load(folder: Path) -> tuple[Fitted, Configs]:
             raise InputError(
                 f"{folder} holds no {name}; give a folder that a forecaster was saved to"
             )
-    predictor = TimeGradPredictor.deserialize(folder / _PREDICTOR)
+    predictor = PathPredictor.deserialize(folder / _PREDICTOR)
     try:
         content = read_json(folder / _JSON)
         form = content["format"]

@@ -5,7 +5,7 @@ from abc import ABC
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,10 @@ from timediff.forecaster.forecast import Forecast
 from timediff.forecaster.frames import groups_of, kind_of, labels, make_frame, some, stacked
 from timediff.forecaster.known import Known
 from timediff.forecaster.rows import missing_rows
-from timediff.gluon.predictor import TimeGradPredictor
 from timediff.options import Between, Count, Seed
+
+if TYPE_CHECKING:
+    from timediff.gluon.predictor import TimeGradPredictor
 
 __all__ = ["Horizon", "Trained"]
 
@@ -47,13 +49,29 @@ class Trained(ABC):
     _fitted: Fitted | None
 
     @property
-    def predictor(self) -> TimeGradPredictor:
+    def predictor(self) -> "TimeGradPredictor":
         """The trained GluonTS predictor.
 
         Raises:
             InputError: Nothing was trained yet.
         """
-        return self._trained().predictor
+        from timediff.gluon.predictor import (
+            TimeGradPredictor,  # loads Lightning, which no forecast needs
+        )
+
+        fitted = self._trained()
+        predictor = TimeGradPredictor.of(fitted.predictor)
+        self._fitted = fitted._replace(predictor=predictor)
+        return predictor
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What training chose, plain values.
+
+        Raises:
+            InputError: Nothing was trained yet.
+        """
+        return self._trained().predictor.choices
 
     @checked
     def forecast(
@@ -258,7 +276,7 @@ class Trained(ABC):
 
     def _steps(self, h: int | None) -> int:
         if h is None:
-            return self.predictor.prediction_length
+            return self._trained().predictor.prediction_length
         return h
 
     def _kind(self, df: Any) -> str:

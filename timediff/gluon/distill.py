@@ -4,7 +4,7 @@ Only the denoising network is trained (`timediff.diffusion.distillation`). Encod
 stay, and every step of context and horizon is conditioned on its true past, as in training.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,10 +18,13 @@ from timediff.gluon.entries import read_dataset
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.gluon.windows import WindowData
 from timediff.timegrad.batch import Batch
+from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.reverse import steps_taken
 from timediff.timegrad.soundness import first_fault
 from timediff.tools.progress import progress_bar
+from timediff.tools.threads import MOST_ROUNDS, quickest, with_threads
 from timediff.training.halving import SPACING, halve
+from timediff.training.threads import STEPS_A_ROUND, settled_threads, tell
 
 __all__ = ["FIRST_STEPS", "distill", "halvings"]
 
@@ -129,12 +132,22 @@ def _halvings(
         return data.windows(data.starts[chosen])
 
     teacher, guidance = predictor.prediction_net, predictor.sampling.guidance
+    threads = settled_threads(config.threads)
     with progress_bar("distilling", total=len(counts) * config.train_steps, shown=progress) as bar:
         for count in counts:
             bar.set_postfix(steps=count, refresh=False)
-            teacher = halve(
-                teacher, count, windows, config, generator, guidance=guidance, on_step=bar.update
-            )
+            if threads is None:
+                threads = _threads(teacher, count, windows, config, guidance, progress=progress)
+            with with_threads(threads):
+                teacher = halve(
+                    teacher,
+                    count,
+                    windows,
+                    config,
+                    generator,
+                    guidance=guidance,
+                    on_step=bar.update,
+                )
             if first_fault(teacher) is not None:
                 raise InputError(
                     f"the distillation to {count} steps diverged: weights are infinite or no numbers; lower "
@@ -154,3 +167,31 @@ def _halvings(
                 choices=predictor.choices,
                 names=predictor.names,
             )
+
+
+def _threads(
+    teacher: TimeGrad,
+    steps: int,
+    windows: Callable[[torch.Generator], Batch],
+    config: DistillConfig,
+    guidance: float,
+    *,
+    progress: bool,
+) -> int:
+    """The number of threads with which a step to a student of so many steps is quickest."""
+    most = torch.get_num_threads()
+    if teacher.training_scale.device.type != "cpu":
+        return most
+    once = config._replace(train_steps=1)
+
+    def step() -> None:
+        generator = torch.Generator().manual_seed(config.seed)
+        halve(
+            teacher, steps, windows, once, generator, guidance=guidance, on_step=lambda done: None
+        )
+
+    pick = quickest(
+        step, most, rounds=min(max(config.train_steps // STEPS_A_ROUND, 1), MOST_ROUNDS)
+    )
+    tell(pick, progress=progress)
+    return pick.threads

@@ -267,9 +267,9 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             checkpoint=ckpt_path,
         )
         transformation = self.create_transformation()
-        choices: dict[str, Any] = {}
+        choices: dict[str, Any] = {"threads": module.threads}
         if self.model.linear:
-            choices = self._weighed(module, held_data, held)
+            choices |= self._weighed(module, held_data, held)
             choices |= fit_centre(module.models, windows)
         predictor = self.create_predictor(transformation, module)
         predictor.choices = choices

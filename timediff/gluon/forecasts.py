@@ -17,13 +17,13 @@ from timediff.timegrad.whatif import miscounted, path_steps, sample_given
 from timediff.tools.progress import progress_bar
 
 if TYPE_CHECKING:
-    from timediff.gluon.predictor import TimeGradPredictor
+    from timediff.gluon.paths import PathPredictor
 
 __all__ = ["forecasts", "seed_of"]
 
 
 def forecasts(
-    predictor: "TimeGradPredictor",
+    predictor: "PathPredictor",
     dataset: Iterable[Mapping[str, Any]],
     futures: list[Tensor | None] | None,
     *,
@@ -76,7 +76,7 @@ def forecasts(
 
 
 def _windows(
-    predictor: "TimeGradPredictor",
+    predictor: "PathPredictor",
     all_series: list[Series],
     known: list[Tensor | None],
     first: int,

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
+from torch.overrides import TorchFunctionMode
 
 from timediff.checks import LONGEST, check_lags, check_sampling, read_fields
 from timediff.config import ModelConfig, SamplingConfig
@@ -20,7 +21,7 @@ from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
 from timediff.tools import files
 
-__all__ = ["check_content", "check_sizes", "read_json", "unreadable"]
+__all__ = ["Unallocated", "check_content", "check_sizes", "read_json", "unreadable"]
 
 #: Tensors of which a model keeps as many rows as there were.
 _ANY_LENGTH = ("trajectories.errors", "trajectories.positions")
@@ -118,7 +119,13 @@ def check_sizes(path: Path, options: ModelConfig, shape: Shape) -> None:
             f"{path} holds {len(found)} tensors, too few for {layers} layers (denoiser_layers and "
             "num_layers); give a folder as it was saved"
         )
-    with torch.device("meta"):
+    dims = found.get("training_level", ((shape.target_dim,), ""))[0]
+    if dims != (shape.target_dim,):  # as many as there are, before so many are asked for
+        raise InputError(
+            f"{path} holds training_level of shape {list(dims)}, but {[shape.target_dim]} follows from the "
+            "options beside it; give a folder as it was saved"
+        )
+    with Unallocated():
         expected = TimeGrad(options, shape).state_dict()
     missing = [n for n in expected if n not in found and not n.startswith(_LATER)]
     strange = [n for n in found if n not in expected]
@@ -145,6 +152,25 @@ def check_sizes(path: Path, options: ModelConfig, shape: Shape) -> None:
                 f"{path} holds {name} as {dtype}, but it is {expected[name].dtype} in a model; give a folder "
                 "as it was saved"
             )
+
+
+class Unallocated(TorchFunctionMode):
+    """Has the weights of modules take no memory, and no time to be drawn.
+
+    Not all is on the device "meta": many operators load torch's compiler there, which takes seconds.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        options = kwargs or {}
+        if func in (torch.empty, torch.randn):
+            return torch.empty(*args, **{**options, "device": "meta"})
+        if getattr(func, "__name__", "") in ("normal_", "uniform_"):
+            weight = args[0] if args else options["tensor"]
+            if weight.is_meta:
+                return weight
+        return func(*args, **options)
 
 
 def _kind(dtype: str) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from timediff.data.entry import Entry, dynamic_fields, entry_name, known_ahead
 from timediff.errors import InputError, check_whole
 from timediff.frequency import quiet_business_days
-from timediff.gluon.predictor import TimeGradPredictor
+from timediff.gluon.paths import PathPredictor
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.noise import PATHS_PER_STREAM
 from timediff.tools.numbers import numbers
@@ -28,7 +28,7 @@ _TABLES = 16
 
 
 def rolled(
-    predictor: TimeGradPredictor,
+    predictor: PathPredictor,
     entry: Mapping[str, Any],
     steps: int,
     *,
@@ -84,7 +84,7 @@ def rolled(
 
 
 def _continued(
-    predictor: TimeGradPredictor,
+    predictor: PathPredictor,
     entry: Mapping[str, Any],
     paths: NDArray[np.floating],
     *,

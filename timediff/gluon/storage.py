@@ -27,7 +27,7 @@ from timediff.timegrad.soundness import first_fault
 from timediff.tools.files import whole
 
 if TYPE_CHECKING:
-    from timediff.gluon.predictor import TimeGradPredictor
+    from timediff.gluon.paths import PathPredictor
 
 __all__ = [
     "CLASS",
@@ -61,7 +61,7 @@ _LATER = ("distilled", "choices", "names")
 _CONFIG, _PREDICTOR, _WEIGHTS = "gluonts-config.json", "predictor.json", "weights.safetensors"
 
 
-def save(predictor: "TimeGradPredictor", folder: Path) -> None:
+def save(predictor: "PathPredictor", folder: Path) -> None:
     """Writes the three files into a folder, which is made if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="timediff-") as place:

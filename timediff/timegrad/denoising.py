@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from timediff.config import ModelConfig
@@ -59,8 +60,8 @@ class LevelCache:
             if self.chain is None:
                 n = torch.arange(1, self.schedule.num_steps + 1, device=self.like.device)
                 self.chain = self.network.embed_level(self.schedule.level(n))  # [N, E]
-            at = level.n - 1
-            return tuple(part[at] for part in self.chain)
+            # Not part[at], whose gradient two threads add up in the order that they come by.
+            return tuple(F.embedding(level.n - 1, part) for part in self.chain)
         if level.log_snr not in self.single:
             numbers = (self.like.new_tensor(value) for value in level)
             self.single[level.log_snr] = self.network.embed_level(Level(*numbers))

@@ -141,6 +141,7 @@ def planned_steps(
     *,
     trainer_kwargs: Mapping[str, Any],
     before: Mapping[str, Any] | None,
+    spent: float,
     progress: bool,
 ) -> int:
     """Optimiser steps: those asked for, or as many as fit into the time, which a resumed run knows.
@@ -151,6 +152,7 @@ def planned_steps(
         validation: Windows of the validation loss.
         trainer_kwargs: Options of `lightning.pytorch.Trainer`.
         before: Content of the checkpoint to go on from.
+        spent: Seconds of the budget that went before.
         progress: Print the steps on stderr; they are logged otherwise.
 
     Raises:
@@ -167,7 +169,8 @@ def planned_steps(
         return before["total_steps"]
     stopwatch = Stopwatch(config.time_budget)
     pace = measured_pace(stopwatch, module, training, validation, trainer_kwargs)
-    left = (1 - RESERVE) * config.time_budget - (stopwatch.clock() - stopwatch.began)
+    spent += stopwatch.clock() - stopwatch.began
+    left = (1 - RESERVE) * config.time_budget - spent
     steps = steps_within(left, pace, config.steps_per_epoch)
     message = (
         f"time budget of {config.time_budget:g} s: {steps} steps of {pace.step:.3g} s, "

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,10 +15,12 @@ from torch import nn
 
 from timediff.errors import InputError
 from timediff.timegrad.batch import Batch
+from timediff.tools.threads import with_threads
 from timediff.training.budget import epochs_of, planned_steps
 from timediff.training.callbacks import Patience, TrainingBar
 from timediff.training.checkpoints import check_room, read_state
 from timediff.training.module import TimeGradModule
+from timediff.training.threads import choose_threads, tell
 from timediff.training.trainer import Windows, make_trainer, run
 
 __all__ = ["check_checkpoint", "fit", "logger", "start_from"]
@@ -53,14 +56,21 @@ def fit(
     """
     config, validated = module.config, validation is not None
     before = None if checkpoint is None else check_checkpoint(Path(checkpoint), module)
-    steps = planned_steps(
-        module,
-        training,
-        validation,
-        trainer_kwargs=trainer_kwargs,
-        before=before,
-        progress=progress,
-    )
+    began = perf_counter()
+    pick = choose_threads(module, training, trainer_kwargs=trainer_kwargs, before=before)
+    tell(pick, progress=progress)
+    module.threads = pick.threads
+    spent = perf_counter() - began
+    with with_threads(pick.threads):
+        steps = planned_steps(
+            module,
+            training,
+            validation,
+            trainer_kwargs=trainer_kwargs,
+            before=before,
+            spent=spent,
+            progress=progress,
+        )
     epochs, training.batches = epochs_of(steps, config.steps_per_epoch)
     callbacks: list[Callback] = []
     if progress:
@@ -83,7 +93,8 @@ def fit(
     try:
         if best is not None:
             check_room(folder, module)
-        run(trainer, module, training, validation, checkpoint=checkpoint)
+        with with_threads(pick.threads):
+            run(trainer, module, training, validation, checkpoint=checkpoint)
     except BaseException:
         if best is not None and best.last_model_path and Path(best.last_model_path).is_file():
             logger.warning(

@@ -51,6 +51,8 @@ class TimeGradModule(pl.LightningModule):
         self.steps = StepSampler(model.config.diffusion_steps) if importance else None
         self.seed = config.seed if config.seed is not None else drawn_seed()
         self.stream = Stream()
+        #: Of torch on a CPU, once they are chosen (`timediff.training.threads`).
+        self.threads: int | None = None
         #: One entry per epoch: epoch, train_loss and, with validation data, val_loss.
         self.history: list[dict[str, float]] = []
         #: Batches of the epoch that were done before training went on within it.
@@ -185,6 +187,7 @@ class TimeGradModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["seed"], checkpoint["history"] = self.seed, list(self.history)
+        checkpoint["threads"] = self.threads
         checkpoint["total_steps"] = int(self.trainer.estimated_stepping_batches)
         checkpoint["random"] = list(self.stream.states)
         checkpoint["begun"] = self.trainer.fit_loop.batch_idx + 1
