@@ -296,8 +296,14 @@ def test_a_stopped_training_says_what_is_kept(here, capsys, monkeypatch, number)
     finally:
         signal.signal(signal.SIGINT, outside)
     assert status == 128 + number and out == ""
-    assert said.splitlines()[-1].startswith("timediff forecast: interrupted; nothing was written")
-    assert "checkpoints" not in said and sorted(os.listdir()) == ["data.csv"]
+    assert said.splitlines()[-1] == (
+        "timediff forecast: interrupted; what was trained is kept: the same command with --resume goes on "
+        "from there"
+    )
+    assert "checkpoints" not in said and sorted(os.listdir()) == [
+        ".forecast.csv.training",
+        "data.csv",
+    ]
 
 
 def test_a_predict_on_another_table_is_refused(here, capsys):
