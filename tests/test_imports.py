@@ -18,6 +18,7 @@ ROWS = [
     "options",
     "registry",
     "reading",
+    "fields",
     "config",
     "presets",
     "tools",
