@@ -1,6 +1,6 @@
 """What becomes of a run that is killed, whose disk fills, or whose numbers are odd: nothing lost or silent.
 
-python evaluation/faults.py kills|disk|frames|folders [--work faults]
+python evaluation/faults.py kills|disk|frames|command|folders [--work faults]
 
 `kills`: an evaluation with tiny settings, which keeps a state after every step, is ended by ``kill -9`` at
 30 random moments, and again before each bringing of a file to the disk and each move of it to its place. The
@@ -9,7 +9,9 @@ small tmpfs of 10 sizes, once as it is and once without its look at the space, a
 it meanwhile. It has to end with one sentence; on the same disk, made larger, ``--resume`` has to come to the
 same result. `frames`: 2,000 frames of numbers that go wrong somewhere (`fault_frames`) are trained on for 5
 steps and forecast, or refused, and 100 of them after 200 steps of the default network, whose paths may not be
-absurd. `folders`: a saved predictor with one value or file changed (`fault_folders`) loads or is refused in
+absurd. `command`: 40 other frames are written to files and forecast by ``python -m timediff forecast``, a
+process each, with labels and values as they should be, or refused in one sentence with status 2. `folders`: a
+saved predictor with one value or file changed (`fault_folders`) loads or is refused in
 one sentence, within 5 seconds and 1 GiB. Each writes its part of the record evaluation/results/faults.json.
 """
 
@@ -29,15 +31,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from by_command import ENDINGS, forecast, side_by_side, write
 from fault_folders import outcomes
-from fault_frames import FAULTS, outcome, outcome_of_default
+from fault_frames import FAULTS, frame_of, outcome, outcome_of_default
 from study import RESULTS, processes
 
 from timediff.tools.files import plain, write_text
 from timediff.tools.machine import commit, hardware
 
 RANDOM_KILLS, SIZES = 30, 10
-FRAMES, TRAINED = 2000, 100
+FRAMES, TRAINED, COMMANDS = 2000, 100, 40
 MOST_SECONDS, MOST_BYTES = 5.0, 2**30
 OPTIONS = (
     "--horizon 4 --num-samples 20 --device cpu --no-report --baselines none --seed 1 --model.num_layers 1 "
@@ -45,6 +48,7 @@ OPTIONS = (
     "--model.diffusion_steps 5 --model.context_length 6 --train.steps 9 --train.steps_per_epoch 3 "
     "--train.batch_size 4"
 ).split()
+FEW = "--train.steps 5 --train.steps_per_epoch 5 --train.batch_size 16 --num-samples 20".split()
 
 
 def table(folder: Path) -> Path:
@@ -231,6 +235,39 @@ def frames(work: Path) -> dict[str, Any]:
     return part | {"lost": sum(len(found) for name, found in part.items() if "faults" in name)}
 
 
+def command(work: Path) -> dict[str, Any]:
+    """Outcomes of frames in files, forecast by command."""
+
+    def outcome_of_file(number: int) -> dict[str, Any]:
+        frame, horizon = frame_of(number)
+        data = work / f"frame-{number}{ENDINGS[number % len(ENDINGS)]}"
+        out = work / f"forecast-{number}{ENDINGS[-1 - number % len(ENDINGS)]}"
+        write(frame.reset_index(), data)
+        answer = forecast(data, out, horizon, *FEW)
+        kind = answer.kind
+        if answer.table is not None:
+            kind = judged(answer.table, frame, horizon)
+        row = {"frame": number, "file": data.name, "kind": kind, "said": answer.said}
+        print(row, flush=True)
+        return row
+
+    rows = side_by_side(outcome_of_file, range(FRAMES, FRAMES + COMMANDS))
+    faults = [row for row in rows if row["kind"] not in ("right", "refused")]
+    return {**Counter(row["kind"] for row in rows), "faults": faults, "lost": len(faults)}
+
+
+def judged(table: pd.DataFrame, frame: pd.DataFrame, horizon: int) -> str:
+    """What is wrong with the labels or numbers of a forecast of a wide frame; "right" for nothing."""
+    ahead = pd.date_range(frame.index[-1], periods=horizon + 1, freq=frame.index.freq)[1:]
+    cells = pd.MultiIndex.from_product([frame.columns, ahead])
+    found = pd.MultiIndex.from_arrays([table["unique_id"].astype(str), table["ds"]])
+    if len(found) != len(cells) or not (found == cells).all():
+        return "wrong labels"
+    numbers = table.drop(columns=["unique_id", "ds"])
+    whole = numbers.shape[1] == 6 and np.isfinite(numbers.to_numpy(float)).all()
+    return "right" if whole else "not finite"
+
+
 def folders(work: Path) -> dict[str, Any]:
     """Outcomes of changed folders."""
     found = outcomes(work)
@@ -257,6 +294,7 @@ PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "kills": kills,
     "disk": disk,
     "frames": frames,
+    "command": command,
     "folders": folders,
 }
 

@@ -49,7 +49,7 @@ def static_twice(case: Case, rng: np.random.Generator) -> Case:
     assert case.static is not None
     static = pd.concat([case.static, case.static[:1]])
     name = case.static["unique_id"].iloc[0]
-    return case._replace(static=static, names_it=f"2 rows of the series {name!r}")
+    return case._replace(static=static, names_it=f"2 rows of the series '?{name}\\b")
 
 
 def twice(case: Case, rng: np.random.Generator) -> Case:

@@ -1,11 +1,13 @@
 """Arguments are held against their annotations: numbers of numpy are taken, the rest is one sentence."""
 
+import copy
 import inspect
 import math
+import pickle
 from collections.abc import Callable, Hashable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from timediff import (
 )
 from timediff.arguments import checked
 from timediff.checks import CONFIGS, read_fields
+from timediff.config import DistillConfig
 from timediff.errors import InputError
 from timediff.kinds import MisfitError, plain, shown, words
 from timediff.options import Between, fields_of
@@ -265,3 +268,78 @@ def example(annotation):
     if get_origin(kind) is not None or kind in (int, str, float, Path):
         return {int: 1, str: "x", float: 0.5, Path: Path("x")}.get(kind, [])
     return object.__new__(kind) if isinstance(kind, type) and kind is not Any else None
+
+
+MISPLACED = [
+    (
+        lambda: TrainConfig(context_length=48),
+        "TrainConfig has no field context_length, which is one of ModelConfig; give "
+        "ModelConfig(context_length=48)",
+    ),
+    (
+        lambda: ModelConfig(steps=5),
+        "ModelConfig has no field steps, which is one of TrainConfig; give TrainConfig(steps=5)",
+    ),
+    (
+        lambda: SamplingConfig(sampler="ddim", eta=0.5),
+        "SamplingConfig has no field eta, an option of the sampler ddim; give "
+        'SamplingConfig(sampler="ddim", options={"eta": 0.5})',
+    ),
+    (
+        lambda: TrainConfig(learning_rat=0.1),
+        "TrainConfig has no field learning_rat; learning_rate is one",
+    ),
+    (
+        lambda: SamplingConfig(hiden_size=8),
+        "SamplingConfig has no field hiden_size; hidden_size of ModelConfig is one",
+    ),
+    (lambda: ModelConfig(xyzzy=1), "ModelConfig has no field xyzzy; leave it out"),
+    (
+        lambda: ModelConfig()._replace(steps=5),
+        "ModelConfig has no field steps, which is one of TrainConfig; give TrainConfig(steps=5)",
+    ),
+    (
+        lambda: DistillConfig(1, 2, 3, 4, 5, 6),
+        "DistillConfig: takes from 1 to 6 positional arguments but 7 were given",
+    ),
+    (
+        lambda: TrainConfig(5, steps=5),
+        "TrainConfig: got multiple values for argument 'steps'",
+    ),
+    (
+        lambda: TimeGradEstimator(4, context_length=48),
+        "TimeGradEstimator has no argument context_length, which is a field of ModelConfig; give "
+        "model=ModelConfig(context_length=48)",
+    ),
+    (
+        lambda: Forecaster(context_length=48),
+        "Forecaster has no argument context_length, which is a field of ModelConfig; give "
+        "model=ModelConfig(context_length=48)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "said"), MISPLACED)
+def test_a_field_in_the_wrong_place_is_one_sentence_that_says_whose_it_is(call, said):
+    with pytest.raises(InputError) as caught:
+        call()
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize("kind", CONFIGS, ids=lambda kind: kind.__name__)
+def test_configurations_stay_named_tuples(kind):
+    plain = NamedTuple(kind.__name__, list(kind.__annotations__.items()))
+    plain.__new__.__defaults__ = tuple(kind._field_defaults.values())
+    assert str(inspect.signature(kind)) == str(inspect.signature(plain))
+    config = kind()
+    name, value = next(iter(config._asdict().items()))
+    other = config._replace(**{name: 7})
+    assert other[0] == 7 and other[1:] == config[1:] and type(other) is kind
+    for same in (
+        pickle.loads(pickle.dumps(config)),
+        copy.deepcopy(config),
+        kind(*config),
+        kind(**config._asdict()),
+        kind._make(config),
+    ):
+        assert type(same) is kind and same == config and same[0] == value

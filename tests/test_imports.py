@@ -20,6 +20,7 @@ ROWS = [
     "options",
     "registry",
     "reading",
+    "fields",
     "config",
     "presets",
     "tools",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from timediff.errors import InputError
+from timediff.fields import answering
 from timediff.options import (
     Between,
     Choice,
@@ -209,9 +210,7 @@ class SamplingConfig(NamedTuple):
 def sampler_defaults(sampler: str) -> dict[str, Any]:
     """Default of each option of a sampler by name, without those that `ModelConfig` has."""
     options = SAMPLERS.options(sampler).values()
-    return {
-        option.name: option.default for option in options if option.name not in ModelConfig._fields
-    }
+    return {each.name: each.default for each in options if each.name not in ModelConfig._fields}
 
 
 def flat_sampling(values: Mapping[str, Any]) -> SamplingConfig:
@@ -225,11 +224,9 @@ def flat_sampling(values: Mapping[str, Any]) -> SamplingConfig:
     fields = {name: value for name, value in values.items() if name in SamplingConfig._fields}
     sampler = fields.get("sampler", SamplingConfig().sampler)
     SAMPLERS.check(sampler)
-    names = sampler_defaults(sampler)
-    options = {name: values[name] for name in names if values.get(name) is not None}
+    options = {k: values[k] for k in sampler_defaults(sampler) if values.get(k) is not None}
     of_samplers = {name for other in SAMPLERS for name in SAMPLERS.options(other)}
-    unknown = values.keys() - fields.keys() - of_samplers
-    if unknown:
+    if unknown := values.keys() - fields.keys() - of_samplers:
         raise InputError(f"{min(unknown)} is no option of sampling; leave it out")
     return with_options(SamplingConfig(**fields), options)
 
@@ -335,3 +332,6 @@ class RunConfig(NamedTuple):
     def folder(self) -> Path:
         """Where the results go."""
         return self.out or Path("runs") / f"{Path(self.dataset).name}-{self.preset}"
+
+
+answering(ModelConfig, TrainConfig, SamplingConfig, DistillConfig, RunConfig)

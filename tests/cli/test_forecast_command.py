@@ -15,6 +15,7 @@ from tiny import HORIZON, MODEL, QUIET, entry
 
 from timediff import Forecaster, ModelConfig, TrainConfig
 from timediff.cli import check, forecast, predict, train, verify
+from timediff.cli import estimate as cost
 from timediff.cli.main import main as command
 from timediff.cli.said import kept_lines
 from timediff.cli.tables import read_table
@@ -284,6 +285,21 @@ assert not {{"torch", "gluonts", "lightning", "matplotlib"}} & sys.modules.keys(
         assert last.startswith("timediff forecast: ") and said in last, (words, answer)
 
 
+def test_what_this_machine_has_no_memory_for_is_not_begun(here, capsys, monkeypatch):
+    words = ["data.csv", "--horizon", HORIZON, *OPTIONS]
+    monkeypatch.setattr(cost, "memory_of_machine", lambda: 5e8)
+    status, _, said = run(capsys, forecast.main, *words)
+    assert status == 2 and "GB of memory would be needed, and this machine has 0.5 GB" in said
+    assert run(capsys, forecast.main, *words, "--max-memory", "2GB")[0] == 0
+    monkeypatch.setattr(cost, "memory_of_machine", lambda: None)
+    assert run(capsys, forecast.main, *words)[0] == 0
+
+
+def test_the_memory_of_this_machine_is_known():
+    memory = cost.memory_of_machine()
+    assert memory is None or 1e8 < memory < 1e14
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_training_says_what_is_kept(here, capsys, monkeypatch, number):
     from timediff.training.module import TimeGradModule
@@ -296,8 +312,14 @@ def test_a_stopped_training_says_what_is_kept(here, capsys, monkeypatch, number)
     finally:
         signal.signal(signal.SIGINT, outside)
     assert status == 128 + number and out == ""
-    assert said.splitlines()[-1].startswith("timediff forecast: interrupted; nothing was written")
-    assert "checkpoints" not in said and sorted(os.listdir()) == ["data.csv"]
+    assert said.splitlines()[-1] == (
+        "timediff forecast: interrupted; what was trained is kept: the same command with --resume goes on "
+        "from there"
+    )
+    assert "checkpoints" not in said and sorted(os.listdir()) == [
+        ".forecast.csv.training",
+        "data.csv",
+    ]
 
 
 def test_a_predict_on_another_table_is_refused(here, capsys):

@@ -7,13 +7,14 @@ import threading
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tiny import wide_folder
 
 from timediff.data.dataset import load_dataset
-from timediff.data.readers import file, gluonts_folder
+from timediff.data.readers import file, gluonts_folder, sizes
 from timediff.data.readers.layout import Roles
 from timediff.data.table import read_file, read_frame
 from timediff.errors import InputError, bounded
@@ -123,8 +124,113 @@ def test_a_parquet_file_is_asked_for_its_size_first(tmp_path, monkeypatch):
     index = pd.date_range("2020-01-06", periods=60, freq="h", name="time")
     pd.DataFrame({"a": 1.0, "b": 2.0}, index=index).to_parquet(path)
     read_file(path)
-    monkeypatch.setattr(file, "MOST_CELLS", 100)
-    assert "has 60 rows of 3 columns, and 100 cells are the most" in refusal(read_file, path)
+    monkeypatch.setattr(sizes, "MOST_CELLS", 100)
+    assert "has 180 values, and 100 are the most" in refusal(read_file, path)
+
+
+def test_files_of_polars_are_read(tmp_path):
+    frame = pl.DataFrame({"unique_id": ["a", None, "b"], "y": [1.0, 2.0, None]})
+    for ending in ("parquet", "feather"):
+        path = tmp_path / f"a.{ending}"
+        {"parquet": frame.write_parquet, "feather": frame.write_ipc}[ending](path)
+        read, _ = file.frame_of(path, id_col="unique_id")
+        pd.testing.assert_frame_equal(read, frame.to_pandas(), check_dtype=False)
+
+
+def odd_table(rows=3000):
+    """Columns of all kinds, most of them easy to pack."""
+    stamps = pd.date_range("2020-01-06", periods=rows, freq="h", name="ds")
+    return pd.DataFrame(
+        {
+            "unique_id": ["a name of some length"] * rows,
+            "kind": pd.Categorical(["x", "y", None] * (rows // 3)),
+            "y": 1.0,
+            "count": pd.array([1, None, 3] * (rows // 3), dtype="Int64"),
+            "flag": [True, False, None] * (rows // 3),
+        },
+        index=stamps,
+    )
+
+
+WRITERS = {
+    "plain.parquet": lambda frame, path: frame.to_parquet(path),
+    "packed.parquet": lambda frame, path: frame.to_parquet(
+        path, compression="zstd", row_group_size=1000
+    ),
+    "plain.feather": lambda frame, path: frame.reset_index().to_feather(
+        path, compression="uncompressed"
+    ),
+    "lz4.feather": lambda frame, path: frame.reset_index().to_feather(path, compression="lz4"),
+    "zstd.feather": lambda frame, path: frame.reset_index().to_feather(
+        path, compression="zstd", chunksize=1000
+    ),
+    "old.feather": lambda frame, path: frame[["y"]].reset_index().to_feather(path, version=1),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_tables_are_read_as_their_libraries_do_and_within_their_size(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    WRITERS[name](odd_table(), path)
+    theirs = pd.read_parquet if path.suffix == ".parquet" else pd.read_feather
+    expected = theirs(path)
+    pd.testing.assert_frame_equal(file.frame_of(path, id_col="unique_id")[0], expected)
+    if name == "old.feather":
+        return
+    # Texts written out, stamps and numbers, without what tells which are missing.
+    least = 3000 * (21 + 3 * 8)
+    monkeypatch.setattr(sizes, "PACKED", 0)
+    monkeypatch.setattr(sizes, "UNPACKED", least + 3000 * 20)
+    file.frame_of(path, id_col="unique_id")
+    monkeypatch.setattr(sizes, "UNPACKED", least - 1)
+    monkeypatch.setattr(pd, "read_feather", None)  # nothing is unpacked
+    said = refusal(read_file, path)
+    assert f"{name} unpacks to more than {least / 1000:.3g} kB" in said
+
+
+def test_a_feather_file_that_unpacks_to_a_gigabyte_takes_no_memory(tmp_path):
+    path = tmp_path / "zeros.feather"
+    batch = pa.record_batch({"y": pa.array(np.zeros(2**20))})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(path, batch.schema, options=options) as writer:
+        for _ in range(136):
+            writer.write_batch(batch)
+    assert path.stat().st_size < 10**6
+    before = pa.total_allocated_bytes()
+    assert "zeros.feather unpacks to more than 1.07 GB" in refusal(read_file, path)
+    assert pa.total_allocated_bytes() - before < 2**24
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.large_binary()], ids=str)
+def test_a_long_text_that_a_parquet_file_repeats_is_counted_each_time(tmp_path, monkeypatch, kind):
+    path = tmp_path / "long.parquet"
+    table = pa.table({"unique_id": pa.array(["x" * 10**5] * 500, kind), "y": [1.0] * 500})
+    pq.write_table(table, path, compression="zstd")
+    before = pa.total_allocated_bytes()
+    monkeypatch.setattr(sizes, "UNPACKED", 3 * 10**7)
+    monkeypatch.setattr(sizes, "PACKED", 0)
+    assert "long.parquet unpacks to more than 30 MB" in refusal(read_file, path)
+    assert pa.total_allocated_bytes() - before < 10**7
+
+
+def test_lists_in_a_parquet_file_are_counted(tmp_path, monkeypatch):
+    path = tmp_path / "lists.parquet"
+    pq.write_table(pa.table({"ds": ["2020-01-06"], "y": [[0.0] * 5000]}), path)
+    monkeypatch.setattr(sizes, "MOST_CELLS", 5000)
+    assert "has 5001 values, and 5000 are the most" in refusal(read_file, path)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "feather"])
+def test_twenty_thousand_columns_are_one_sentence_at_once(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"wide.{ending}"
+    frame = pd.DataFrame(np.zeros((3, 20_000)), columns=[f"s{i}" for i in range(20_000)])
+    {"csv": frame.to_csv, "parquet": frame.to_parquet, "feather": frame.to_feather}[ending](path)
+    for name in ("read_csv", "read_parquet", "read_feather"):
+        monkeypatch.setattr(pd, name, None)
+    columns = 20_001 if ending == "csv" else 20_000
+    assert f"wide.{ending} has {columns} columns, and 16384 are the most" in refusal(
+        read_file, path
+    )
 
 
 @pytest.mark.parametrize(

@@ -264,3 +264,22 @@ def test_location_follows_any_shift_and_the_scale_does_not(name, shift):
     (loc, scale), (far, same) = (scales_of(name, values + by) for by in (0.0, shift))
     np.testing.assert_allclose(far - shift, loc, rtol=0, atol=1e-4)
     np.testing.assert_allclose(same, scale, rtol=1e-2)
+
+
+@invariances
+@settings(max_examples=20, deadline=None)
+@given(level=levels, moved=some.floats(-1e6, 1e6))
+def test_a_series_that_was_constant_in_training_has_the_location_of_its_window(level, moved):
+    known = torch.ones(40, 1, dtype=torch.bool)
+    default = training_default(torch.full((40, 1), level, dtype=torch.float64), known)
+    window = torch.full((1, 12, 1), moved, dtype=torch.float64)
+    loc, _ = NORMALISATIONS["global"](window, known[None, :12], default)
+    assert loc.item() == pytest.approx(moved, rel=1e-12, abs=1e-300)
+
+
+@invariances
+@settings(max_examples=20, deadline=None)
+@given(level=levels)
+def test_an_adaptive_location_of_one_value_is_this_value_to_the_last_digit(level):
+    found = units(np.full((60, 1), level), cycle=4, half_life=3.7, scale_half_life=8.0)
+    assert (found.location[4:] == level).all()

@@ -104,6 +104,23 @@ def test_a_folder_that_was_moved_aside_when_its_writer_was_killed_is_put_back(
     assert names(tmp_path) == ["a"]
 
 
+def test_a_folder_that_cannot_take_its_place_leaves_the_one_before(tmp_path, monkeypatch):
+    with whole_folder(tmp_path / "a") as part:
+        write_text(part / "x", "old")
+    replace = os.replace
+
+    def failing(source, target):
+        if "-new-" in str(source) and Path(target).name == "a":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="Input/output error"):
+        patch.setattr(os, "replace", failing)
+        with whole_folder(tmp_path / "a") as part:
+            (part / "x").write_text("new")
+    assert names(tmp_path) == ["a"] and (tmp_path / "a" / "x").read_text() == "old"
+
+
 def test_a_number_that_this_process_bears_again_is_no_obstacle(tmp_path):
     (tmp_path / f".timediff-{os.getpid()}-new-a").mkdir()
     with whole_folder(tmp_path / "a") as part:

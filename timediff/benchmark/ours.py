@@ -7,7 +7,6 @@ loses at most one epoch: ``checkpoints/last.ckpt`` while training, then ``predic
 
 import json
 import math
-import sys
 import time
 import warnings
 from functools import partial
@@ -34,7 +33,7 @@ from timediff.data.rolling import Entry
 from timediff.gluon.estimator import TimeGradEstimator
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.tools.files import write_text
-from timediff.training.checkpoints import kept_states
+from timediff.training.checkpoints import latest_state
 
 __all__ = ["Trained", "fit_ours"]
 
@@ -172,10 +171,7 @@ def _train(
     quiet: bool,
 ) -> tuple[TrainOutput, float]:
     """The trained network, and the seconds it took, those before an interrupt included."""
-    checkpoint, damaged = kept_states(folder)
-    for file in damaged:
-        then = "begins anew" if checkpoint is None else f"goes on from {checkpoint}"
-        print(f"{file} cannot be read; training {then}", file=sys.stderr)
+    checkpoint = latest_state(folder)
     spent = folder / "seconds.json"
     seconds = salvaged(spent, _read_seconds, "the seconds before are not counted") or 0.0
     started = time.perf_counter()

@@ -4,13 +4,14 @@ The numbers are rough: seconds of an optimiser step on two cores of the machine 
 ``evaluation/results``, which lie within a factor of two of these.
 """
 
+import os
 import re
 from typing import NamedTuple
 
 from timediff.config import Preset
 from timediff.errors import InputError
 
-__all__ = ["Cost", "bytes_of", "check_memory", "estimate"]
+__all__ = ["Cost", "bytes_of", "check_memory", "estimate", "memory_of_machine"]
 
 #: Seconds of imports and files, of the linear forecaster, and bytes of all that is loaded.
 _START, _CENTRE, _LOADED = 8.0, 4.0, 0.65e9
@@ -60,10 +61,20 @@ def bytes_of(text: object) -> float:
     return float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " ")
 
 
+def memory_of_machine() -> float | None:
+    """Bytes of memory that this machine has; None where it does not tell."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 def check_memory(cost: Cost, most: float | None) -> None:
-    """Raises `InputError` if more memory would be needed than there may be."""
+    """Raises `InputError` if more memory would be needed than there may be, or is unless that is told."""
+    asked, most = most is not None, memory_of_machine() if most is None else most
     if most is not None and cost.memory > most:
         raise InputError(
-            f"about {cost.memory / 1e9:.2g} GB of memory would be needed, and --max-memory is "
-            f"{most / 1e9:.2g} GB; give more, or a table of fewer series or rows"
+            f"about {cost.memory / 1e9:.2g} GB of memory would be needed, and "
+            f"{'--max-memory is' if asked else 'this machine has'} {most / 1e9:.2g} GB; give a table of "
+            f"fewer series or rows, or {'more' if asked else 'say by --max-memory how much to go on with'}"
         )

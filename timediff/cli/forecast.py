@@ -23,7 +23,8 @@ from timediff.cli.jobs import (
     report,
     trained,
 )
-from timediff.cli.said import run_kept
+from timediff.cli.resuming import Training, add_resume, settings_of
+from timediff.cli.said import run_kept, say
 from timediff.cli.tables import add_future_file, read_future, reading_of, told
 from timediff.cli.written import draw, write_frame
 from timediff.config import Preset
@@ -60,6 +61,7 @@ def make_parser(preset: str) -> ArgumentParser:
         "--save", type=Path | None, help="folder for the model, for timediff predict and train"
     )
     add_future_file(parser)
+    add_resume(parser)
     add_training_options(parser, preset)
     return parser
 
@@ -73,10 +75,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, early = parse_with_preset(PROGRAM, make_parser, argv)
     configs = configs_of(PROGRAM, args, early)
     saved: list[Path] = []
+    training = Training(args.out)
 
     def kept() -> str:
         if saved:
             return f"the model is kept: timediff predict {saved[0]} --out {args.out} goes on"
+        if training.is_kept:
+            return "what was trained is kept: the same command with --resume goes on from there"
         return (
             "nothing was written; the same command starts again, a shorter one with --time-budget"
         )
@@ -85,24 +90,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_outputs(args, folder="--save")
     except InputError as error:
         fail(PROGRAM, str(error))
-    work = lambda: _work(args, configs, saved)  # noqa: E731
+    work = lambda: _work(args, configs, training, saved)  # noqa: E731
     return run_kept(PROGRAM, work, log_file=args.log_file, kept=kept)
 
 
-def _work(args: Any, configs: Preset, saved: list[Path]) -> None:
+def _work(args: Any, configs: Preset, training: Training, saved: list[Path]) -> None:
     configs = chosen(args, configs)
     if bool(args.futr) != (args.futr_file is not None):
         raise InputError("--futr and --futr-file go together; give both, or neither")
     reading = reading_of(args)
     future = None if args.futr_file is None else read_future(args.futr_file, reading)
     planned = plan(args, configs, f"forecasting {args.horizon} steps: training")
-
-    forecaster = trained(args, planned, partial(fit, args, planned))
-    if args.save is not None:
-        forecaster.save(args.save, overwrite=True)
-        saved.append(args.save)
-    with told():
-        deliver(args, forecaster, None, future, planned.known, began=planned.began)
+    settings = settings_of(args, planned.configs)
+    with training.held(settings, resume=args.resume, quiet=args.quiet):
+        forecaster = trained(args, planned, training, partial(fit, args, planned))
+        try:
+            if args.save is not None:
+                forecaster.save(args.save, overwrite=True)
+                saved.append(args.save)
+            with told():
+                deliver(args, forecaster, None, future, planned.known, began=planned.began)
+        except InputError:  # of the file of --futr-file, say, which the training does not read
+            say(
+                "what was trained is kept: the same command with --resume goes on from there",
+                quiet=args.quiet,
+            )
+            raise
 
 
 def deliver(

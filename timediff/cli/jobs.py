@@ -2,7 +2,6 @@
 
 import json
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from timediff.cli.configs import (
     add_threads,
 )
 from timediff.cli.estimate import Cost, bytes_of, check_memory, estimate
+from timediff.cli.resuming import Training
 from timediff.cli.said import say
 from timediff.cli.tables import (
     add_static_file,
@@ -210,7 +210,7 @@ def plan(args: Any, configs: Preset, doing: str) -> Plan:
 
 @contextmanager
 def _quiet_checkpoints() -> Iterator[None]:
-    """Keeps training from telling of checkpoints, which a command does not keep."""
+    """Keeps training from telling of checkpoints: how a command goes on is for it to say."""
     logger = logging.getLogger("timediff.training.fit")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -220,7 +220,13 @@ def _quiet_checkpoints() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def fit(args: Any, planned: Plan, forecaster: "Forecaster", frame: "pd.DataFrame") -> "Forecaster":
+def fit(
+    args: Any,
+    planned: Plan,
+    forecaster: "Forecaster",
+    frame: "pd.DataFrame",
+    state: Path | None,
+) -> "Forecaster":
     """A forecaster that learns from a frame, as the options say."""
     reading = reading_of(args)
     return forecaster.fit(
@@ -235,23 +241,28 @@ def fit(args: Any, planned: Plan, forecaster: "Forecaster", frame: "pd.DataFrame
         futr_exog_list=reading.futr,
         hist_exog_list=reading.hist,
         stat_exog_list=args.stat,
+        ckpt_path=state,
     )
 
 
 def trained(
-    args: Any, planned: Plan, make: Callable[["Forecaster", Any], "Forecaster"]
+    args: Any,
+    planned: Plan,
+    training: Training,
+    make: Callable[["Forecaster", Any, Path | None], "Forecaster"],
 ) -> "Forecaster":
-    """The forecaster that ``make`` trains on the frame of the table."""
+    """The forecaster that ``make`` trains on the frame of the table, on from a state if there is one."""
     from timediff.data.readers.layout import roles_of
     from timediff.forecaster.forecaster import Forecaster
 
-    with tempfile.TemporaryDirectory(prefix="timediff-") as folder, _quiet_checkpoints(), told():
+    state = training.state(quiet=args.quiet)
+    with _quiet_checkpoints(), told():
         forecaster = Forecaster(
             *planned.configs,
             progress=not args.quiet,
-            trainer_kwargs={"default_root_dir": folder},
+            trainer_kwargs={"default_root_dir": str(training.folder)},
         )
-        forecaster = make(forecaster, planned.table.to_frame(roles_of(reading_of(args))))
+        forecaster = make(forecaster, planned.table.to_frame(roles_of(reading_of(args))), state)
     forecaster.trainer_kwargs = None
     if args.max_memory is not None:
         predictor = forecaster.predictor

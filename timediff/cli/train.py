@@ -19,6 +19,7 @@ from timediff.cli.jobs import (
     trained,
 )
 from timediff.cli.models import saved_model
+from timediff.cli.resuming import Training, add_resume, settings_of
 from timediff.cli.said import run_kept
 from timediff.config import Preset
 from timediff.errors import InputError
@@ -55,6 +56,7 @@ def make_parser(preset: str) -> ArgumentParser:
         type=Path | None,
         help="folder of a saved model, whose weights, network and columns training goes on with",
     )
+    add_resume(parser)
     add_training_options(parser, preset)
     return parser
 
@@ -71,15 +73,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_outputs(args, folder="--out")
     except InputError as error:
         fail(PROGRAM, str(error))
+    training = Training(args.out)
 
     def kept() -> str:
-        before = f"; {args.from_model} is as it was" if args.from_model else ""
-        return f"no model was written{before}; the same command starts again"
+        before = (
+            f"no model was written{f'; {args.from_model} is as it was' if args.from_model else ''}"
+        )
+        if training.is_kept:
+            return f"{before}; the same command with --resume goes on with the training"
+        return f"{before}; the same command starts again"
 
-    return run_kept(PROGRAM, lambda: _work(args, configs), log_file=args.log_file, kept=kept)
+    work = lambda: _work(args, configs, training)  # noqa: E731
+    return run_kept(PROGRAM, work, log_file=args.log_file, kept=kept)
 
 
-def _work(args: Any, configs: Preset) -> None:
+def _work(args: Any, configs: Preset, training: Training) -> None:
     configs = chosen(args, configs)
     if args.from_model is not None:
         configs = _as_before(args, configs)
@@ -87,15 +95,17 @@ def _work(args: Any, configs: Preset) -> None:
         raise InputError("--horizon says how many steps to forecast; give it")
     planned = plan(args, configs, f"for {args.horizon} steps: training")
 
-    def make(forecaster: "Forecaster", frame: "pd.DataFrame") -> "Forecaster":
+    def make(forecaster: "Forecaster", frame: "pd.DataFrame", state: Path | None) -> "Forecaster":
         if args.from_model is not None:
             before = type(forecaster).load(args.from_model, progress=not args.quiet)
             before.train, before.trainer_kwargs = configs.train, forecaster.trainer_kwargs
-            return before.update(frame)
-        return fit(args, planned, forecaster, frame)
+            return before.update(frame, ckpt_path=state)
+        return fit(args, planned, forecaster, frame, state)
 
-    forecaster = trained(args, planned, make)
-    forecaster.save(args.out, overwrite=True)
+    settings = settings_of(args, planned.configs)
+    with training.held(settings, resume=args.resume, quiet=args.quiet):
+        forecaster = trained(args, planned, training, make)
+        forecaster.save(args.out, overwrite=True)
     done = {
         "read": planned.known,
         "horizon": args.horizon,

@@ -87,6 +87,7 @@ class Forecaster(Trained):
         futr_exog_list: Sequence[str] = (),
         hist_exog_list: Sequence[str] = (),
         stat_exog_list: Sequence[str] = (),
+        ckpt_path: str | Path | None = None,
     ) -> Self:
         """Trains on all rows of a frame, and returns itself.
 
@@ -106,6 +107,7 @@ class Forecaster(Trained):
             hist_exog_list: Columns that are known for the past only, or series that are inputs and are not
                 forecast.
             stat_exog_list: Columns of ``static_df``.
+            ckpt_path: A checkpoint (``last.ckpt``) of such a training to go on from.
 
         Raises:
             InputError: The frame cannot be read, or is too short.
@@ -114,17 +116,18 @@ class Forecaster(Trained):
         exogenous = (list(futr_exog_list), list(hist_exog_list), list(stat_exog_list))
         known, layout, notes = read_training(df, static_df, columns, freq, tz, *exogenous)
         self._tell(notes)
-        predictor = self._predictor(_entries(known, layout), h)
+        predictor = self._predictor(_entries(known, layout), h, ckpt_path=ckpt_path)
         self._fitted = Fitted(predictor, known, layout, kind_of(df))
         return self
 
     @checked
-    def update(self, df: Any) -> Self:
+    def update(self, df: Any, *, ckpt_path: str | Path | None = None) -> Self:
         """Goes on training from the present weights, on the training data and new rows, and returns itself.
 
         Args:
             df: Rows of the same series, such as those that came in since. Where they hold a value of a step
                 that was there already, it takes the place of the old one. New groups may begin.
+            ckpt_path: A checkpoint (``last.ckpt``) of such a training to go on from.
 
         Raises:
             InputError: Nothing was trained, or the frame does not fit what the model was trained on.
@@ -137,7 +140,7 @@ class Forecaster(Trained):
             for group, one in more.items()
         }
         h = fitted.predictor.prediction_length
-        predictor = self._predictor(_entries(known, fitted.layout), h, self.predictor)
+        predictor = self._predictor(_entries(known, fitted.layout), h, self.predictor, ckpt_path)
         self._fitted = fitted._replace(predictor=predictor, known=known, kind=kind_of(df))
         return self
 
@@ -237,9 +240,13 @@ class Forecaster(Trained):
         )
 
     def _predictor(
-        self, entries: list[Entry], h: int, start: "TimeGradPredictor | None" = None
+        self,
+        entries: list[Entry],
+        h: int,
+        start: "TimeGradPredictor | None" = None,
+        ckpt_path: str | Path | None = None,
     ) -> "TimeGradPredictor":
-        output = self._estimator(h).train_model(entries, from_predictor=start)
+        output = self._estimator(h).train_model(entries, from_predictor=start, ckpt_path=ckpt_path)
         return output.predictor
 
 

@@ -5,6 +5,7 @@ numbers too, so that a training that goes on from any of them ends as if it had 
 """
 
 import io
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = [
     "WholeCheckpoints",
     "check_room",
     "kept_states",
+    "latest_state",
     "read_state",
 ]
 
@@ -143,3 +145,12 @@ def kept_states(folder: Path) -> tuple[Path | None, list[str]]:
         else:
             return file, wrong
     return None, wrong
+
+
+def latest_state(folder: Path) -> Path | None:
+    """The state of `kept_states` to go on from; those that cannot be read are told of."""
+    state, damaged = kept_states(folder)
+    for file in damaged:
+        then = "begins anew" if state is None else f"goes on from {state}"
+        print(f"{file} cannot be read; training {then}", file=sys.stderr)
+    return state

@@ -9,12 +9,11 @@ import re
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 
+from timediff.data.readers.sizes import check_columns, read_feather, read_parquet
 from timediff.errors import InputError
 from timediff.kinds import shortened
 from timediff.tools.files import check_regular
-from timediff.tools.numbers import MOST_CELLS
 
 __all__ = ["ENDINGS", "frame_of"]
 
@@ -51,10 +50,9 @@ def frame_of(
     try:
         check_regular(path)
         if ending == ".parquet":
-            _check_size(path)
-            return pd.read_parquet(path), []
+            return read_parquet(path), []
         if ending == ".feather":
-            return pd.read_feather(path), []
+            return read_feather(path), []
         return _from_csv(path, id_col=id_col, separator=separator, decimal=decimal)
     except InputError:
         raise
@@ -67,16 +65,6 @@ def frame_of(
         raise InputError(f"{path} cannot be read ({reason}); write it again") from None
 
 
-def _check_size(path: Path) -> None:
-    """Raises `InputError` for a Parquet file with more cells than are read; a repeated one takes no space."""
-    facts = pq.read_metadata(path)
-    if facts.num_rows * facts.num_columns > MOST_CELLS:
-        raise InputError(
-            f"{path} has {facts.num_rows} rows of {facts.num_columns} columns, and {MOST_CELLS} cells are "
-            "the most; keep the last rows, or fewer columns"
-        )
-
-
 def _from_csv(
     path: Path, *, id_col: str, separator: str | None, decimal: str | None
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -85,6 +73,7 @@ def _from_csv(
         separator, lines = separator or match[1], lines[1:]  # what Excel writes
     if len(lines) < 2:
         raise InputError(f"{path} has no rows under a header; give one row per time step")
+    check_columns(path, 1 + max(map(lines[0].count, [separator] if separator else _SEPARATORS)))
     separator = separator or _separator(lines[:_SAMPLE], path)
     header, lines, notes = _without_empty_field(lines, separator, path)
     sample = [cell for row in csv.reader(lines[:_SAMPLE], delimiter=separator) for cell in row]
