@@ -13,8 +13,8 @@ from timediff.diffusion.schedule import Level
 from timediff.networks.base import DenoisingNetwork
 from timediff.networks.wiener import WienerStart
 from timediff.registry import PARAMETERISATIONS
+from timediff.timegrad.correlation import mode_count
 from timediff.timegrad.denoising import ConditionalDenoiser, LevelCache, make_network
-from timediff.timegrad.innovations import mode_count
 
 D = 3
 CONFIG = ModelConfig(cond_size=4, denoiser_layers=1, denoiser_width=8)

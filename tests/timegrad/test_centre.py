@@ -6,6 +6,7 @@ import torch
 from groups import contracts, cross_checks, identities, invariances, oracles
 from toys import close
 
+from timediff.timegrad import centre
 from timediff.timegrad.batch import Batch, Shape
 from timediff.timegrad.centre import (
     BLOCKS,
@@ -401,3 +402,19 @@ def test_few_windows_and_none_observed_have_finite_coefficients(shape, count, mi
     assert fit.penalty in PENALTIES and len(fit.left_out) == BLOCKS
     if missing:
         assert (fit.coefficients == 0).all()
+
+
+@identities
+@every_shape
+def test_leads_that_are_fitted_a_few_at_a_time_have_the_same_coefficients(
+    float64, monkeypatch, shape
+):
+    parts = blocks_of(windows(shape, 60, missing=0.1))
+    whole = fit_linear(parts, shape)
+    monkeypatch.setattr(centre, "WIDE", 0)
+    for products in (1, 3 * BLOCKS * shape.target_dim * regressor_count(shape) ** 2):
+        monkeypatch.setattr(centre, "PRODUCTS", products)
+        some = fit_linear(parts, shape)
+        assert some.penalty == whole.penalty
+        close(some.coefficients, whole.coefficients)
+        close(some.left_out, whole.left_out)

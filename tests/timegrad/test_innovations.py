@@ -6,14 +6,8 @@ import torch
 from groups import contracts, cross_checks, identities, invariances, oracles
 from toys import close
 
-from timediff.timegrad.innovations import (
-    MODES,
-    PRIOR,
-    SHRINKAGE,
-    Innovations,
-    correlation,
-    mode_count,
-)
+from timediff.timegrad.correlation import MODES, SHRINKAGE, correlation, mode_count
+from timediff.timegrad.innovations import PRIOR, Innovations
 
 #: Hadamard's matrix: modes in which all series of a process have one variance, whatever those of the modes.
 HADAMARD = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2

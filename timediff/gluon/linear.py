@@ -17,9 +17,12 @@ from timediff.timegrad.batch import Batch
 from timediff.timegrad.centre import BLOCKS, LinearFit, fit_linear
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.trajectories import FEWEST, NUMBERS
+from timediff.timegrad.wide import WIDE
 
 __all__ = [
     "ERRORS",
+    "LEAST_ERRORS",
+    "LEAST_ORIGINS",
     "ORIGINS",
     "PATHS",
     "POOLED",
@@ -27,6 +30,7 @@ __all__ = [
     "Fitted",
     "Weighed",
     "adaptive_shape",
+    "fewer",
     "fit_centre",
     "fit_on",
     "weigh",
@@ -35,6 +39,8 @@ __all__ = [
 #: Origins of the training data that the linear forecaster is fitted to, at most, and those whose errors are
 #: kept for their correlation.
 ORIGINS, ERRORS = 6000, 1500
+#: Series beyond `WIDE` take as many fewer of both, but these at least.
+LEAST_ORIGINS, LEAST_ERRORS = 500, 300
 #: Half-life of a mean that is the last value itself.
 _LAST = 0.05
 #: Numbers that the windows of a part may hold.
@@ -85,7 +91,8 @@ def fit_on(data: WindowData, *, most_errors: int) -> Fitted:
     """The linear forecaster of some data.
 
     Args:
-        data: What it is fitted to, windows spread evenly over each of its series, `ORIGINS` in all.
+        data: What it is fitted to, windows spread evenly over each of its series, `ORIGINS` in all, of wide
+            data fewer.
         most_errors: Windows whose errors are kept, spread evenly over these.
     """
     shape = data.shape
@@ -115,7 +122,8 @@ def fit_centre(models: list[TimeGrad], data: WindowData) -> dict[str, Any]:
     """
     shape = data.shape
     kept = int(NUMBERS // (shape.horizon * shape.target_dim))
-    fit, origins, errors, known, fitted_to = fit_on(data, most_errors=max(kept, ERRORS))
+    most = max(kept, fewer(ERRORS, LEAST_ERRORS, shape.target_dim))
+    fit, origins, errors, known, fitted_to = fit_on(data, most_errors=most)
     first = models[0]
     assert data.tables is not None
     positions = data.tables.position[origins]
@@ -133,6 +141,11 @@ def fit_centre(models: list[TimeGrad], data: WindowData) -> dict[str, Any]:
     return {"cycles": list(data.shape.cycles), "penalty": fit.penalty, "origins": fitted_to}
 
 
+def fewer(most: int, least: int, dim: int) -> int:
+    """How many origins serve so many series, that more series take no more time and memory each."""
+    return max(least, min(most, most * WIDE // dim))
+
+
 def _spread(rows: Tensor, most: int) -> Tensor:
     """Some of the rows, in order; drawn, the same each time, so that they keep in step with no cycle."""
     chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:most]
@@ -142,7 +155,7 @@ def _spread(rows: Tensor, most: int) -> Tensor:
 def _settled(data: WindowData) -> Tensor:
     """Rows of the first forecast steps of windows whose series have settled units, where there are enough."""
     shape, settled, row = data.shape, [], 0
-    most = -(-ORIGINS // len(data.lengths))
+    most = -(-fewer(ORIGINS, LEAST_ORIGINS, shape.target_dim) // len(data.lengths))
     for length in data.lengths.tolist():
         first = row + data.first
         for cycles in (3, 1, 0):
@@ -221,14 +234,18 @@ def weigh(
     scores = {}
     for share in (0.0, 1.0):
         model.use(share)
-        paths = model.sample(
+        drawn = model.draw(
             known.to(device),
             num_samples=PATHS,
             seeds=[seed + k for k in range(len(held))],
             sampling=sampling,
-        ).numpy()
-        total = mean_wquantile_loss(*sum_over_dimensions(paths, truth))
-        scores[share] = float(np.sqrt(total * np.nanmean(energy_score(paths, truth))))
+        )
+        sums, energies = [], []
+        for paths, own in zip(drawn, truth, strict=True):  # the paths of all together may be large
+            sums.append(sum_over_dimensions(paths.numpy(), own))
+            energies.append(energy_score(paths.numpy(), own))
+        total = mean_wquantile_loss(*map(np.stack, zip(*sums, strict=True)))
+        scores[share] = float(np.sqrt(total * np.nanmean(energies)))
     best = POOLED if scores[1.0] < scores[0.0] else 0.0
     model.use(best)
     model.train(was_training)

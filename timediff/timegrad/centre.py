@@ -25,10 +25,12 @@ from torch import Tensor, nn
 
 from timediff.timegrad.batch import Batch, Covariate, Shape
 from timediff.timegrad.normalisation.base import LARGEST
+from timediff.timegrad.wide import WIDE
 
 __all__ = [
     "BLOCKS",
     "PENALTIES",
+    "PRODUCTS",
     "LinearCentre",
     "LinearFit",
     "covariate_count",
@@ -41,6 +43,9 @@ __all__ = [
 PENALTIES = (0.02, 0.1, 0.4, 1.0)
 #: Blocks of origins that are left out in turn.
 BLOCKS = 5
+#: Numbers that the regressors' products may hold where there are more than `WIDE` series: so many leads are
+#: fitted at a time.
+PRODUCTS = 1e8
 #: Penalty of the coefficients of all series together.
 _POOLED = 1e-3
 #: Share of the largest scale below which series say nothing together.
@@ -173,18 +178,47 @@ def fit_linear(parts: Callable[[], Iterable[tuple[int, Batch]]], shape: Shape) -
     """Coefficients of every lead and series.
 
     Args:
-        parts: Gives the windows to fit, a few at a time, each few with the number of their block.
+        parts: Gives the windows to fit, a few at a time, each few with the number of their block. It is
+            called once, but for more series than `WIDE`.
         shape: Sizes of the data.
     """
-    count = regressor_count(shape)
-    size = (BLOCKS, shape.horizon * shape.target_dim, count)
+    size = shape.horizon
+    if shape.target_dim > WIDE:
+        size = max(1, int(PRODUCTS // (BLOCKS * shape.target_dim * regressor_count(shape) ** 2)))
+    found = [
+        _fit_leads(parts(), shape, slice(first, min(first + size, shape.horizon)))
+        for first in range(0, shape.horizon, size)
+    ]
+    best = min(PENALTIES, key=lambda penalty: sum(some[penalty].error for some in found))
+    return LinearFit(
+        torch.cat([some[best].coefficients for some in found]),
+        best,
+        torch.cat([some[best].left_out for some in found], dim=1),
+    )
+
+
+class _Tried(NamedTuple):
+    """What one penalty makes of some leads: as in `LinearFit`, and the squared error of left-out blocks."""
+
+    coefficients: Tensor
+    left_out: Tensor
+    error: float
+
+
+def _fit_leads(
+    parts: Iterable[tuple[int, Batch]], shape: Shape, leads: slice
+) -> dict[float, _Tried]:
+    """The fits of some leads, by penalty."""
+    count, by_lead = regressor_count(shape), (leads.stop - leads.start, shape.target_dim)
+    size = (BLOCKS, by_lead[0] * by_lead[1], count)
     gram, moment = torch.zeros(*size, count).double(), torch.zeros(*size, 1).double()
     square, rows = torch.zeros(size[:2]).double(), torch.zeros(size[:2]).double()
-    for block, batch in parts():
-        known = batch.observed[:, -shape.horizon :].flatten(1).to(batch.target)  # [B, T * D]
-        truth = batch.target[:, -shape.horizon :].clamp(-LARGEST, LARGEST)
+    for block, batch in parts:
+        future = slice(shape.history_length + leads.start, shape.history_length + leads.stop)
+        known = batch.observed[:, future].flatten(1).to(batch.target)  # [B, T * D]
+        truth = batch.target[:, future].clamp(-LARGEST, LARGEST)
         target = truth.flatten(1) * known
-        x = regressors(batch, shape).flatten(1, 2).transpose(0, 1)  # [T * D, B, K]
+        x = regressors(batch, shape)[:, leads].flatten(1, 2).transpose(0, 1)  # [T * D, B, K]
         weighted = (x * known.t()[..., None]).transpose(1, 2)
         gram[block] += (weighted @ x).double().cpu()
         moment[block] += (weighted @ target.t()[..., None]).double().cpu()
@@ -194,7 +228,6 @@ def fit_linear(parts: Callable[[], Iterable[tuple[int, Batch]]], shape: Shape) -
     def solved(penalty: float, without: int | None = None) -> Tensor:
         kept = [b for b in range(BLOCKS) if b != without]
         g, m, n = (part[kept].sum(dim=0) for part in (gram, moment, rows))
-        by_lead = (shape.horizon, shape.target_dim)
         eye = torch.eye(count).double()
         whole = n.unflatten(0, by_lead).sum(dim=1).clamp(min=1)[:, None, None]
         pooled = torch.linalg.solve(
@@ -213,14 +246,12 @@ def fit_linear(parts: Callable[[], Iterable[tuple[int, Batch]]], shape: Shape) -
             ).sum()
         return float(error)
 
-    tried = {
-        penalty: [solved(penalty, without=block) for block in range(BLOCKS)]
-        for penalty in PENALTIES
-    }
-    best = min(PENALTIES, key=lambda penalty: left_out_error(tried[penalty]))
-    dtype, shaped = torch.get_default_dtype(), (shape.horizon, shape.target_dim, count)
-    return LinearFit(
-        solved(best).view(shaped).to(dtype),
-        best,
-        torch.stack(tried[best]).view(-1, *shaped).to(dtype),
-    )
+    dtype, tried = torch.get_default_dtype(), {}
+    for penalty in PENALTIES:
+        left_out = [solved(penalty, without=block) for block in range(BLOCKS)]
+        tried[penalty] = _Tried(
+            solved(penalty).unflatten(0, by_lead).to(dtype),
+            torch.stack(left_out).unflatten(1, by_lead).to(dtype),
+            left_out_error(left_out),
+        )
+    return tried

@@ -17,7 +17,7 @@ from timediff.diffusion.schedule import Level, Schedule
 from timediff.networks.base import DenoisingNetwork, Embedded
 from timediff.networks.wiener import WienerStart
 from timediff.registry import NETWORKS
-from timediff.timegrad.innovations import mode_count
+from timediff.timegrad.correlation import mode_count
 
 __all__ = ["ConditionalDenoiser", "LevelCache", "guided_by", "make_network"]
 

@@ -12,63 +12,18 @@ about unit size in every series. Their correlation is given to the network as it
 Axes: ``N`` origins, ``T`` leads, ``D`` series, ``M`` modes.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
-__all__ = [
-    "MODES",
-    "PRIOR",
-    "SHRINKAGE",
-    "Correlation",
-    "Innovations",
-    "correlation",
-    "mode_count",
-]
+from timediff.timegrad.correlation import Correlation, correlation, mode_count
+from timediff.timegrad.wide import WIDE, correlation_of_rows
 
-#: Modes that are kept, at most.
-MODES = 32
-#: Weight of independence in correlations.
-SHRINKAGE = 0.1
+__all__ = ["PRIOR", "Innovations"]
+
 #: Origins that the errors of a series at all leads weigh in their size at each, and that independence weighs
 #: in what one lead says of the next.
 PRIOR = 3.0
 _LARGEST = 0.98
-
-
-def mode_count(dim: int) -> int:
-    """M."""
-    return min(dim, MODES)
-
-
-class Correlation(NamedTuple):
-    """A correlation matrix as its leading modes and one variance for all that they leave.
-
-    Attributes:
-        modes: Orthonormal, ``[D, M]``.
-        variances: Of the modes, and of what they leave, ``[M + 1]``.
-    """
-
-    modes: Tensor
-    variances: Tensor
-
-
-def correlation(covariance: Tensor) -> Correlation:
-    """The correlation of a covariance ``[D, D]``, shrunk by `SHRINKAGE`."""
-    dim, count = len(covariance), mode_count(len(covariance))
-    matrix = covariance.double().cpu()
-    size = matrix.diagonal().clamp(min=0).sqrt().clamp(min=1e-9)
-    matrix = matrix / size / size[:, None]
-    # A series that is nothing but zeros hangs together with no other.
-    matrix.diagonal().fill_(1.0)
-    matrix = (1 - SHRINKAGE) * matrix + SHRINKAGE * torch.eye(dim).double()
-    values, vectors = torch.linalg.eigh(matrix)
-    values, vectors = values.flip(0), vectors.flip(1)
-    rest = values[count:].mean() if count < dim else values.new_ones(())
-    variances = torch.cat([values[:count], rest[None]]).clamp(min=1e-4)
-    dtype = torch.get_default_dtype()
-    return Correlation(vectors[:, :count].to(dtype), variances.to(dtype))
 
 
 class Innovations(nn.Module):
@@ -126,9 +81,20 @@ class Innovations(nn.Module):
         # Of a lead that few origins know, what the other leads do says more than their own few errors.
         away = torch.where(typical > 0, typical / size, 1.0)
         self.size.copy_(size * away ** (PRIOR / (count + PRIOR)))
-        horizon, dim = self.size.shape
-        # Neighbouring leads are much alike.
-        some = range(0, horizon, max(1, horizon // 6))
+        alive = (typical > 0).to(errors)  # a series without errors says nothing of those of others
+        if len(alive) > WIDE:
+            return self._fit_rows(u / count.clamp(min=1).sqrt(), known, alive)
+        return self._fit_moments(u, known, alive)
+
+    @property
+    def _some(self) -> range:
+        """Leads that correlations are of: neighbouring ones are much alike."""
+        horizon = len(self.size)
+        return range(0, horizon, max(1, horizon // 6))
+
+    def _fit_moments(self, u: Tensor, known: Tensor, alive: Tensor) -> Correlation:
+        """Sets all but the size from errors in units of it, by matrices of each pair of series."""
+        (horizon, dim), some = self.size.shape, self._some
 
         def moment(t: int, before: int) -> Tensor:
             """Mean of the products of two leads, over the origins that know both, ``[D, D]``."""
@@ -137,40 +103,84 @@ class Innovations(nn.Module):
 
         modes = correlation(torch.stack([moment(t, t) for t in some]).mean(dim=0)).modes
         self.modes.copy_(modes)
-        alive = (typical > 0).to(errors)  # a series without errors says nothing of those of others
-        innovations, last = torch.zeros(dim, dim).to(errors), moment(0, 0)
+        innovations, last = torch.zeros(dim, dim).to(u), moment(0, 0)
         for t in range(horizon):
             here = moment(t, t)
             if t == 0:
                 left = here
             else:
                 cross = moment(t, t - 1)
-                both_known = (known[:, t] * known[:, t - 1]).sum(dim=0).mean()
-                phi = _persistence(cross, last, modes) * (both_known / (both_known + PRIOR))
-                self.persistence[t] = phi
+                along, size = (((each @ modes) * modes).sum(dim=0) for each in (cross, last))
+                phi = _persistence(
+                    along, size, cross.trace(), last.trace(), every=len(along) == dim
+                )
+                phi = self.persistence[t] = phi * _weight(known, t)
                 carried = (modes * (phi[:-1] - phi[-1])) @ modes.t()
                 carried.diagonal().add_(phi[-1])
                 both = carried @ cross.t()
                 left = here - both - both.t() + carried @ last @ carried.t()
-            seen = alive * (count[t] > 0)
-            if seen.any():
-                mean = (left.diagonal().clamp(min=0) * seen).sum() / seen.sum()
-                self.step_size[t] = mean.sqrt().clamp(min=1e-3)
-            else:
-                self.step_size[t] = 1.0
+            self.step_size[t] = _typical(left.diagonal(), alive * known[:, t].any(dim=0))
             if t in some:
                 innovations += left / self.step_size[t].square() / len(some)
             last = here
         return correlation(innovations)
 
+    def _fit_rows(self, rows: Tensor, known: Tensor, alive: Tensor) -> Correlation:
+        """The same for many series, from the rows that such matrices are products of, ``[N, T, D]``.
 
-def _persistence(cross: Tensor, before: Tensor, modes: Tensor) -> Tensor:
-    """Regression of each mode on itself a lead before, and of what the modes leave, ``[M + 1]``."""
-    along, size = (((moment @ modes) * modes).sum(dim=0) for moment in (cross, before))
-    rest, rest_size = (
-        moment.trace() - part.sum() for moment, part in ((cross, along), (before, size))
-    )
+        Each is divided by the root of the number of origins that know it: where two series are not known at
+        the same origins, they are taken for less alike than they are.
+        """
+        some, innovations, last = self._some, [], torch.zeros_like(rows[:, 0])
+        modes = correlation_of_rows(rows[:, list(some)].flatten(0, 1)).modes.to(rows)
+        self.modes.copy_(modes)
+        every = modes.shape[0] == modes.shape[1]
+        for t in range(len(self.size)):
+            here = rows[:, t]
+            if t:
+                along, size = (
+                    ((each @ modes) * (last @ modes)).sum(dim=0) for each in (here, last)
+                )
+                phi = _persistence(
+                    along, size, (here * last).sum(), last.square().sum(), every=every
+                )
+                self.persistence[t] = phi * _weight(known, t)
+            left = here - self._after(last, self.persistence[t])
+            self.step_size[t] = _typical(left.square().sum(dim=0), alive * known[:, t].any(dim=0))
+            if t in some:
+                innovations.append(left / self.step_size[t])
+            last = here
+        return correlation_of_rows(torch.cat(innovations))
+
+
+def _weight(known: Tensor, t: int) -> Tensor:
+    """Of the regression of lead t on the one before, against independence: by the origins that know both."""
+    count = (known[:, t] * known[:, t - 1]).sum(dim=0).mean()
+    return count / (count + PRIOR)
+
+
+def _typical(variances: Tensor, seen: Tensor) -> Tensor:
+    """Standard deviation of the innovations of all series with errors that were seen; 1 where none was."""
+    if not seen.any():
+        return torch.ones(()).to(variances)
+    mean = (variances.clamp(min=0) * seen).sum() / seen.sum()
+    return mean.sqrt().clamp(min=1e-3)
+
+
+def _persistence(
+    along: Tensor, size: Tensor, whole: Tensor, whole_size: Tensor, *, every: bool
+) -> Tensor:
+    """Regression of each mode on itself a lead before, and of what the modes leave, ``[M + 1]``.
+
+    Args:
+        along: Product of each mode with itself a lead before, ``[M]``.
+        size: Its square a lead before, ``[M]``.
+        whole: The same product of all series together.
+        whole_size: Likewise.
+        every: Whether the modes leave nothing.
+    """
+    rest, rest_size = whole - along.sum(), whole_size - size.sum()
     phi = torch.cat([along / size.clamp(min=1e-9), (rest / rest_size.clamp(min=1e-9))[None]])
-    if modes.shape[1] == len(modes):
+    if every:
         phi[-1] = 0.0
     return phi.clamp(-_LARGEST, _LARGEST)
