@@ -137,7 +137,7 @@ class TrainConfig(NamedTuple):
         time_budget: Seconds of wall-clock time that training may take instead: a few steps are timed, and as
             many are taken as fit, whose number the same seed does not repeat.
         steps_per_epoch: Most optimiser steps between two validations, checkpoints and points of the history.
-        batch_size: Windows per step.
+        batch_size: Windows per step, of all processes together.
         learning_rate: Highest learning rate of the one-cycle schedule (Adam).
         weight_decay: L2 penalty of Adam.
         gradient_clip: Largest gradient norm; 0 for no clipping.

@@ -40,7 +40,9 @@ FREQ, HORIZON, BATCH, BATCHES = "h", 24, 64, 20
 def ours(data: list[dict[str, Any]], shape: Shape) -> Iterator[Any]:
     """Batches as `timediff.gluon.windows` makes them."""
     windows = WindowData(read_dataset(data), shape)
-    module = SimpleNamespace(seed=1, current_epoch=0, global_rank=0, device=torch.device("cpu"))
+    module = SimpleNamespace(
+        seed=1, current_epoch=0, global_rank=0, ranks=1, begun=0, device=torch.device("cpu")
+    )
     return iter(TrainingWindows(windows, batch_size=BATCH, batches=BATCHES, module=module))
 
 

@@ -79,7 +79,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_a_step_reads_as_much_of_a_long_history_as_of_a_short_one(shape):
     module = SimpleNamespace(
-        seed=1, current_epoch=0, global_rank=0, world_size=1, begun=0, device=torch.device("cpu")
+        seed=1, current_epoch=0, global_rank=0, ranks=1, begun=0, device=torch.device("cpu")
     )
     counts = []
     for length in (500, 85_000):

@@ -233,8 +233,8 @@ def test_windows_come_in_the_default_precision(float64):
     assert forecast_batch(read_dataset([counting(9)]), SHAPE).target.dtype == torch.float64
 
 
-def loader(*, seed=1, epoch=0, rank=0, batches=4, device="cpu"):
-    place = {"global_rank": rank, "device": torch.device(device)}
+def loader(*, seed=1, epoch=0, rank=0, ranks=1, batches=4, device="cpu"):
+    place = {"global_rank": rank, "ranks": ranks, "device": torch.device(device)}
     module = SimpleNamespace(seed=seed, current_epoch=epoch, begun=0, **place)
     return TrainingWindows(cut(60, 50), batch_size=8, batches=batches, module=module)
 
@@ -243,11 +243,17 @@ def first_steps(windows):
     return torch.cat([batch.target[:, 0, 0] for batch in windows])
 
 
-def test_ranks_epochs_and_seeds_draw_different_windows_and_repeat_their_own():
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_share_the_windows_of_one(ranks):
+    shares = [first_steps(loader(rank=rank, ranks=ranks)).view(4, -1) for rank in range(ranks)]
+    assert torch.equal(torch.cat(shares, dim=1).flatten(), first_steps(loader()))
+
+
+def test_epochs_and_seeds_draw_different_windows_and_repeat_their_own():
     drawn = first_steps(loader())
     assert len(drawn) == 4 * 8 and len(loader()) == 4
     np.testing.assert_array_equal(drawn, first_steps(loader()))
-    for other in (loader(rank=1), loader(epoch=1), loader(seed=2)):
+    for other in (loader(epoch=1), loader(seed=2)):
         assert (drawn != first_steps(other)).any()
 
 

@@ -156,15 +156,15 @@ class WindowData:
 class TrainingWindows:
     """Random windows, a fixed number of batches per epoch.
 
-    The windows of an epoch are a function of the seed, the rank and the epoch, so a resumed run sees
-    what an uninterrupted one would have seen, and ranks differ.
+    The windows of an epoch are a function of the seed and the epoch, so a resumed run sees what an
+    uninterrupted one would have seen; of several processes each takes its share of every batch.
 
     Args:
         data: Where to cut.
-        batch_size: Windows per batch.
+        batch_size: Windows per batch, of all processes together.
         batches: Batches per epoch.
-        module: Knows the seed, the epoch, how many of its batches were done before, the rank, and the device,
-            which the windows are made on.
+        module: Knows the seed, the epoch, how many of its batches were done before, the rank among how many,
+            and the device, which the windows are made on.
     """
 
     def __init__(self, data: WindowData, *, batch_size: int, batches: int, module: Any) -> None:
@@ -181,14 +181,16 @@ class TrainingWindows:
 
     def __iter__(self) -> Iterator[Batch]:
         module = self.module
-        rng = np.random.default_rng([module.seed, module.current_epoch, module.global_rank])
+        rng = np.random.default_rng([module.seed, module.current_epoch, 0])
+        size = self.batch_size // module.ranks
+        own = slice(module.global_rank * size, (module.global_rank + 1) * size)
         # All of the data moves there once an epoch, so that no step waits for its windows to cross over.
         data = self.data.to(module.device)
         for number in range(self.batches):
             chosen = rng.integers(len(data.starts), size=self.batch_size)
             if number < module.begun:
                 continue
-            yield data.windows(data.starts[torch.from_numpy(chosen)].to(module.device))
+            yield data.windows(data.starts[torch.from_numpy(chosen[own])].to(module.device))
 
 
 class LastWindows:

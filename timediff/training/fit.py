@@ -111,6 +111,8 @@ def fit(
         # Restored as tensors only: a checkpoint is a file like any other.
         content = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
         module.load_state_dict(content["state_dict"])
+    if trainer.world_size > 1:
+        trainer.strategy.barrier()  # the first process may take the folder away that others read from
     if not kept:
         shutil.rmtree(folder, ignore_errors=True)
     return trainer

@@ -17,6 +17,7 @@ from timediff.errors import InputError
 from timediff.timegrad.batch import Batch
 from timediff.timegrad.model import TimeGrad
 from timediff.tools.seeding import Stream, drawn_seed
+from timediff.training.ranks import Share
 
 __all__ = ["FUSED_DEVICES", "VALIDATION_LEVELS", "TimeGradModule"]
 
@@ -70,10 +71,20 @@ class TimeGradModule(pl.LightningModule):
         """The model that forecasts: the averaged weights where there are any."""
         return self.models[-1]
 
+    @property
+    def ranks(self) -> int:
+        """Processes that train the model together."""
+        return 1 if self._trainer is None else self.trainer.world_size
+
+    def on_fit_start(self) -> None:
+        if self.ranks > 1:  # a seed that nobody gave is another in each process
+            self.seed = self.trainer.strategy.broadcast(self.seed)
+
     def on_train_epoch_start(self) -> None:
         self.begun, self.losses = 0, (0.0, 0)
         # One seed per epoch: a run resumed from an epoch's checkpoint repeats what would have come.
-        mixed = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank])
+        # The 0 was the rank; ranks share the numbers of one.
+        mixed = np.random.SeedSequence([self.seed, self.current_epoch, 0])
         with self.stream.lent(self.device, seed=int(mixed.generate_state(1)[0])):
             pass
         # Not after an epoch: its checkpoint would have a schedule that its weights were not trained on.
@@ -86,7 +97,10 @@ class TimeGradModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         with self.stream.lent(self.device):
-            return self._loss(batch)
+            if self.ranks == 1:
+                return self._loss(batch)
+            with Share(self.global_rank, self.ranks, len(batch.target)):
+                return self._loss(batch)
 
     def _loss(self, batch: Batch) -> Tensor:
         positions = self._positions(batch)
@@ -105,6 +119,11 @@ class TimeGradModule(pl.LightningModule):
             self.steps.update(n, torch.where(known, mean, torch.nan))
             error = weight[..., None] * error
         loss = _observed_mean(error, observed)
+        if self.ranks > 1:
+            # Gradients are averaged over the ranks, and each is to count by what it observed.
+            own = observed.sum().to(error)
+            mean = self.trainer.strategy.reduce(own.clone(), reduce_op="mean")
+            loss = loss * own / torch.as_tensor(mean).clamp(min=1 / self.ranks)
         # Lightning would forget those of an epoch in whose middle a training goes on.
         total, count = self.losses
         self.losses = total + loss.detach() * len(n), count + len(n)
@@ -144,10 +163,27 @@ class TimeGradModule(pl.LightningModule):
     def _log_loss(self) -> None:
         total, count = self.losses
         if count:
-            self.log("train_loss", total / count, on_step=False, on_epoch=True, batch_size=1)
+            self.log(
+                "train_loss",
+                total / count,
+                on_step=False,
+                on_epoch=True,
+                batch_size=1,
+                sync_dist=self.ranks > 1,
+            )
             self.losses = 0.0, 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        # Once: the first process tells the others, who stop and keep epochs by the same number.
+        own = self.trainer.is_global_zero
+        loss = (
+            self._validation_loss(batch, batch_idx) if own else torch.zeros((), device=self.device)
+        )
+        if self.ranks > 1:
+            loss = self.trainer.strategy.broadcast(loss).to(self.device)
+        self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.target))
+
+    def _validation_loss(self, batch: Batch, batch_idx: int) -> Tensor:
         generator = torch.Generator().manual_seed(batch_idx)
         shape, steps = self._taught(batch), self.model.config.diffusion_steps
         errors = []
@@ -160,8 +196,7 @@ class TimeGradModule(pl.LightningModule):
                 batch, n=n.to(self.device), eps=eps.to(self.device, batch.features.dtype)
             )
             errors.append(_observed_mean(error, observed))
-        loss = torch.stack(errors).mean()
-        self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.target))
+        return torch.stack(errors).mean()
 
     def on_train_epoch_end(self) -> None:
         self._log_loss()  # of an epoch that has ended early

@@ -22,6 +22,7 @@ from timediff.tools.precision import matmul_precision
 from timediff.tools.seeding import one_at_a_time
 from timediff.training.checkpoints import BestCheckpoint, WholeCheckpoints
 from timediff.training.module import TimeGradModule
+from timediff.training.ranks import check_share
 from timediff.training.stopping import Stopping, stopped_in_time
 
 __all__ = [
@@ -210,6 +211,7 @@ def make_trainer(
             "give others"
         ) from error
     _check_trainer(trainer, validated=validated)
+    check_share(config.batch_size, trainer.world_size)
     return trainer, checkpoint
 
 
