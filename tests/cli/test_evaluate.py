@@ -365,7 +365,7 @@ def test_the_record_has_what_is_needed_to_repeat_the_run(finished, folder):
     assert record["config"]["model"].keys() == set(ModelConfig._fields)
     assert record["config"]["train"].keys() == set(TrainConfig._fields) - {"seed"}
     assert ours["seeds"] == [1, 2] and record["num_samples"] == 20
-    assert ours["per_seed"][0]["details"]["network_calls"] == 5 * HORIZON
+    assert ours["per_seed"][0]["details"]["network_calls"] == 3 * HORIZON
     assert {"python", "torch", "gluonts", "lightning", "numpy"} <= record["versions"].keys()
     assert record["hardware"]["device"] == "cpu"
     assert ours["seconds"]["training"] > 0 and ours["seconds"]["sampling"] > 0

@@ -447,7 +447,7 @@ def test_a_parquet_table_with_two_columns_of_one_name(tmp_path):
     columns = [pa.array(frame().index), *(pa.array(column) for column in noise(2, LENGTH))]
     table = pa.table(columns, names=["time", "load", "load"])
     pq.write_table(table, folder / "data.parquet")
-    fails(str(folder), match="cannot be read .*load")
+    fails(str(folder), match="has two columns 'load'; give them names of their own")
 
 
 def test_only_what_pandas_says_of_business_days_is_silenced(recwarn):

@@ -326,7 +326,7 @@ def truncate(path):
         (
             "predictor.json",
             lambda p: edit(p, lambda c: c["model"].update(wings=2)),
-            "cannot be read",
+            "is damaged: ModelConfig has no field wings",
         ),
         (
             "predictor.json",

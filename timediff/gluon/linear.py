@@ -143,7 +143,7 @@ def fit_centre(models: list[TimeGrad], data: WindowData) -> dict[str, Any]:
 
 def fewer(most: int, least: int, dim: int) -> int:
     """How many origins serve so many series, that more series take no more time and memory each."""
-    return max(least, min(most, most * WIDE // dim))
+    return min(most, max(least, most * WIDE // dim))
 
 
 def _spread(rows: Tensor, most: int) -> Tensor:

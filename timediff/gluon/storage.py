@@ -112,7 +112,10 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
     try:
         shape = Shape(**content["shape"])
         shape = shape._replace(covariates=[Covariate(**one) for one in shape.covariates])  # type: ignore[arg-type]
-        options = ModelConfig(**content["model"])
+        try:
+            options = ModelConfig(**content["model"])
+        except InputError as error:
+            raise InputError(f"the predictor in {folder} is damaged: {error}") from error
         arguments = {name: content[name] for name in OPTIONS if name not in _LATER}
         arguments |= {name: content.get(name) for name in _LATER}
         # Whether to compile is up to those who forecast, whoever trained the model.

@@ -5,6 +5,7 @@ packed buffer is. Only the texts of Parquet have to be looked at: they stay numb
 """
 
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
     inner = sum(group.column(i).num_values for group in groups for i in range(group.num_columns))
     _check_cells(path, max(facts.num_rows * facts.num_columns, inner))
     schema = pq.read_schema(path)
+    _check_names(path, schema.names)
     texts = [field.name for field in schema if _is_text(field.type)]
     _check_bytes(path, sum(group.total_byte_size for group in groups))
     file, batches, unpacked = pq.ParquetFile(path, read_dictionary=texts), [], 0
@@ -82,6 +84,7 @@ def read_feather(path: Path) -> pd.DataFrame:
         if content[: len(_ARROW)].to_pybytes() == _ARROW:  # the first version packs nothing
             with pa.ipc.open_file(content) as reader:
                 check_columns(path, len(reader.schema))
+                _check_names(path, reader.schema.names)
             cells, unpacked = _arrow_sizes(content)
             _check_cells(path, cells)
             _check_bytes(path, unpacked)
@@ -147,6 +150,12 @@ def _vector(head: bytes, table: int, number: int, form: str) -> Iterator[tuple[i
     start = _target(head, place)
     (count,) = struct.unpack_from("<I", head, start)
     yield from struct.iter_unpack(form, head[start + 4 : start + 4 + struct.calcsize(form) * count])
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InputError(f"{path} has two columns {name!r}; give them names of their own")
 
 
 def _check_cells(path: Path, count: int) -> None:
