@@ -18,7 +18,8 @@ __all__ = ["Share", "check_share"]
 class Share(TorchFunctionMode):
     """Inside, random tensors with a row for each window are the rows of one rank in those of all ranks.
 
-    Numbers that torch's recurrent layers draw for their dropout are not: each process has its own.
+    Numbers that torch's recurrent layers draw for their dropout are not: every process draws those of its own
+    windows only, after which the numbers of an epoch are others than in a single process.
 
     Args:
         rank: From 0.
