@@ -16,7 +16,7 @@ from typing import Any
 from readme_results import summary
 from results_page import results
 from scoreboard import Run, table
-from standing import beside, standing
+from standing import beside, geometric, standing
 
 from timediff.benchmark.record import read_record
 from timediff.errors import InputError
@@ -159,6 +159,12 @@ def few_steps() -> str | None:
             parts.append(f"{dataset}, {part}:\n\n{table(rows)}")
     chosen = ", ".join(f"{name} {option}" for name, option in record["chosen"].items())
     parts.append(f"Chosen: {chosen}.")
+    confirmed = [row for rows in record["confirmation"].values() for row in rows.values()]
+    rows = [["confirmed, geometric mean of the sets (highest)", *(title_of(s) for s in scores)]]
+    for to in ("to 100", "to 6"):
+        ratios = [[row[to][s]["ratio"] for row in confirmed] for s in scores]
+        rows.append([to, *(f"{geometric(each):.3f} ({max(each):.3f})" for each in ratios)])
+    parts.append(table(rows))
     return "\n\n".join(parts)
 
 

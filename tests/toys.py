@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from timediff.diffusion.parameterisation import Prediction, factors
 from timediff.diffusion.schedule import Schedule, make_schedule
@@ -287,3 +289,18 @@ def skewed_forecasts(shape, seed=0, *, missing=0.0):
     truth = scale * (3 + rng.gamma(2.0, size=(windows, steps, dims)))
     truth[rng.random(truth.shape) < missing] = np.nan
     return paths, truth
+
+
+class Squares(TorchDispatchMode):
+    """Watches for results with two axes of D."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.dim, self.seen = dim, set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        results = function(*args, **(kwargs or {}))
+        for one in tree_leaves(results):
+            if isinstance(one, torch.Tensor) and list(one.shape).count(self.dim) > 1:
+                self.seen.add(str(function))
+        return results

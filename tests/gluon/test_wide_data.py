@@ -8,6 +8,7 @@ import torch
 from tiny import MODEL, QUIET, TRAIN, entry, estimator, paths
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from toys import Squares
 
 from timediff.gluon.entries import read_dataset
 from timediff.gluon.linear import ERRORS, LEAST_ERRORS, fewer
@@ -18,21 +19,6 @@ from timediff.timegrad.wide import WIDE
 
 pytestmark = QUIET
 LINEAR = MODEL._replace(scaling="adaptive", cycles=[8], beta_end=0.7)
-
-
-class Squares(TorchDispatchMode):
-    """Watches for results with two axes of D."""
-
-    def __init__(self, dim):
-        super().__init__()
-        self.dim, self.seen = dim, set()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        results = function(*args, **(kwargs or {}))
-        for one in tree_leaves(results):
-            if isinstance(one, torch.Tensor) and list(one.shape).count(self.dim) > 1:
-                self.seen.add(str(function))
-        return results
 
 
 class Read(TorchDispatchMode):

@@ -3,29 +3,12 @@
 import pytest
 import torch
 from groups import contracts, cross_checks, oracles
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from toys import close
+from toys import Squares, close
 
 from timediff.timegrad import innovations as module
 from timediff.timegrad.correlation import MODES, SHRINKAGE, correlation
 from timediff.timegrad.innovations import Innovations
 from timediff.timegrad.wide import correlation_of_rows
-
-
-class Squares(TorchDispatchMode):
-    """Watches for results with two axes of D."""
-
-    def __init__(self, dim):
-        super().__init__()
-        self.dim, self.seen = dim, set()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        results = function(*args, **(kwargs or {}))
-        for one in tree_leaves(results):
-            if isinstance(one, torch.Tensor) and list(one.shape).count(self.dim) > 1:
-                self.seen.add(str(function))
-        return results
 
 
 def factors(count, leads, dim, *, rank, noise, seed=0):

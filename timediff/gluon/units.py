@@ -16,7 +16,7 @@ from timediff.timegrad.normalisation.adaptive import (
     recent_mean,
     repeated,
 )
-from timediff.timegrad.normalisation.base import LARGEST, rounding
+from timediff.timegrad.normalisation.base import LARGEST, is_flat
 
 __all__ = ["AdaptiveTables"]
 
@@ -109,7 +109,7 @@ class AdaptiveTables:
         if future is not None:
             moves = ((future - location) / scale).float()
             # A flat past has no unit to measure the first move in.
-            flat = scale <= 1.01 * rounding(location)
+            flat = is_flat(torch.stack([location, scale]))
             moves = moves.masked_fill(flat & (moves.abs() > LARGEST), torch.nan)
             deviation = torch.cat([deviation, moves], dim=1)
         columns = [
