@@ -470,6 +470,12 @@ def test_a_record_is_written_and_read_back_as_it_is(path, tmp_path):
     assert type(again.evaluated.per_seed[0].seconds) is type(record.evaluated.per_seed[0].seconds)
 
 
+def test_records_of_the_default_are_of_one_commit():
+    of_default = [path for path in RECORDS if path.parent.name.endswith(("-default", "-rolling"))]
+    assert len(of_default) > 20
+    assert len({json.loads((path).read_text())["commit"] for path in of_default}) == 1
+
+
 def test_what_is_timed_and_scored_is_the_default_and_meets_its_targets():
     results = ROOT / "evaluation" / "results"
     speed, few = (
