@@ -17,6 +17,7 @@ from timediff.timegrad.normalisation.adaptive import (
     Adaptive,
     ahead,
     in_window,
+    parts,
     recent_mean,
     repeated,
     units,
@@ -108,7 +109,8 @@ def test_units_are_the_formula(length, cycle, half_life, scale_half_life, missin
     values = made(length, 2, missing=missing, cycle=cycle)
     found = units(values, cycle=cycle, half_life=half_life, scale_half_life=scale_half_life)
     mean, weight = recent_mean(values, cycle=cycle, half_life=half_life)
-    assert mean.shape == weight.shape == found.location.shape == found.scale.shape
+    assert mean.shape == found.location.shape == found.scale.shape == (length + cycle, 2)
+    weight = np.broadcast_to(weight, mean.shape)  # one for all series where they are known alike
     for d, column in enumerate(values.T):
         plain = plain_units(column, cycle, half_life, scale_half_life)
         np.testing.assert_allclose(found.location[:, d], plain.location, rtol=1e-9)
@@ -132,6 +134,40 @@ def test_units_of_series_with_a_long_gap_are_the_formula(gap, scale_half_life):
             np.testing.assert_allclose(found.location[:, d], plain.location, rtol=1e-9)
             if scale_half_life > 1:
                 np.testing.assert_allclose(found.scale[:, d], plain.scale, rtol=1e-7)
+
+
+@invariances
+@pytest.mark.parametrize("kind", ["known", "gaps", "known alike", "a long gap", "late"])
+@pytest.mark.parametrize("cycle", [1, 6])
+@pytest.mark.parametrize("half_life", [0.05, 3.0])
+@pytest.mark.parametrize("first", [1, 5, 6, 47, 120, 131])
+def test_rows_from_one_on_are_those_of_all(kind, cycle, half_life, first):
+    values = made(131, cycle=6, missing=0.3 if kind == "gaps" else 0.0)
+    values[:, 2] = 4.0  # repeats
+    if kind == "known alike":
+        values[np.random.default_rng(1).random(131) < 0.3] = np.nan
+    elif kind == "a long gap":  # in which weights vanish
+        values[20:118, 0] = np.nan
+    elif kind == "late":
+        values[:90, 1] = np.nan
+    options = {"cycle": cycle, "half_life": half_life}
+    whole = [np.broadcast_to(part, (131 + cycle, 3)) for part in recent_mean(values, **options)]
+    later = recent_mean(values, **options, first=first)
+    alike = {"rtol": 1e-9, "atol": 1e-12}
+    for one, other in zip(later, whole, strict=True):
+        np.testing.assert_allclose(
+            np.broadcast_to(one, other[first:].shape), other[first:], **alike
+        )
+    np.testing.assert_array_equal(
+        repeated(values, cycle=cycle, first=first), repeated(values, cycle=cycle)[first:]
+    )
+    both = zip(
+        parts(values, **options, scale_half_life=8.0, first=first),
+        parts(values, **options, scale_half_life=8.0),
+        strict=True,
+    )
+    for one, other in ((a, b) for some in both for a, b in zip(*some, strict=True)):
+        np.testing.assert_allclose(one, other[first:], **alike)
 
 
 @oracles

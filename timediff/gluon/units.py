@@ -29,41 +29,52 @@ class AdaptiveTables:
         shape: Sizes of a window.
         blank: Unobserved rows before each series.
         beyond: Rows after each series, of its horizon, that have units too.
+        firsts: The first step of each series that windows see; there are no rows of those before.
     """
 
-    def __init__(self, all_series: list[Series], shape: Shape, *, blank: int, beyond: int) -> None:
+    def __init__(
+        self,
+        all_series: list[Series],
+        shape: Shape,
+        *,
+        blank: int,
+        beyond: int,
+        firsts: list[int] | None = None,
+    ) -> None:
         self.shape = shape
+        firsts = firsts or [0] * len(all_series)
         patterned = bool(shape.profiles) and len(shape.cycles) > 1
-        rows = sum(blank + len(series.values) + beyond for series in all_series)
+        rows = sum(blank + len(series.values) + beyond for series in all_series) - sum(firsts)
         count = 6 + len(shape.profiles) + patterned
         columns = np.full((count, rows, shape.target_dim), np.nan)
         positions = np.empty(rows, np.int64)
         row = blank
-        for series in all_series:
+        for series, first in zip(all_series, firsts, strict=True):
             values = np.where(series.observed, series.values, np.nan)
             own, instead = parts(
                 values,
                 cycle=shape.cycle,
                 half_life=shape.half_life,
                 scale_half_life=shape.scale_half_life,
+                first=first,
             )
             means = [
-                recent_mean(values, cycle=int(cycle), half_life=half_life)[0]
+                recent_mean(values, cycle=int(cycle), half_life=half_life, first=first)[0]
                 for cycle, half_life in shape.profiles
             ]
             # What the past of a window shows, once for all windows.
-            length = len(values)
+            length = len(values) - first
             location, scale = (part[:length] for part in filled(own, instead))
-            shown = [values, means[-1][:length]] if patterned else [values]
+            shown = [values[first:], means[-1][:length]] if patterned else [values[first:]]
             shown = [(part - location) / scale for part in shown]
-            repeats = repeated(values, cycle=shape.cycle)
+            repeats = repeated(values, cycle=shape.cycle, first=first)
             tables = [*own, *instead, repeats, *means, *shown]
             for column, table in zip(columns, tables, strict=True):
                 known = table[: length + beyond]
                 column[row : row + len(known)] = known
             steps = np.arange(-blank, length + beyond)
             positions[row - blank : row + length + beyond] = (
-                begin(series.entry) + steps
+                begin(series.entry) + first + steps
             ) % shape.cycle
             row += length + beyond + blank
         self.position = torch.from_numpy(positions)

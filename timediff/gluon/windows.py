@@ -255,15 +255,22 @@ def forecast_batch(all_series: list[Series], shape: Shape) -> Batch:
     # What comes after each series: the steps that units are known of, and those that covariates are.
     beyond = max(*shape.cycles, shape.horizon if shape.covariates else 0, 0)
     places = list(range(len(all_series)))
-    laid = all_series
+    laid, firsts = all_series, [0] * len(all_series)
     if shape.cycles and not shape.covariates:
         laid, places = longest(all_series)
-    rows = torch.tensor([0, *(past + len(series.values) + beyond for series in laid)]).cumsum(0)
-    lengths = torch.tensor([len(series.values) for series in all_series])
-    origins, tables = rows[places] + past + lengths, None
+        firsts = [len(series.values) for series in laid]
+        for series, place in zip(all_series, places, strict=True):
+            firsts[place] = max(min(firsts[place], len(series.values) - past), 0)
+    sizes = [past + len(series.values) - first for series, first in zip(laid, firsts, strict=True)]
+    ends = torch.tensor([size + beyond for size in sizes]).cumsum(0)
+    behind = [
+        len(laid[place].values) - len(series.values)
+        for series, place in zip(all_series, places, strict=True)
+    ]
+    origins, tables = ends[places] - beyond - torch.tensor(behind), None
     near_features = torch.from_numpy(features).to(dtype)
     if shape.cycles:
-        tables = AdaptiveTables(laid, shape, blank=past, beyond=beyond)
+        tables = AdaptiveTables(laid, shape, blank=past, beyond=beyond, firsts=firsts)
         batch = tables.batch(near_features, origins)
     else:
         batch = Batch(torch.from_numpy(target), torch.from_numpy(observed), near_features)

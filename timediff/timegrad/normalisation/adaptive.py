@@ -48,6 +48,8 @@ FLOOR = 0.05
 #: Cycles that a series repeats a value in before it is said to sit there.
 REPEATS = 7
 _BLOCK = 64
+#: Weight of a long gap that counts as none, and share of the newest weight that no digit shows.
+_VANISHED, _UNSEEN = 1e-290, 1e-60
 
 
 class Adaptive(NamedTuple):
@@ -66,35 +68,53 @@ def in_window(x: Tensor, observed: Tensor, default: Tensor) -> tuple[Tensor, Ten
     return location, location + 1
 
 
-def recent_mean(values: Array, *, cycle: int, half_life: float) -> tuple[Array, Array]:
+def recent_mean(
+    values: Array, *, cycle: int, half_life: float, first: int = 0
+) -> tuple[Array, Array]:
     """Mean of the same position in earlier cycles, recent ones weighing more, and the sum of the weights.
 
     Args:
         values: ``[T, D]``.
         cycle: In steps.
         half_life: In cycles.
+        first: The first row that is asked for. Of the rows before it, one sum is made.
 
     Returns:
-        Means, NaN where no earlier cycle was observed, and weights, ``[T + cycle, D]`` each.
+        Means, NaN where no earlier cycle was observed, ``[T + cycle - first, D]``, and weights, likewise, or
+        ``[T + cycle - first, 1]`` where every step was observed in all series or in none.
     """
     length, dim = values.shape
-    padded = np.full((length + cycle + -length % cycle, dim), np.nan)
-    padded[:length] = values
-    cycles = padded.reshape(-1, cycle * dim)
-    known = np.isfinite(cycles)
-    decay = 0.5 ** (1 / half_life)
+    decay, begin = 0.5 ** (1 / half_life), first // cycle
+    count = -(-length // cycle) + 1  # of cycles, the one ahead among them
+    observed = np.isfinite(values)
+    if (observed.all(axis=1) == observed.any(axis=1)).all():
+        observed = observed[:, :1]
+    cycles, known = np.zeros((count, cycle, dim)), np.zeros((count, cycle, observed.shape[1]), bool)
+    known.reshape(count * cycle, -1)[:length] = observed
+    cycles.reshape(count * cycle, -1)[:length] = values
+    weight = _decayed(known.astype(float), decay, begin)
+    there = weight > _VANISHED
+    if begin and (known[:begin].any(axis=0) & ~there[0]).any():
+        whole = recent_mean(values, cycle=cycle, half_life=half_life)
+        return whole[0][first:], whole[1][first:]
     # From the first value at each position on, so that means of one value are this value to the last digit.
-    first = np.where(known, cycles, 0.0)[known.argmax(axis=0), np.arange(known.shape[1])]
-    shifted = np.where(known, cycles - first, 0.0)
-    total, weight = (_decayed(part, decay) for part in (shifted, known.astype(float)))
-    mean = np.full_like(total, np.nan)
-    np.divide(total, weight, out=mean, where=weight > 1e-290)
+    start = np.take_along_axis(cycles, known.argmax(axis=0)[None], axis=0)
+    start = np.where(known.any(axis=0), start, 0.0)
+    np.subtract(cycles, start, out=cycles)
+    if (
+        not observed.all()
+    ):  # what stands after the last value counts in rows alone that nobody asks for
+        cycles[~np.broadcast_to(known, cycles.shape)] = 0.0
+    mean = _decayed(cycles, decay, begin)
+    mean /= np.where(there, weight, np.nan)
     # Weights of long ago vanish in a long gap, but what was known before it is still the best.
-    latest = np.maximum.accumulate(
-        np.where(np.isfinite(mean), np.arange(len(mean))[:, None], 0), axis=0
-    )
-    mean = np.take_along_axis(mean, latest, axis=0) + first
-    return tuple(part.reshape(-1, dim)[: length + cycle] for part in (mean, weight))  # type: ignore[return-value]
+    rows = np.arange(len(mean))[:, None, None]
+    latest = np.maximum.accumulate(np.where(there, rows, 0), axis=0)
+    if (there.any(axis=0) & (latest != rows) & (latest > 0)).any():
+        mean = np.take_along_axis(mean, latest, axis=0)
+    mean += start
+    asked = slice(first - begin * cycle, length + cycle - begin * cycle)
+    return mean.reshape(-1, dim)[asked], weight.reshape(-1, weight.shape[2])[asked]
 
 
 def units(values: Array, *, cycle: int, half_life: float, scale_half_life: float) -> Adaptive:
@@ -123,44 +143,64 @@ def filled(own: Adaptive, instead: Adaptive) -> Adaptive:
 
 
 def parts(
-    values: Array, *, cycle: int, half_life: float, scale_half_life: float
+    values: Array, *, cycle: int, half_life: float, scale_half_life: float, first: int = 0
 ) -> tuple[Adaptive, Adaptive]:
     """What `units` are made of: by earlier cycles, NaN where these say nothing, and by all earlier steps.
 
     Those by earlier cycles are known a whole cycle ahead. Those by all earlier steps are not: a forecast has
     those of its origin at all of its steps.
+
+    Args:
+        values: As in `units`.
+        cycle: Likewise.
+        half_life: Likewise.
+        scale_half_life: Likewise.
+        first: The first row that is asked for, ``[T + cycle - first, D]``.
     """
     values = np.asarray(values, dtype=np.float64)
     length = len(values)
     location, _ = recent_mean(values, cycle=cycle, half_life=half_life)
-    mean, deviation, largest = _so_far(values, cycle)
-    so_far = np.where(np.isfinite(location), location, mean)[:length]
-    squares = np.square(values - so_far)
-    variance, weight = recent_mean(squares, cycle=cycle, half_life=scale_half_life)
+    squares = values - location[:length]
+    unknown = np.flatnonzero(np.isnan(location[:length]).any(axis=1))
+    if len(unknown):  # the first cycle, at least
+        upto = unknown[-1] + 1
+        mean, _, _ = _so_far(values, 0, upto)
+        squares[:upto] = np.where(np.isnan(location[:upto]), values[:upto] - mean, squares[:upto])
+    np.square(squares, out=squares)
+    # A cycle before, as all positions count in the scale of each.
+    begin = max(first - cycle, 0)
+    variance, weight = recent_mean(squares, cycle=cycle, half_life=scale_half_life, first=begin)
     variance = np.nan_to_num(variance)
     # All positions together, as far as they are known a cycle ahead of each row.
     whole, total = (_over_cycle(part, cycle) for part in (weight, variance * weight))
-    overall = total / np.maximum(whole, 1e-290)
+    overall = total / np.maximum(whole, _VANISHED)
     shrunk = (variance * weight + PRIOR * overall) / (weight + PRIOR)
     scale = np.sqrt(np.maximum(shrunk, FLOOR**2 * overall))
+    mean, deviation, largest = _so_far(values, begin, length + cycle)
     least = rounding(largest)
     # Of what is known a cycle ahead; where that is nothing, earlier cycles say nothing of the scale either.
-    scale[cycle:] = np.maximum(scale[cycle:], least[1 : length + 1])
+    scale[cycle:] = np.maximum(scale[cycle:], least[1 : 1 + len(scale) - cycle])
     # Weights of long ago vanish in a long gap here too.
-    scale = np.where(whole > 1e-290, scale, np.nan)
-    return Adaptive(location, scale), Adaptive(mean, np.maximum(deviation, least))
+    scale = np.where(whole > _VANISHED, scale, np.nan)
+    instead = Adaptive(mean, np.maximum(deviation, least))
+    asked = slice(first - begin, None)
+    return Adaptive(location[first:], scale[asked]), Adaptive(*(part[asked] for part in instead))
 
 
-def repeated(values: Array, *, cycle: int) -> Array:
+def repeated(values: Array, *, cycle: int, first: int = 0) -> Array:
     """The value that the same position had in all of its last `REPEATS` cycles that were observed.
 
     Args:
         values: ``[T, D]``.
         cycle: In steps.
+        first: The first row that is asked for.
 
     Returns:
-        NaN where it had several, or fewer cycles were observed, ``[T + cycle, D]``.
+        NaN where it had several, or fewer cycles were observed, ``[T + cycle - first, D]``.
     """
+    begin = max(first // cycle - REPEATS, 0) * cycle
+    if np.isfinite(values[begin : begin + REPEATS * cycle]).all():  # what is before does not matter
+        values, first = values[begin:], first - begin
     length, dim = values.shape
     padded = np.full((length + cycle + -length % cycle, dim), np.nan)
     padded[:length] = values
@@ -175,7 +215,7 @@ def repeated(values: Array, *, cycle: int) -> Array:
     often = count - np.take_along_axis(count - known, since, axis=0) >= REPEATS
     value = np.full_like(last, np.nan)
     value[1:] = np.where(often, last, np.nan)[:-1]
-    return value.reshape(-1, dim)[: length + cycle]
+    return value.reshape(-1, dim)[first : length + cycle]
 
 
 def ahead(origin: int | NDArray[np.integer], horizon: int, cycle: int) -> NDArray[np.integer]:
@@ -195,43 +235,46 @@ def _over_cycle(rows: Array, cycle: int) -> Array:
     return np.lib.stride_tricks.sliding_window_view(padded, cycle, axis=0).sum(axis=-1)
 
 
-def _decayed(values: Array, decay: float) -> Array:
-    """Sums over the earlier rows, ``decay`` to the power of their distance as weights, ``[C, N]``."""
-    sums = np.empty_like(values)
+def _decayed(rows: Array, decay: float, begin: int = 0) -> Array:
+    """Sums over the earlier rows, ``decay`` to the power of their distance as weights, from one row on."""
+    flat = rows.reshape(len(rows), -1)
+    state = decay ** np.arange(begin, 0.0, -1.0) @ flat[:begin]
+    flat = flat[begin:]
+    sums = np.empty_like(flat)
     steps = np.arange(_BLOCK)
     apart = steps[:, None] - steps
     weights = np.where(apart > 0, decay ** np.maximum(apart, 0), 0.0)
-    state = np.zeros(values.shape[1:])
-    for first in range(0, len(values), _BLOCK):
-        block = values[first : first + _BLOCK]
+    for first in range(0, len(flat), _BLOCK):
+        block = flat[first : first + _BLOCK]
         count = len(block)
         sums[first : first + count] = (
             weights[:count, :count] @ block + decay ** steps[:count, None] * state
         )
         state = decay**count * state + decay ** (count - steps[:count]) @ block
-    return sums
+    return sums.reshape(-1, *rows.shape[1:])
 
 
-def _so_far(values: Array, cycle: int) -> tuple[Array, Array, Array]:
-    """Mean, deviation and largest size of all earlier values, NaN, 0 and 0 before the first.
+def _so_far(values: Array, first: int, end: int) -> tuple[Array, Array, Array]:
+    """Mean, deviation and largest size of all values before each of the rows from one to another.
 
-    Each is ``[T + cycle, D]``.
+    NaN, 0 and 0 before the first value, ``[end - first, D]`` each. No row is after the one that follows the
+    last value; those that are asked for repeat it.
     """
+    values = values[: end - 1]
     known = np.isfinite(values)
-    if not len(values):
-        nothing = np.zeros((cycle, values.shape[1]))
-        return nothing + np.nan, nothing, nothing
-    first = np.where(known, values, 0.0)[known.argmax(axis=0), np.arange(values.shape[1])]
-    shifted = np.where(known, values - first, 0.0)  # for the sake of rounding
-    count = np.maximum(np.cumsum(known, axis=0), 1)
-    mean = np.cumsum(shifted, axis=0) / count
-    square = np.cumsum(np.square(shifted), axis=0) / count
-    mean_ = np.where(known.cumsum(axis=0) > 0, mean + first, np.nan)
+    start = np.zeros(values.shape[1])
+    if len(values):
+        start = np.where(known, values, 0.0)[known.argmax(axis=0), np.arange(len(start))]
+    shifted = np.where(known, values - start, 0.0)  # for the sake of rounding
+    rows = np.minimum(np.arange(end - first), len(values) - first)
+
+    def running(part: Array, over: np.ufunc) -> Array:
+        before = over.reduce(part[:first], axis=0, keepdims=True, initial=0)
+        return over.accumulate(np.concatenate([before, part[first:]]), axis=0)[rows]
+
+    count = running(known.astype(float), np.add)
+    mean = running(shifted, np.add) / np.maximum(count, 1)
+    square = running(np.square(shifted), np.add) / np.maximum(count, 1)
     deviation = np.sqrt(np.maximum(square - np.square(mean), 0.0))
-    largest = np.maximum.accumulate(np.abs(np.nan_to_num(values)), axis=0)
-    rows = np.minimum(np.arange(len(values) + cycle), len(values)) - 1
-    before = rows < 0
-    return tuple(  # type: ignore[return-value]
-        np.where(before[:, None], empty, part[np.maximum(rows, 0)])
-        for part, empty in ((mean_, np.nan), (deviation, 0.0), (largest, 0.0))
-    )
+    largest = running(np.where(known, np.abs(values), 0.0), np.maximum)
+    return np.where(count > 0, mean + start, np.nan), deviation, largest
