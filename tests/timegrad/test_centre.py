@@ -134,6 +134,14 @@ def test_regressors_are_the_words_of_the_docstring(float64, shape, missing):
                 close(found[b, lead, d], torch.tensor(expected))
 
 
+@identities
+@every_shape
+def test_a_forecast_is_the_regressors_by_their_coefficients(float64, shape):
+    batch, centre = windows(shape, 5, missing=0.3), LinearCentre(shape)
+    centre.coefficients.normal_()
+    close(centre(batch), (regressors(batch, shape) * centre.coefficients).sum(dim=-1))
+
+
 @contracts
 def test_patterns_are_of_windows_with_profiles_and_two_cycles():
     more = {name: regressor_count(shape) for name, shape in SHAPES.items()}

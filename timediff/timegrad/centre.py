@@ -88,41 +88,48 @@ def regressors(batch: Batch, shape: Shape) -> Tensor:
         batch: Windows with or without a future, in units of the adaptive normalisation, 0 where unknown.
         shape: Sizes of the data.
     """
+    size = (len(batch.features), shape.horizon, shape.target_dim)
+    return torch.stack([column.expand(size) for column in _columns(batch, shape)], dim=-1)
+
+
+def _columns(batch: Batch, shape: Shape) -> list[Tensor]:
+    """The K regressors, ``[B, T, D]``, or ``[B, 1, D]`` for those that are the same at all leads."""
     past = torch.where(batch.observed, batch.target, 0.0)[:, : shape.history_length]
     past = past.to(batch.features.dtype)
     horizon, end = shape.horizon, shape.history_length
     leads = torch.arange(horizon, device=past.device)
     day = shape.cycle if shape.cycle > 1 else 24
     spans = [min(n, end) for n in (1, max(day // 4, 2), day)]
-    last, short, long = (past[:, -n:].mean(dim=1) for n in spans)
-    recent = [torch.ones_like(last), last, past[:, -2], short, long]
+
+    def recent(series: Tensor) -> list[Tensor]:
+        return [series[:, -n:].mean(dim=1, keepdim=True) for n in spans]
+
+    last, *means = recent(past)
+    columns = [torch.ones_like(last), last, past[:, -2, None], *means]
     if shape.target_dim > 1:
         known = batch.observed[:, :end]
         # A sum goes by its large series.
-        scale = torch.ones_like(last) if batch.scale is None else batch.scale.mean(dim=1)
+        scale = torch.ones_like(last[:, 0]) if batch.scale is None else batch.scale.mean(dim=1)
         weights = (scale / scale.amax(dim=-1, keepdim=True)).to(past)[..., None]  # [B, D, 1]
         common = past @ weights / (known.to(weights) @ weights).clamp(min=_TINY)  # [B, P, 1]
-        recent += [common[:, -n:].mean(dim=1).expand_as(last) for n in spans]
-    columns = [torch.stack(recent, dim=-1)[:, None].expand(-1, horizon, -1, -1)]
+        columns += [mean.expand_as(last) for mean in recent(common)]
     if shape.cycle > 1:
         since = (
             leads // shape.cycle + 1
         ) * shape.cycle  # whole cycles that reach back behind the origin
-        columns += [past[:, end + leads - back, :, None] for back in (since, since + shape.cycle)]
+        columns += [past[:, end + leads - back] for back in (since, since + shape.cycle)]
     for cycle in shape.cycles[1:]:
         since = (leads // cycle + 1) * cycle
-        columns.append(past[:, end + leads - since, :, None])
+        columns.append(past[:, end + leads - since])
     if batch.profiles is not None:
-        columns.append(batch.profiles)
+        columns += batch.profiles.unbind(dim=-1)
     if batch.pattern is not None:
         seen = batch.observed[:, end - shape.cycle : end]
         left = torch.where(seen, past[:, -shape.cycle :] - batch.pattern, 0.0)
-        means = torch.stack([left[:, -n:].mean(dim=1) for n in spans], dim=-1)
-        columns.append(means[:, None].expand(-1, horizon, -1, -1))
-        columns.append(left[:, leads % shape.cycle, :, None])
+        columns += [*recent(left), left[:, leads % shape.cycle]]
     if batch.regressors is not None:
-        columns.append(batch.regressors)
-    return torch.cat(columns, dim=-1)
+        columns += batch.regressors.unbind(dim=-1)
+    return columns
 
 
 class LinearCentre(nn.Module):
@@ -142,7 +149,15 @@ class LinearCentre(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Means in scaled units, ``[B, T, D]``."""
-        return torch.einsum("bhdk,hdk->bhd", regressors(batch, self.shape), self.coefficients)
+        columns, by_column = _columns(batch, self.shape), self.coefficients.permute(2, 0, 1)
+        same = [k for k, column in enumerate(columns) if column.shape[1] == 1]
+        rest = [k for k, column in enumerate(columns) if column.shape[1] > 1]
+        shared = torch.stack([columns[k][:, 0] for k in same])  # [K', B, D]
+        mean = torch.bmm(shared.permute(2, 1, 0), by_column[same].permute(2, 0, 1))  # [D, B, T]
+        mean = mean.permute(1, 2, 0).contiguous()
+        for k, coefficients in zip(rest, by_column[rest], strict=True):
+            mean.addcmul_(columns[k], coefficients)
+        return mean
 
 
 class LinearFit(NamedTuple):
