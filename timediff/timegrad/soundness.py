@@ -7,6 +7,7 @@ import torch
 
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
+from timediff.tools.numbers import LARGEST_VALUE
 
 __all__ = ["first_fault"]
 
@@ -21,6 +22,9 @@ def first_fault(model: TimeGrad) -> str | None:
         if name == "support.bounds":
             if not bool((value[0] <= value[1]).all()):
                 return f"{name} are not in order"
+            # Infinity is no bound, on its own side.
+            if bool((value[0] >= LARGEST_VALUE).any() or (value[1] <= -LARGEST_VALUE).any()):
+                return f"{name} are beyond all data"
         elif value.is_floating_point() and not bool((value.abs() <= largest).all()):
             return f"{name} holds NaN or infinity"
         scale = value[1] if name == "training_scale" else value if name in _POSITIVE else None
