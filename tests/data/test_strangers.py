@@ -293,7 +293,9 @@ def test_metadata_is_read_within_limits(tmp_path, text, said):
     assert said in refusal(load_dataset, tmp_path / "b")
 
 
-@pytest.mark.parametrize("weight", ["NaN", "Infinity", '"' + "x" * 10**5 + '"', "null", "[1]"])
+@pytest.mark.parametrize(
+    "weight", ["NaN", "Infinity", "1e308", "-1e18", "0", '"' + "x" * 10**5 + '"', "null", "[1]"]
+)
 def test_weights_of_an_aggregate_are_numbers(tmp_path, weight):
     wide_folder(tmp_path / "a", aggregates={"net": {"unit": "kW", "weights": {"load 0": 5.5}}})
     path = tmp_path / "a" / "meta.json"

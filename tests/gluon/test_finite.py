@@ -112,6 +112,17 @@ def test_a_folder_with_a_location_or_scale_beyond_all_data_is_refused(saved, nam
         TimeGradPredictor.deserialize(saved)
 
 
+@pytest.mark.parametrize(("row", "value"), [(0, 1e308), (0, np.inf), (1, -1e308), (0, np.nan)])
+def test_a_folder_with_bounds_beyond_all_data_is_refused(saved, row, value):
+    tensors = load_file(saved / "weights.safetensors")
+    tensors["support.bounds"][row, 0] = value
+    if row:
+        tensors["support.bounds"][0, 0] = -np.inf
+    save_file(tensors, saved / "weights.safetensors")
+    with pytest.raises(InputError, match=r"is damaged: its support\.bounds are "):
+        TimeGradPredictor.deserialize(saved)
+
+
 @pytest.mark.parametrize("value", [float("nan"), 1e308, -1.0, 0.0])
 def test_a_folder_with_an_impossible_spread_is_refused(saved, value):
     content = json.loads((saved / "predictor.json").read_text())

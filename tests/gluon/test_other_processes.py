@@ -144,3 +144,14 @@ def test_a_forecaster_that_was_pickled_forecasts_the_same(tmp_path):
     made = Forecaster(MODEL, TRAIN, progress=False, trainer_kwargs=trainer).fit(frame, h=HORIZON)
     found = pickle.loads(pickle.dumps(made)).simulate(n_paths=5, seed=1)
     pd.testing.assert_frame_equal(found, made.simulate(n_paths=5, seed=1))
+
+
+def test_a_training_in_spawned_processes_is_that_of_one(tmp_path):
+    model = MODEL._replace(dropout=0.0)
+    spawned = {"strategy": "ddp_spawn", "devices": 2}
+    one, several = (
+        estimator(tmp_path, model=model, trainer_kwargs=options).train(DATA)
+        for options in ({}, spawned)
+    )
+    expected = paths(one, DATA)
+    assert np.abs(paths(several, DATA) - expected).max() < 1e-3 * expected.std()

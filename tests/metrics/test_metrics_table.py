@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from groups import contracts, identities, invariances, oracles
 from toys import skewed_forecasts
 
@@ -254,3 +255,10 @@ def test_the_record_of_the_benchmark_meets_its_targets():
     assert speed["times_faster"] >= 50 and speed["peak_mib"]["ours"] < 100
     assert speed["shape"] == [100, 24, 370] and record["peak_mib"]["shape"] == [1000, 24, 2000]
     assert max(peaks.values()) <= 2048 and all(record["met"].values())
+
+
+@contracts
+def test_numbers_that_numpy_does_not_have_are_refused():
+    paths, truth = forecasts()
+    with pytest.raises(InputError, match=r"the array of truth is not numeric \(.*BFloat16\)"):
+        metrics.score(paths, torch.tensor(truth).bfloat16())

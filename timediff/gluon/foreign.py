@@ -4,6 +4,7 @@ The header of the weights tells the shape of every tensor. A network of which on
 against it first, so that no file has more memory taken than its own size.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,14 @@ def _check_measures(content: dict[str, Any], options: ModelConfig, shape: Shape)
     for name, value in measures.items():
         if value > LONGEST:
             raise InputError(f"{name} is {value}, and {LONGEST} is the most")
+    check_whole("context_length", shape.context_length)
+    check_whole("difference", shape.difference, least=0)
+    for cycle, half_life in shape.profiles:
+        if cycle not in range(1, LONGEST + 1) or not 0 < half_life < math.inf:
+            raise InputError(
+                f"profiles hold {[cycle, half_life]}; each is a cycle of 1 to {LONGEST} steps and a "
+                "half-life above 0"
+            )
 
 
 def check_sizes(path: Path, options: ModelConfig, shape: Shape) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from timediff.timegrad.batch import Shape
 from timediff.timegrad.model import TimeGrad
+from timediff.tools.numbers import LARGEST_VALUE
 
 __all__ = ["first_fault"]
 
@@ -21,8 +22,13 @@ def first_fault(model: TimeGrad) -> str | None:
         if name == "support.bounds":
             if not bool((value[0] <= value[1]).all()):
                 return f"{name} are not in order"
+            # Infinity is no bound, on its own side.
+            if bool((value[0] >= LARGEST_VALUE).any() or (value[1] <= -LARGEST_VALUE).any()):
+                return f"{name} are beyond all data"
         elif value.is_floating_point() and value.numel():
-            low, high = value.aminmax()  # NaN where any is; one pass, as past errors are many numbers
+            low, high = (
+                value.aminmax()
+            )  # NaN where any is; one pass, as past errors are many numbers
             if not bool((-low <= largest) & (high <= largest)):
                 return f"{name} holds NaN or infinity"
         scale = value[1] if name == "training_scale" else value if name in _POSITIVE else None

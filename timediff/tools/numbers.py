@@ -46,7 +46,10 @@ def plain_array(values: Any, what: str) -> np.ndarray:
         raise InputError(
             f"{what} is a frame, whose rows are steps; give an array, its to_numpy().T"
         )
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except TypeError as error:  # numbers that numpy does not have, such as torch's bfloat16
+        raise InputError(f"{what} is not numeric ({error}); give numbers of numpy") from error
     kinds = {array.dtype.kind}
     if array.dtype == object:
         cells = {type(cell): cell for cell in array.flat}.values()

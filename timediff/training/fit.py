@@ -103,7 +103,8 @@ def fit(
         elif not kept:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    if not trainer.global_step:
+    # Of spawned processes only the losses come back.
+    if not trainer.global_step and "train_loss" not in trainer.callback_metrics:
         raise InputError(
             "training ended before its first step; leave max_time of trainer_kwargs out, or give more"
         )

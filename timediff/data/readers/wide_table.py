@@ -20,6 +20,7 @@ from timediff.errors import InputError, check_whole
 from timediff.frequency import to_period_freq
 from timediff.kinds import shortened
 from timediff.reading import Reading
+from timediff.tools.numbers import LARGEST_VALUE
 
 __all__ = ["META_HELP", "TABLES", "WINDOWS", "is_table", "is_wide", "read_table_file", "read_wide"]
 
@@ -124,8 +125,8 @@ def _aggregates(stated: Any, columns: list[str], path: Path) -> dict[str, Aggreg
             weights = np.zeros(len(columns))
             for column, weight in entry["weights"].items():
                 weights[position[column]] = float(weight)
-            if not np.isfinite(weights).all():
-                raise ValueError("weights must be finite")
+            if not (np.abs(weights) < LARGEST_VALUE).all() or not weights.any():
+                raise ValueError(f"weights must be below {LARGEST_VALUE:g} and not all 0")
             aggregates[name] = Aggregate(weights, str(entry["unit"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
