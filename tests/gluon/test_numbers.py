@@ -48,6 +48,7 @@ def flat_series() -> dict[str, np.ndarray]:
         "tariff": np.where(t % 24 < 8, 0.1, 0.3),
         "pressure": 101325 + 0.05 * rng.normal(size=LENGTH),
         "ramp": 1.2e8 + t,
+        "still": 5 + 1e-9 * rng.normal(size=LENGTH),
     }
 
 
@@ -85,7 +86,7 @@ def test_flat_series_are_forecast_near_their_own_values_beside_large_ones(model,
 
 @oracles
 @every_model
-@pytest.mark.parametrize("name", ["five", "zero", "small", "pressure"])
+@pytest.mark.parametrize("name", ["five", "zero", "small", "pressure", "still"])
 def test_a_flat_series_alone_is_forecast_near_its_own_values(model, name, tmp_path):
     values = flat_series()[name]
     data = [of(values)]
