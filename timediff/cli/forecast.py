@@ -113,7 +113,7 @@ def _work(args: Any, configs: Preset, training: Training, saved: list[Path]) -> 
                 saved.append(args.save)
             with told(args.data):
                 deliver(args, forecaster, None, future, planned.known, began=planned.began)
-        except InputError:  # of the file of --futr-file, say, which the training does not read
+        except InputError:  # of what the training does not look at
             say(
                 "what was trained is kept: the same command with --resume goes on from there",
                 quiet=args.quiet,
