@@ -15,7 +15,7 @@ class Reading(NamedTuple):
         futr: Columns of covariates that are known ahead.
         hist: Columns of covariates that are known for the past only.
         freq: Frequency, any alias of pandas; what the stamps suggest when left out.
-        tz: Zone of the local clock that stamps without a zone show, such as Europe/Berlin.
+        tz: Zone of the local clock that stamps without a zone show, or to show others in: Europe/Berlin.
         separator: Between the fields of a CSV; what fits when left out.
         decimal: Point or comma of a CSV; what its numbers show when left out.
         day_first: Whether 05.06.2024 is the fifth of June; what the stamps show when left out.

@@ -12,6 +12,7 @@ from tiny import HORIZON, MODEL, QUIET, entry
 
 from timediff import ModelConfig
 from timediff.cli import forecast, train
+from timediff.errors import InputError
 from timediff.training import checkpoints
 from timediff.training.module import TimeGradModule
 
@@ -251,20 +252,18 @@ def test_damaged_states_are_named_and_left(capsys, steps):
     assert status == 2 and "settings.json cannot be read" in said[-1]
 
 
-def test_a_mistake_told_after_training_costs_no_second_one(capsys, steps):
-    frame = table().assign(t=range(60))
-    frame.to_csv("data.csv")
-    ahead = pd.date_range("2024-01-07 12:00", periods=HORIZON, freq="h", name="ds")
-    future = pd.DataFrame({"t": range(60, 60 + HORIZON)}, index=ahead)
-    words = [*FORECAST, "--futr", "t", "--futr-file", "future.csv"]
-    future.to_csv("future.csv")
-    whole = uninterrupted(capsys, forecast.main, words, "forecast.csv")
+def test_a_mistake_told_after_training_costs_no_second_one(capsys, steps, monkeypatch):
+    def refused(*_, **__):
+        raise InputError("no forecast can be made")
+
+    whole = uninterrupted(capsys, forecast.main, FORECAST, "forecast.csv")
     steps.taken.clear()
-    future[:-1].to_csv("future.csv")
-    status, _, said = run(capsys, forecast.main, words)
-    assert status == 2 and said[-2] == GOES_ON and "'t'" in said[-1] and len(steps.taken) == 9
-    future.to_csv("future.csv")
-    assert run(capsys, forecast.main, [*words, "--resume"])[0] == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(forecast, "deliver", refused)
+        status, _, said = run(capsys, forecast.main, FORECAST)
+    assert status == 2 and said[-2] == GOES_ON and "no forecast" in said[-1]
+    assert len(steps.taken) == 9
+    assert run(capsys, forecast.main, [*FORECAST, "--resume"])[0] == 0
     assert contents("forecast.csv") == whole and len(steps.taken) == 9 and not STATES.exists()
 
 

@@ -254,6 +254,9 @@ def test_thousands_and_decimals(written):
         ("", "has no rows under a header"),
         ("time,a\n", "has no rows under a header"),
         ("time\n2024-01-01\n2024-01-02\n", "has no series after its first column"),
+        ("Load\nUnit: kW\ntime;a;b\n2024-01-01;1;2\n2024-01-02;1;2\n2024-01-03;1;2\n", "line 3 of"),
+        ("time,clock,a\n2024-01-01,00:00,1\n2024-01-01,01:00,2\n", "time of day into the column"),
+        ("day,shop,a\n2024-01-01,x,1\n2024-01-01,y,2\n", "as in a long table; name the columns"),
         (
             "time,a,b\n2024-01-01,1,2\n2024-01-02,1\n2024-01-03,1,2\n",
             "line 3 .* has 2 fields where 3",

@@ -336,6 +336,19 @@ def test_a_ragged_end_comes_back_exactly_and_pulls_the_other_series(twins):
     assert len(again) == 2 * 100 * (2 + HORIZON)
 
 
+def test_a_series_that_begins_late_has_no_value_that_most_paths_share(make):
+    rows = long_frame(length=400)
+    late = rows[
+        (rows["unique_id"] != "wind") | (rows["ds"] >= rows["ds"].min() + pd.Timedelta("320h"))
+    ]
+    model = make(SMALL, TRAIN._replace(held_out=2)).fit(late, h=HORIZON)
+    assert model.choices["network_share"] < 1  # some paths are made of past errors
+    paths = model.forecast(n_paths=100, seed=1).paths
+    for d in range(2):
+        for t in range(HORIZON):
+            assert np.unique(paths[:, t, d], return_counts=True)[1].max() <= 10
+
+
 def test_an_end_that_is_not_ragged_is_forecast_as_ever(alone):
     expected = alone.simulate(n_paths=10, seed=1)
     pd.testing.assert_frame_equal(alone.simulate(ragged=True, n_paths=10, seed=1), expected)

@@ -58,12 +58,14 @@ def test_the_first_paths_are_those_of_more_paths_and_of_any_batch():
 
 
 @cross_checks
-def test_unknown_errors_are_those_of_the_origin_before_or_else_after():
+def test_unknown_errors_in_short_gaps_are_those_of_the_origin_before_or_else_after():
     rng = np.random.default_rng(0)
     errors = torch.tensor(rng.normal(size=(30, HORIZON, D)))
     known = torch.tensor(rng.random(errors.shape) < 0.4)
+    known[::HORIZON] = True
     known[:, 1, 1] = False
-    found = filled(torch.where(known, errors, 0.0), known)
+    none = torch.zeros(30, dtype=torch.long)
+    found = filled(torch.where(known, errors, 0.0), known, none)
     for t in range(HORIZON):
         for d in range(D):
             at = np.flatnonzero(known[:, t, d])
@@ -74,7 +76,50 @@ def test_unknown_errors_are_those_of_the_origin_before_or_else_after():
                     expected = float(errors[before[-1] if len(before) else at[0], t, d])
                 assert float(found[n, t, d]) == expected
     everything = torch.ones_like(known)
-    assert torch.equal(filled(errors, everything), errors)
+    assert torch.equal(filled(errors, everything, none), errors)
+
+
+@oracles
+@pytest.mark.parametrize("late", [1, 2])
+def test_errors_of_series_that_begin_late_are_spread_and_as_dependent_as_where_they_are_known(late):
+    """Five series of correlation .7, some known in a last fifth: margins, and the spread of the sum."""
+    generator = torch.Generator().manual_seed(0)
+    count, horizon, dim, cycle = 3000, 6, 5, 7
+    shared, own = (torch.randn(count, horizon, n, generator=generator) for n in (1, dim))
+    errors = 0.7**0.5 * shared + 0.3**0.5 * own
+    errors[:, 1:] = 0.6 * errors[:, :-1] + 0.8 * errors[:, 1:]
+    known = torch.ones_like(errors, dtype=torch.bool)
+    known[: 4 * count // 5, :, :late] = False
+    positions = torch.arange(count) % cycle
+    found = filled(torch.where(known, errors, 0.0), known, positions)
+    assert torch.equal(found[known], errors[known])
+    for d in range(late):
+        # One origin stands for five, and the first one for those within a horizon before it.
+        assert found[:, 0, d].unique(return_counts=True)[1].max() <= 5 + horizon
+        # Nothing but errors of this series, of all leads of one origin, at the same position in the cycle.
+        distance = torch.cdist(
+            found[:, :, d], errors[:, :, d], compute_mode="donot_use_mm_for_euclid_dist"
+        )
+        assert float(distance.min(dim=1).values.max()) == 0.0
+        far = 4 * count // 5 - horizon
+        assert torch.equal(positions[distance.argmin(dim=1)][:far], positions[:far])
+    # The sum over series and leads, and its quantiles, are those of the errors without a gap.
+    total, truth = found.sum(dim=(1, 2)), errors.sum(dim=(1, 2))
+    assert 0.93 < float(total.std() / truth.std()) < 1.07
+    for level in (0.05, 0.95):
+        assert 0.9 < float(total.quantile(level) / truth.quantile(level)) < 1.1
+
+
+@contracts
+def test_series_that_are_never_known_together_are_filled_by_themselves():
+    generator = torch.Generator().manual_seed(0)
+    errors = torch.randn(400, HORIZON, D, generator=generator)
+    known = torch.ones_like(errors, dtype=torch.bool)
+    known[:220, :, 0] = known[180:, :, 1] = False
+    found = filled(torch.where(known, errors, 0.0), known, torch.arange(400) % 4)
+    for d in range(D):
+        assert set(found[:, 0, d].tolist()) == set(errors[known[:, 0, d], 0, d].tolist())
+        assert found[:, 0, d].unique(return_counts=True)[1].max() <= 2 + HORIZON
 
 
 @contracts

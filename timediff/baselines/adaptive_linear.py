@@ -59,8 +59,9 @@ def fit_adaptive_linear(
     fitted = fit_on(data, most_errors=max(1, int(MOST_NUMBERS // (task.horizon * dim))))
     centre = LinearCentre(shape)
     centre.coefficients.copy_(fitted.fit.coefficients)
-    errors = filled(fitted.errors, fitted.known).numpy()
     origins = (fitted.origins - data.first).numpy()  # steps of the training data
+    positions = torch.as_tensor(origins % shape.cycle)
+    errors = filled(fitted.errors, fitted.known, positions).numpy()
     low, high = bounds(task.train)
 
     def sample(window: Window, num_samples: int, rng: np.random.Generator) -> Array:

@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         PROGRAM,
         lambda: _work(args, configs),
         log_file=args.log_file,
+        quiet=args.quiet,
         kept=lambda: "nothing was written",
     )
 

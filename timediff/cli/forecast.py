@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser
 from timediff.cli.base import fail, import_plugins
 from timediff.cli.configs import ConfigParser, configs_of, parse_with_preset
 from timediff.cli.jobs import (
+    Plan,
     add_forecast_options,
     add_training_options,
     check_outputs,
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         fail(PROGRAM, str(error))
     work = lambda: _work(args, configs, training, saved)  # noqa: E731
-    return run_kept(PROGRAM, work, log_file=args.log_file, kept=kept)
+    return run_kept(PROGRAM, work, log_file=args.log_file, quiet=args.quiet, kept=kept)
 
 
 def _work(args: Any, configs: Preset, training: Training, saved: list[Path]) -> None:
@@ -101,6 +102,8 @@ def _work(args: Any, configs: Preset, training: Training, saved: list[Path]) -> 
     reading = reading_of(args)
     future = None if args.futr_file is None else read_future(args.futr_file, reading)
     planned = plan(args, configs, f"forecasting {args.horizon} steps: training")
+    if future is not None:
+        _check_future(args, planned, future)
     settings = settings_of(args, planned.configs)
     with training.held(settings, resume=args.resume, quiet=args.quiet):
         forecaster = trained(args, planned, training, partial(fit, args, planned))
@@ -108,14 +111,33 @@ def _work(args: Any, configs: Preset, training: Training, saved: list[Path]) -> 
             if args.save is not None:
                 forecaster.save(args.save, overwrite=True)
                 saved.append(args.save)
-            with told():
+            with told(args.data):
                 deliver(args, forecaster, None, future, planned.known, began=planned.began)
-        except InputError:  # of the file of --futr-file, say, which the training does not read
+        except InputError:  # of what the training does not look at
             say(
                 "what was trained is kept: the same command with --resume goes on from there",
                 quiet=args.quiet,
             )
             raise
+
+
+def _check_future(args: Any, planned: Plan, future: "pd.DataFrame") -> None:
+    """Raises `InputError` for a future that the forecast could not be made with, before the training."""
+    from timediff.data.readers.layout import roles_of
+    from timediff.forecaster.frames import Columns
+    from timediff.forecaster.reading import read_training
+    from timediff.forecaster.rows import future_covariates
+
+    reading = reading_of(args)
+    frame = planned.table.to_frame(roles_of(reading))
+    columns = Columns(reading.id_col, reading.time_col, reading.target_col)
+    exogenous = (reading.futr, reading.hist, args.stat)
+    with told(args.data):
+        known, layout, _ = read_training(
+            frame, planned.static, columns, planned.known["freq"], reading.tz, *exogenous
+        )
+        for one in known.values():
+            future_covariates(future, one, layout, args.horizon)
 
 
 def deliver(

@@ -256,7 +256,7 @@ def trained(
     from timediff.forecaster.forecaster import Forecaster
 
     state = training.state(quiet=args.quiet)
-    with _quiet_checkpoints(), told():
+    with _quiet_checkpoints(), told(args.data):
         forecaster = Forecaster(
             *planned.configs,
             progress=not args.quiet,

@@ -74,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         PROGRAM,
         lambda: _work(args),
         log_file=args.log_file,
+        quiet=args.quiet,
         kept=lambda: f"the model in {args.model} is as it was; the same command starts again",
     )
 
@@ -103,7 +104,7 @@ def _work(args: Any) -> None:
 
     from timediff.forecaster.forecaster import Forecaster
 
-    with told():
+    with told(args.data):
         forecaster = Forecaster.load(args.model, progress=not args.quiet)
         deliver(args, forecaster, frame, future, known, began=began)
 

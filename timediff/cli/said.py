@@ -82,7 +82,8 @@ def kept_lines(
     """
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        print(f"{program}: {message}", file=sys.stderr)
+        # With quiet, what does not begin with the program's name goes to the file alone.
+        print(f"{'warning' if quiet else program}: {message}", file=sys.stderr)
 
     file = None
     if log_file is not None:

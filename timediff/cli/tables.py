@@ -1,6 +1,7 @@
 """Options that say how a table is read, the table, and what is said of it. Nothing here needs torch."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,16 +124,36 @@ def read_future(path: Path, reading: Reading) -> "pd.DataFrame":
 
 
 class told:
-    """A context in which the arguments that an error names become options of the command line."""
+    """A context in which the arguments that errors and warnings name become options of the command line.
 
-    def __enter__(self) -> None: ...
+    Args:
+        data: The file that Python calls the frame.
+    """
+
+    def __init__(self, data: Path | None = None) -> None:
+        self.data, self.before = data, warnings.showwarning
+
+    def __enter__(self) -> None:
+        self.before = warnings.showwarning
+
+        def show(message: Warning | str, *rest: Any, **more: Any) -> None:
+            text = _in_options(str(message), self.data)
+            self.before(text if isinstance(message, str) else type(message)(text), *rest, **more)
+
+        warnings.showwarning = show
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        warnings.showwarning = self.before
         if isinstance(error, InputError):
-            raise InputError(_in_options(str(error))) from error.__cause__
+            raise InputError(_in_options(str(error), self.data)) from error.__cause__
 
 
-def _in_options(message: str) -> str:
+def _in_options(message: str, data: Path | None = None) -> str:
+    if data is not None:
+        message = re.sub(r"\bthe frame\b", lambda _: str(data), message)
+        message = re.sub(r"\bthe history of frame\b", lambda _: f"the history of {data}", message)
+    message = message.replace(" (get_missing_future lists the rows that are not there)", "")
+    message = message.replace(" (make_future_dataframe has its rows)", "")
     message = message.replace("day_first as true or false", "--day-first or --no-day-first")
     message = re.sub(r"\b(tz|freq)=(\S+)", r"--\1 \2", message)
     message = re.sub(r"\bgive (freq|separator|decimal|horizon|tz)\b", r"give --\1", message)

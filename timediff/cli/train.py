@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return f"{before}; the same command starts again"
 
     work = lambda: _work(args, configs, training)  # noqa: E731
-    return run_kept(PROGRAM, work, log_file=args.log_file, kept=kept)
+    return run_kept(PROGRAM, work, log_file=args.log_file, quiet=args.quiet, kept=kept)
 
 
 def _work(args: Any, configs: Preset, training: Training) -> None:

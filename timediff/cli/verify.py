@@ -65,7 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         fail(PROGRAM, str(error))
     return run_kept(
-        PROGRAM, lambda: _work(args), log_file=args.log_file, kept=lambda: "nothing was written"
+        PROGRAM,
+        lambda: _work(args),
+        log_file=args.log_file,
+        quiet=args.quiet,
+        kept=lambda: "nothing was written",
     )
 
 

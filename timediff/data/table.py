@@ -119,6 +119,13 @@ def read_frame(
         check_zone(tz)
     read = read_stamps(layout.time, what=what, tz=tz, day_first=day_first)
     index, notes = read.stamps, list(read.notes)
+    if layout.series is None and index.duplicated().mean() > 0.1:
+        names = [column for column in layout.targets if not pd.api.types.is_numeric_dtype(column)]
+        if names and not names[0].astype(str).str.contains(r"^\s*[\d.,+-]").any():
+            raise InputError(
+                f"the stamps of {what} repeat and its column {names[0].name!r} has no numbers, as in a long "
+                "table; name the columns of series, stamps and values by id_col, time_col and target_col"
+            )
     targets = [
         numbers(column, f"column {column.name!r} of {what}", rows=index)
         for column in layout.targets
@@ -126,7 +133,9 @@ def read_frame(
     if not any(np.isfinite(target).any() for target in targets):
         raise InputError(f"every value of {what} is missing; give at least some")
     if layout.unread:
-        notes.append(f"columns of {what} without a role were not read: {_listed(layout.unread)}")
+        unread = _listed([name or "(no name)" for name in layout.unread])
+        unread = _listed([name or "(no name)" for name in layout.unread])
+        notes.append(f"columns of {what} without a role were not read: {unread}")
 
     if tz is not None and index.tz is None:
         # Some tables of 24 rows a day keep an empty row for the hour that the clock skips.
@@ -227,7 +236,7 @@ def _in_zone(
                 f"its zone, such as tz={zone}"
             )
     row = int(np.argmax(again))
-    whose, hint = "", ", or name the column of the series if the table is long"
+    whose, hint = "", ", or name the columns of a long table by id_col, time_col and target_col"
     if layout.series is not None:
         whose, hint = f" of series {layout.names[series[row]]}", ""
     raise InputError(

@@ -164,7 +164,7 @@ def _halvings(
                 memory=predictor.memory,
                 device=str(predictor.device),
                 distilled=count,
-                choices=predictor.choices,
+                choices={**predictor.choices, "distillation_threads": threads},
                 names=predictor.names,
             )
 

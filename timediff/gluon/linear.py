@@ -200,8 +200,8 @@ class Weighed(NamedTuple):
         ratio = self.scores[1.0] / self.scores[0.0] if self.scores[0.0] else 1.0
         use = "half of each" if self.share else "the linear forecaster alone"
         return (
-            f"on {self.windows} held-out windows the network scores {ratio:.3f} of the linear forecaster; "
-            f"the forecast uses {use}"
+            f"on {self.windows} held-out windows the network's error is {ratio:.3f} of the linear "
+            f"forecaster's; the forecast uses {use}"
         )
 
 

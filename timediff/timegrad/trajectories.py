@@ -28,14 +28,53 @@ def in_phase(positions: Tensor, position: int) -> Tensor:
     return same if len(same) >= FEWEST else torch.arange(len(positions))
 
 
-def filled(errors: Tensor, known: Tensor) -> Tensor:
-    """Errors ``[N, T, D]`` whose unknown entries are those of an origin before, or else after it."""
-    order = torch.arange(len(errors))[:, None, None].expand(errors.shape)
+def filled(errors: Tensor, known: Tensor, positions: Tensor) -> Tensor:
+    """Errors whose unknown entries are those of other origins.
+
+    In a short gap they are those of the origin before, or else after it. Further than a horizon from any
+    that is known, as where a series begins later than others, they are of all origins that know the whole
+    series, each as often, at the same position in the cycle where these are enough: those of a single one
+    would be an atom of the forecast. Takers and givers are matched in order of the sum of the other series'
+    errors, so that what is common to the series stays so.
+
+    Args:
+        errors: In scaled units, ``[N, T, D]``.
+        known: Which of them are, bool ``[N, T, D]``. A series and lead that is never known has errors 0.
+        positions: Of the origins in the cycle, ``[N]``.
+    """
+    count, horizon, _ = errors.shape
+    order = torch.arange(count)[:, None, None].expand(errors.shape)
     before = torch.where(known, order, -1).cummax(dim=0).values
-    after = torch.where(known, order, len(errors)).flip(0).cummin(dim=0).values.flip(0)
+    after = torch.where(known, order, count).flip(0).cummin(dim=0).values.flip(0)
     source = torch.where(before >= 0, before, after)
-    never = source == len(errors)
-    return torch.where(never, 0.0, errors.gather(0, source.clamp(max=len(errors) - 1)))
+    never = source == count
+    found = torch.where(never, 0.0, errors.gather(0, source.clamp(max=count - 1)))
+    absent = (((source - order).abs() > horizon) & ~never).any(dim=1)  # [N, D]
+    whole = known.all(dim=1)
+    patterns, which = absent.unique(dim=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        rows = torch.nonzero(which == number)[:, 0]
+        common = found[:, :, ~pattern].sum(dim=(1, 2))
+        series = torch.nonzero(pattern)[:, 0]
+        together = bool(whole[:, series].all(dim=1).any())
+        for own in [series] if together else series.split(1):
+            givers = torch.nonzero(whole[:, own].all(dim=1))[:, 0]
+            if not len(own) or not len(givers):
+                continue
+            place = positions[rows]
+            enough = (positions[givers] == place[:, None]).sum(dim=1) >= FEWEST
+            for position in torch.where(enough, place, -1).unique().tolist():
+                takers = rows[place == position] if position >= 0 else rows[~enough]
+                taken = givers[in_phase(positions[givers], position)]
+                taken = taken[common[taken].argsort(stable=True)]
+                takers = takers[common[takers].argsort(stable=True)]
+                nth = (2 * torch.arange(len(takers)) + 1) * len(taken) // (2 * len(takers))
+                block = found[takers]
+                block[:, :, own] = torch.where(
+                    known[takers][:, :, own], block[:, :, own], found[taken[nth]][:, :, own]
+                )
+                found[takers] = block
+    return found
 
 
 def from_network(num_samples: int, share: float) -> Tensor:
@@ -60,7 +99,7 @@ class Trajectories(nn.Module):
 
     def keep(self, errors: Tensor, known: Tensor, positions: Tensor) -> None:
         """Keeps errors ``[N, T, D]`` in scaled units and their origins' positions in the cycle, ``[N]``."""
-        self.errors = filled(errors, known).to(self.errors)
+        self.errors = filled(errors, known, positions).to(self.errors)
         self.positions = positions.to(self.positions)
 
     def draw(self, batch: Batch, mean: Tensor, window: int, num_samples: int, seed: int) -> Tensor:

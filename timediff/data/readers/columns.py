@@ -1,5 +1,7 @@
 """The cells of a column as numbers or categories, or the first that is neither, by name."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -65,9 +67,11 @@ def _from_cells(column: pd.Series, what: str, rows: pd.Index | None) -> np.ndarr
     bad = np.asarray(parsed.isna() & (cells.notna() | odd))
     if bad.any():
         row = int(np.argmax(bad))
+        way = "convert it, remove it, or name its role"
+        if re.fullmatch(r"\d{1,2}:\d\d(:\d\d)?", str(cells.iloc[row]).strip()):
+            way = "put the time of day into the column of the dates"
         raise InputError(
-            f"{what} has {_shown(cells.iloc[row])} in {_row(rows, row)} and is not numeric; convert it, "
-            "remove it, or name its role"
+            f"{what} has {_shown(cells.iloc[row])} in {_row(rows, row)} and is not numeric; {way}"
         )
     return parsed.to_numpy(dtype=np.float64, na_value=np.nan)
 

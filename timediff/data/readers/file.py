@@ -121,6 +121,14 @@ def _separator(lines: list[str], path: Path) -> str:
             alike = sum(header <= row <= header + 1 for row in rows)
             fits[separator] = (alike == len(rows), header)
     if not fits:
+        for separator in _SEPARATORS:
+            widths = [len(row) for row in csv.reader(lines, delimiter=separator)]
+            if sum(width == max(widths) > 1 for width in widths) > len(widths) // 2:
+                first = widths.index(max(widths)) + 1
+                raise InputError(
+                    f"line {first} of {path} is the first with several fields; delete what is above it, so "
+                    "that the names of the columns come first"
+                )
         raise InputError(
             f"{path} has no series after its first column; put one column per series there, or give "
             "separator if it is none of , ; | and tab"

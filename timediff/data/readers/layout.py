@@ -85,7 +85,7 @@ def layout_of(frame: Any, roles: Roles, what: str) -> Layout:
     """
     table = _pandas(frame, roles, what)
     columns = [str(name) for name in table.columns]
-    used = _covariate_names(roles, columns, what)
+    used = _covariate_names(roles, columns, what, table)
     # A long table that lacks a column is taken for a wide one only if it has none of the names.
     long = roles.id_col in columns
     if long:
@@ -153,9 +153,17 @@ def _require(names: Iterable[str], columns: list[str], what: str) -> None:
             raise InputError(f"{what} has no column {name!r}; its columns are {shown}")
 
 
-def _covariate_names(roles: Roles, columns: list[str], what: str) -> list[str]:
+def _covariate_names(roles: Roles, columns: list[str], what: str, table: pd.DataFrame) -> list[str]:
     """Names of the covariates, each a column of its own without another role."""
     names = [*roles.futr, *roles.hist]
+    if roles.id_col in columns:
+        series = set(table.iloc[:, columns.index(roles.id_col)].astype(object).astype(str))
+        for name in roles.hist:
+            if name not in columns and name in series:
+                raise InputError(
+                    f"{name!r} is a series of {what} and no column; to read it and not forecast it, give a "
+                    "table with a column for each series"
+                )
     _require(names, columns, what)
     for name in names:
         if names.count(name) > 1 or name in roles[:3]:
