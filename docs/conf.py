@@ -1,13 +1,14 @@
 """The documentation site: the pages as they lie in the repository, so that their links hold in both places.
 
-``make docs`` builds it, with every warning an error. Paths are those from the repository's root, and a link to a
-module leads to its page of the reference. Notebooks are shown as ``notebooks/execute.py`` left them and not run
-again. Formulas become MathML, which browsers draw themselves: no page loads anything from elsewhere.
+``make docs`` builds it, with every warning an error. Paths are those from the repository's root, and a link
+to a module leads to its page of the reference. Notebooks are shown as ``notebooks/execute.py`` left them and
+not run again. Formulas become MathML, which browsers draw themselves: no page loads anything from elsewhere.
 """
 
 import inspect
 import re
 import textwrap
+from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
 from unicodedata import lookup
@@ -45,6 +46,7 @@ myst_heading_anchors = 4
 
 default_role = "py:obj"  # as the docstrings have it
 autodoc_member_order = "bysource"
+autodoc_default_options = {"no-value": True}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
@@ -55,6 +57,13 @@ napoleon_use_rtype = False
 
 #: What the converter leaves as it is behind a size.
 BARE = {r"\{": "{", r"\}": "}", r"\|": "\N{DOUBLE VERTICAL LINE}"}
+#: What types are spelled as, and what they are called in the source.
+TYPES = {
+    r"~(?:numpy|typing|types)(?:\.\w+)*\.(\w+)": r"\1",
+    r"_Buffer \| _SupportsArray\[.+?\] \| complex \| bytes \| str \| _NestedSequence\[.+?\]": "ArrayLike",
+    r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]": r"NDArray[\1]",
+    r"Annotated\[([^()]*?), (?:Between|Choice)\([^()]*\)\]": r"\1",
+}
 #: Letters that browsers draw by their own code points only.
 VARIANT = re.compile(r'<m[in] mathvariant="(script|bold)">(\w)</(m[in])>')
 
@@ -99,11 +108,40 @@ class Formula(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         path = self.arguments[0]
         module, _, name = self.options.get("code", path).rpartition(".")
-        function = inspect.unwrap(getattr(__import__(module, fromlist=[name]), name))
+        function = inspect.unwrap(getattr(import_module(module), name))
         source = inspect.getsource(function)
         body = textwrap.dedent(source.split('"""', 2)[2] if function.__doc__ else source).strip()
         parsed = self.parse_text_to_nodes(f".. autofunction:: {path}\n   :no-index:\n")
         return [*parsed, nodes.literal_block(body, body, language="python")]
+
+
+class Rows(SphinxDirective):
+    """A table of a dictionary of named tuples: the name, and the fields that ``fields`` names."""
+
+    required_arguments = 1
+    option_spec: ClassVar = {"fields": str.split}
+
+    def run(self) -> list[nodes.Node]:
+        module, _, name = self.arguments[0].rpartition(".")
+        fields = self.options["fields"]
+        rows = [["name", *fields]]
+        for key, row in getattr(import_module(module), name).items():
+            rows.append(
+                [f"``{key}``", *(getattr(row, field).replace("|", r"\|") for field in fields)]
+            )
+        lines = [
+            f"{'* -' if not i else '  -'} {cell}" for row in rows for i, cell in enumerate(row)
+        ]
+        text = ".. list-table::\n   :header-rows: 1\n\n" + textwrap.indent("\n".join(lines), "   ")
+        return self.parse_text_to_nodes(text)
+
+
+def shorten(app: Sphinx, *event: object) -> tuple[str | None, ...]:
+    """Signatures with types as the source has them, without the limits of options."""
+    texts = list(event[-2:])
+    for long, short in TYPES.items():
+        texts = [text and re.sub(long, short, text) for text in texts]
+    return tuple(texts)
 
 
 def skip_fields(
@@ -128,8 +166,22 @@ def link_modules(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             node.replace_self(reference)
 
 
+def without_dead_links(
+    app: Sphinx, page: str, template: str, context: dict, doctree: object
+) -> None:
+    """Takes out what viewcode links to in vain: names that stand on a page without a place of their own, or
+    under another module than their source, and a page of Python's built-in module.
+    """
+    if page.startswith("_modules/"):
+        dead = r'<a class="viewcode-back".*?</a>|<li><a href="builtins.html">builtins</a></li>'
+        context["body"] = re.sub(dead, "", context["body"])
+
+
 def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.add_directive("formula", Formula)
+    app.add_directive("rows", Rows)
+    app.connect("autodoc-process-signature", shorten)
     app.connect("autodoc-skip-member", skip_fields)
+    app.connect("html-page-context", without_dead_links)
     app.connect("doctree-resolved", link_modules)
