@@ -155,7 +155,7 @@ def link_modules(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Leads links to modules to their pages of the reference, where they have one."""
     modules = app.env.domains.python_domain.modules
     for node in list(doctree.findall(addnodes.download_reference)):
-        path = Path(app.srcdir, node["reftarget"].lstrip("/")).resolve()
+        path = Path(app.env.relfn2path(node["reftarget"], docname)[1]).resolve()
         if not path.is_relative_to(ROOT) or path.suffix != ".py":
             continue
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
