@@ -2,13 +2,14 @@
 #   make evaluate   train, forecast and score on the embedded dataset
 #   make test       run the tests
 #   make audit      compare what is installed with known vulnerabilities, by a service on the internet
+#   make docs       build the documentation site in build/docs
 #   make notebooks  run the notebooks with real training and keep their executed copies
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/citylearn2022-default
 BIN = $(VENV)/bin
 
-.PHONY: evaluate test lint audit notebooks clean
+.PHONY: evaluate test lint audit docs notebooks clean
 
 evaluate: $(VENV)/.run
 	$(BIN)/python -m timediff.evaluate --config evaluation/configs/citylearn2022-default.yaml --out $(OUT)
@@ -24,6 +25,9 @@ lint: $(VENV)/.dev
 audit: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/pip-audit --local --skip-editable
+
+docs: $(VENV)/.dev
+	$(BIN)/sphinx-build -W --keep-going -b html -c docs . build/docs
 
 notebooks: $(VENV)/.notebooks
 	$(BIN)/python notebooks/execute.py

@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 
 HEAD = """# Results
 
-Written by `python evaluation/tables.py` from the records in [results](results) and from
+Written by `python evaluation/tables.py` from the records in `results` and from
 [published.json](published.json); do not edit. [README.md](README.md) says how records are made.
 
 CRPS_sum is `mean_wquantile_loss_sum`, the published definition; CRPS is the ensemble score. Lower is

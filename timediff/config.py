@@ -51,7 +51,7 @@ class ModelConfig(NamedTuple):
         lags: Past steps the encoder sees at every step; from the frequency when left out.
         context_length: Steps the encoder reads before the forecast; the prediction length when left out.
         scaling: How a window is brought to unit size: by what each series did at this position of its last
-            cycles ("adaptive"), mean of |y| or mean and deviation over the context, or over all data, or not.
+            cycles ("adaptive"), mean size or mean and deviation over the context, or over all data, or not.
         half_life: Cycles after which the past weighs half in the adaptive location; 4 when left out, and a
             twentieth of a step where there is no cycle.
         scale_half_life: Likewise in the adaptive scale; 8 when left out, and 100 steps without a cycle.

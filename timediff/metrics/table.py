@@ -118,7 +118,7 @@ def window_losses(paths: ArrayLike, truth: ArrayLike) -> dict[str, Array]:
     """Mean loss of each window in the unit of the data, to compare two forecasts window by window.
 
     These are the losses in the numerators of the scores of the same names, and "nd" is the mean of
-    |median - y|.
+    the absolute error of the median.
 
     Args:
         paths: Sample paths, ``[W, S, T, D]``.
