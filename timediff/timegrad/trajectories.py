@@ -31,10 +31,10 @@ def in_phase(positions: Tensor, position: int) -> Tensor:
 def filled(errors: Tensor, known: Tensor, positions: Tensor) -> Tensor:
     """Errors whose unknown entries are those of other origins.
 
-    In a short gap they are those of the origin before, or else after it. Further than a horizon from any
-    that is known, as where a series begins later than others, they are of all origins that know the whole
-    series, each as often, at the same position in the cycle where these are enough: those of a single one
-    would be an atom of the forecast. Takers and givers are matched in order of the sum of the other series'
+    In a short gap they are those of the origin before, or else after it. More than T origins from any that is
+    known, as where a series begins later than others, they are of all origins that know the whole series,
+    each as often, at the same position in the cycle where these are enough: those of a single one would be
+    an atom of the forecast. Takers and givers are matched in order of the sum of the other series'
     errors, so that what is common to the series stays so.
 
     Args:
