@@ -1,6 +1,9 @@
 """Tasks side by side: order, threads, failures, and an end when nobody waits any more."""
 
+import os
+import signal
 import threading
+import time
 
 import pytest
 import torch
@@ -84,3 +87,20 @@ def test_tasks_under_way_end_when_the_iterator_is_closed():
     assert begun.wait(timeout=60)
     results.close()
     assert ended
+
+
+@contracts
+def test_threads_stay_and_a_forked_child_has_its_own():
+    def who(check):
+        time.sleep(0.01)
+        return threading.get_ident()
+
+    first, again = (set(side_by_side([who] * 6, workers=2)) for _ in range(2))
+    assert first == again and len(first) == 2
+    if not hasattr(os, "fork"):
+        return
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        os._exit(0 if list(side_by_side([lambda check: 5] * 4, workers=2)) == [5] * 4 else 1)
+    assert os.waitpid(child, 0)[1] == 0

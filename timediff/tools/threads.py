@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from math import inf
 from typing import NamedTuple, TypeVar
@@ -45,14 +45,26 @@ _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _AT_IMPORT = torch.get_num_threads()
 
 
+#: Threads that do tasks, by how many there are. They stay: in a child that is forked after some have ended,
+#: MKL's memory manager may look for its own record for ever (torch 2.13: in about one fork of a hundred).
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
 def _one_thread() -> None:
+    # The first question makes torch give a thread the number that was set last; what is set before is lost.
+    torch.get_num_threads()
     torch.set_num_threads(1)
+
+
+def _forked() -> None:
+    _pools.clear()
+    _one_thread()
 
 
 # The threads that torch's operators share stay with the parent: an operator of a forked child that counts on
 # them waits for ever. With one thread none does, as in the workers of torch's own data loaders.
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_one_thread)
+    os.register_at_fork(after_in_child=_forked)
 
 
 class Abandoned(Exception):
@@ -80,8 +92,7 @@ def side_by_side(tasks: Iterable[Task[T]], *, workers: int) -> Generator[T]:
         if closed.is_set():
             raise Abandoned
 
-    # torch keeps a number of threads for each thread, and gives the last one set to all that start later.
-    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    pool = _pools.setdefault(workers, ThreadPoolExecutor(workers, initializer=_one_thread))
     under_way: deque[Future[T]] = deque()
     try:
         for task in tasks:
@@ -92,8 +103,8 @@ def side_by_side(tasks: Iterable[Task[T]], *, workers: int) -> Generator[T]:
             yield under_way.popleft().result()
     finally:
         closed.set()
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+        wait([future for future in under_way if not future.cancel()])
+        torch.set_num_threads(threads)  # what was set last is that of all threads that start later
 
 
 class Pick(NamedTuple):
