@@ -6,6 +6,7 @@ No file decides what is imported or run: a class that is not ours is shown and r
 import json
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +25,7 @@ from timediff.registry import TABLES
 from timediff.timegrad.batch import Covariate, Shape
 from timediff.timegrad.model import TimeGrad
 from timediff.timegrad.soundness import first_fault
-from timediff.tools.files import whole
+from timediff.tools.files import whole, write_text
 
 if TYPE_CHECKING:
     from timediff.gluon.paths import PathPredictor
@@ -58,7 +59,9 @@ OPTIONS = (
 )
 #: Those that older files lack.
 _LATER = ("distilled", "choices", "names")
-_CONFIG, _PREDICTOR, _WEIGHTS = "gluonts-config.json", "predictor.json", "weights.safetensors"
+_CONFIG, _PREDICTOR = "gluonts-config.json", "predictor.json"
+#: The options name one of them, so that to save anew is one move of a file.
+_WEIGHTS = ("weights.safetensors", "weights-2.safetensors")
 
 
 def save(predictor: "PathPredictor", folder: Path) -> None:
@@ -71,6 +74,7 @@ def save(predictor: "PathPredictor", folder: Path) -> None:
     content = {
         "format": FORMAT,
         "class": CLASS,
+        "weights": _WEIGHTS[0],
         "model": model.config._asdict(),
         "sampling": read_fields(predictor.sampling).flat(),
         "shape": model.shape.plain(),
@@ -79,13 +83,38 @@ def save(predictor: "PathPredictor", folder: Path) -> None:
         "chain": chain_of(model.config),
     }
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    files = [folder / name for name in (_PREDICTOR, _CONFIG, _WEIGHTS)]
-    with whole(files[0]) as options, whole(files[1]) as class_name, whole(files[2]) as numbers:
-        options.write_text(json.dumps(content, indent=1) + "\n")
-        class_name.write_text(json.dumps(config | {"type": CLASS}))
+    before = _WEIGHTS[0]
+    with suppress(InputError):  # none was there, or what was is damaged
+        before = _named_weights(folder)
+        content["weights"] = _WEIGHTS[1 - _WEIGHTS.index(before)]
+    with whole(folder / content["weights"]) as numbers:
         save_file(weights, numbers)
-        # It comes back last, so that no kill in between leaves the files of two predictors.
-        files[0].unlink(missing_ok=True)
+    write_text(folder / _CONFIG, json.dumps(config | {"type": CLASS}))
+    write_text(folder / _PREDICTOR, json.dumps(content, indent=1) + "\n")
+    if before != content["weights"]:
+        (folder / before).unlink(missing_ok=True)
+
+
+def _check_there(file: Path) -> None:
+    if not file.is_file():
+        raise InputError(
+            f"{file.parent} holds no {file.name}; give a folder that a predictor was saved to"
+        )
+
+
+def _named_weights(folder: Path) -> str:
+    """The name of the file of the weights, which older folders do not tell.
+
+    Raises:
+        InputError: The options are not there or damaged, or name another file.
+    """
+    content = read_json(folder / _PREDICTOR)
+    name = content.get("weights", _WEIGHTS[0]) if isinstance(content, dict) else _WEIGHTS[0]
+    if name not in _WEIGHTS:
+        raise InputError(
+            f"{folder / _PREDICTOR} names weights {name!r:.99}; give a folder as it was saved"
+        )
+    return str(name)
 
 
 def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
@@ -94,11 +123,10 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
     Raises:
         InputError: A file is missing or damaged, or names a class that is not ours.
     """
-    for name in (_CONFIG, _PREDICTOR, _WEIGHTS):
-        if not (folder / name).is_file():
-            raise InputError(
-                f"{folder} holds no {name}; give a folder that a predictor was saved to"
-            )
+    for name in (_CONFIG, _PREDICTOR):
+        _check_there(folder / name)
+    numbers = folder / _named_weights(folder)
+    _check_there(numbers)
     config, content = read_json(folder / _CONFIG), read_json(folder / _PREDICTOR)
     for name in [*_class_names(config), *_class_names(content)]:
         if name not in CLASSES:
@@ -122,9 +150,9 @@ def load(folder: Path) -> tuple[TimeGrad, dict[str, Any]]:
         sampling = flat_sampling(content["sampling"])._replace(compile=False)
         check_content(folder, content, options, shape, sampling)
         check_chain(folder, content, options)
-        check_sizes(folder / _WEIGHTS, options, shape)
+        check_sizes(numbers, options, shape)
         model = TimeGrad(options, shape)
-        weights = load_file(folder / _WEIGHTS)
+        weights = load_file(numbers)
         # 0.1.0 knew no support.
         weights = {**model.support.state_dict(prefix="support."), **weights}
         model.load_state_dict(weights)
