@@ -48,11 +48,13 @@ def stopped(job):
         while not (place / "long").exists():
             time.sleep(0.02)
         return name
-    # As a training does at Ctrl-C, which is Ray's way, and at SIGTERM.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # As a training does at SIGTERM; at Ctrl-C, which is Ray's way, Python does it by itself.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     (place / "long").touch()
     try:
-        time.sleep(60)
-    except KeyboardInterrupt:
+        for _ in range(600):
+            time.sleep(0.1)
+    except (SystemExit, KeyboardInterrupt):
         (place / "stopped").touch()
-        raise SystemExit(143) from None
+        raise
+    return name
