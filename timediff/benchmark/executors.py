@@ -1,8 +1,8 @@
 """Ways to run the jobs of an evaluation: functions that are called like `map`.
 
 Jobs can be pickled, and what is called with them is a function of a module and data. So they may run
-elsewhere, in any order and side by side, where the same folder can be written to: `map` of a
-``concurrent.futures.ProcessPoolExecutor`` is such a function.
+elsewhere, in any order and side by side, where the same folder can be written to:
+`timediff.benchmark.workers.Workers` runs them in processes of this machine or on Ray.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,6 +63,10 @@ class Job(NamedTuple):
     seed: int
     folder: Path
 
+    def __str__(self) -> str:
+        """Who with which seed, for those who wait."""
+        return f"{self.entrant.title}, seed {self.seed}"
+
 
 class Finished(NamedTuple):
     """What a job came to, and after recalibration where there is one."""
@@ -94,15 +98,19 @@ def run_entrants(
     finished: dict[str, list[Finished]] = {}
     left_out: dict[str, str] = {}
     outcomes: Iterable[Finished | str] = executor(partial(run_job, setting), jobs)
-    for (entrant, _, _), outcome in zip(jobs, outcomes, strict=True):
-        _check_there(out)
-        if isinstance(outcome, Finished):
-            finished.setdefault(entrant.name, []).append(outcome)
-        elif entrant is entrants[0]:
-            raise InputError(outcome)
-        elif entrant.name not in left_out:
-            left_out[entrant.name] = outcome
-            print(f"{entrant.title} is left out: {outcome}", file=sys.stderr)
+    try:
+        for (entrant, _, _), outcome in zip(jobs, outcomes, strict=True):
+            _check_there(out)
+            if isinstance(outcome, Finished):
+                finished.setdefault(entrant.name, []).append(outcome)
+            elif entrant is entrants[0]:
+                raise InputError(outcome)
+            elif entrant.name not in left_out:
+                left_out[entrant.name] = outcome
+                print(f"{entrant.title} is left out: {outcome}", file=sys.stderr)
+    finally:
+        if isinstance(outcomes, Generator):
+            outcomes.close()  # jobs under way elsewhere are waited for by nobody
     merges = {}
     for name, rows in finished.items():
         after = [row.recalibrated for row in rows if row.recalibrated is not None]
@@ -162,7 +170,7 @@ def _read_result(file: Path) -> dict[str, Any]:
 def _forecast(setting: Setting, job: Job) -> dict[str, Any]:
     """What is to be known of a fit and of its forecasts, whose paths are kept in the folder."""
     (entrant, seed, folder), task = job, setting.problem.task
-    print(f"{entrant.title}, seed {seed}", file=sys.stderr)
+    print(job, file=sys.stderr)
     _check_there(folder.parent.parent)
     folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()

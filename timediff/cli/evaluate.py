@@ -6,7 +6,7 @@ the options are known to make sense, so that ``--help`` and mistakes are answere
 
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from jsonargparse import ActionYesNo, ArgumentParser
 
@@ -30,6 +30,9 @@ from timediff.config import Preset, RunConfig
 from timediff.errors import InputError
 from timediff.options import fields_of
 from timediff.presets import PRESETS
+
+if TYPE_CHECKING:
+    from timediff.benchmark.executors import Executor
 
 __all__ = ["PROGRAM", "fail", "flag", "main", "make_parser", "parse"]
 
@@ -82,6 +85,18 @@ def _add_run(parser: ArgumentParser, preset: str) -> None:
     add_config(parser)
     add_lengths(parser)
     add_threads(parser)
+    parser.add_argument(
+        "--workers",
+        type=int | None,
+        help="run so many entrants and seeds side by side, in processes with --threads each, or their "
+        "share of the processors; what is finished is kept, and what a dead process did is done again",
+    )
+    parser.add_argument(
+        "--on",
+        choices=("local", "ray"),
+        default="local",
+        help="what --workers are: processes of this machine, or tasks of Ray (extra [ray])",
+    )
     add_plugin(parser)
     add_output_options(parser)
 
@@ -102,6 +117,26 @@ def parse(argv: Sequence[str]) -> tuple[RunConfig, Any]:
     return config._replace(out=config.folder), parsed
 
 
+def _executor(parsed: Any, threads: int | None) -> "Executor":
+    """What runs the jobs of the run.
+
+    Raises:
+        InputError: The options make no sense, or Ray is not installed.
+    """
+    from timediff.benchmark.executors import local
+    from timediff.benchmark.workers import Workers
+
+    if parsed.workers is None:
+        if parsed.on != "local":
+            raise InputError(
+                "--on says where --workers are; give their number, such as --workers 2"
+            )
+        return local
+    if parsed.on == "ray" and parsed.device != "cpu":
+        raise InputError("tasks of Ray ask for CPUs only; give --device cpu to --on ray")
+    return Workers(parsed.workers, on=parsed.on, threads=threads)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of the command."""
     try:
@@ -109,6 +144,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         fail(str(error))
     config, parsed = parse(argv)
+    try:
+        executor = _executor(parsed, config.train.threads)
+    except InputError as error:
+        fail(str(error))
 
     def work() -> None:
         from timediff.benchmark.problem import pose
@@ -121,7 +160,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from timediff.report.text import as_text
         from timediff.report.write import write_results
 
-        record = evaluate(config, problem=problem, draw=write_results).record
+        done = evaluate(config, problem=problem, executor=executor, draw=write_results)
+        record = done.record
         print(as_json(record) if parsed.json else as_text(record, config.folder))
 
     kept = f"the same command with --resume goes on from {config.folder}"
