@@ -16,6 +16,7 @@ from typing import Any
 from readme_results import summary
 from results_page import results
 from scoreboard import Run, table
+from seconds import starts, versions
 from standing import beside, geometric, standing
 
 from timediff.benchmark.record import read_record
@@ -342,7 +343,12 @@ def main() -> int:
             "monte_carlo": monte_carlo(),
             "distilled": distilled(),
         },
-        SPEED: {"speed": speed(), "profile": profile()},
+        SPEED: {
+            "speed": speed(),
+            "profile": profile(),
+            "versions": versions(),
+            "starts": starts(),
+        },
         FORECASTER: {"scenarios": scenarios()},
     }
     texts = {path: path.read_text() if path.is_file() else "" for path in (*wanted, RESULTS)}

@@ -79,8 +79,8 @@ def test_flat_series_are_forecast_near_their_own_values_beside_large_ones(model,
     data = [of(np.stack(list(series.values())))]
     drawn = paths(estimator(tmp_path, model=model).train(data), data)[0]
     for name, own in zip(series, np.moveaxis(drawn, -1, 0), strict=True):
-        if model.scaling == "none" and name in ("load", "ramp", "tariff"):
-            continue  # in units of 1, whatever their size: that is what this normalisation is
+        if model.scaling == "none" and name == "tariff":
+            continue  # of about the unit, so learned in it: the test below
         check_near(name, series[name], own)
 
 
@@ -91,6 +91,16 @@ def test_a_flat_series_alone_is_forecast_near_its_own_values(model, name, tmp_pa
     values = flat_series()[name]
     data = [of(values)]
     check_near(name, values, paths(estimator(tmp_path, model=model).train(data), data)[0])
+
+
+@oracles
+@pytest.mark.parametrize("lag", [0, 1, 24])
+def test_without_normalisation_a_tariff_is_near_its_values_once_it_is_learned(lag, tmp_path):
+    series = flat_series()
+    data = [of(np.stack([series["load"], series["tariff"]]))]
+    model = MODEL._replace(scaling="none", difference=lag)
+    made = estimator(tmp_path, model=model, train=TRAIN._replace(steps=800, steps_per_epoch=800))
+    check_near("tariff", series["tariff"], paths(made.train(data), data)[0][..., 1])
 
 
 # ------------------------------------------------------------------------------ shifts and factors

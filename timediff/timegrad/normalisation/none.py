@@ -12,11 +12,10 @@ __all__ = ["no_scale"]
 def no_scale(x: Tensor, observed: Tensor, default: Tensor) -> tuple[Tensor, Tensor]:
     """The data as it is, which should be of size 1.
 
-    Series whose spread a network could not tell, in units of their level (`is_narrow`) or of 1, are
-    standardised by their window.
+    Series that a network could not tell are standardised by their window: whose spread is lost in their level
+    (`is_narrow`) or in units of 1, or which are far beyond these.
     """
-    narrow, (loc, scale) = (
-        is_narrow(default) | (default[1] <= NARROW),
-        std_scale(x, observed, default),
-    )
-    return torch.where(narrow, loc, 0.0), torch.where(narrow, scale, 1.0)
+    spread, size = default[1], abs(default[0]) + default[1]
+    strange = is_narrow(default) | (spread <= NARROW) | (size >= 1 / NARROW)
+    loc, scale = std_scale(x, observed, default)
+    return torch.where(strange, loc, 0.0), torch.where(strange, scale, 1.0)
