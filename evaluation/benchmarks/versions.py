@@ -190,7 +190,7 @@ def main() -> None:
     from timediff.tools.machine import commit, hardware
 
     record = {
-        "command": "python evaluation/benchmarks/versions.py",
+        "command": f"python evaluation/benchmarks/versions.py --rounds {options.rounds}",
         "before": options.before,
         "threads": options.threads,
         "rows": rows,

@@ -138,7 +138,10 @@ class told:
 
         def show(message: Warning | str, *rest: Any, **more: Any) -> None:
             text = _in_options(str(message), self.data)
-            self.before(text if isinstance(message, str) else type(message)(text), *rest, **more)
+            # As it is where nothing changes: warnings of others may not be made of a text alone.
+            if text != str(message):
+                message = text if isinstance(message, str) else type(message)(text)
+            self.before(message, *rest, **more)
 
         warnings.showwarning = show
 

@@ -134,7 +134,6 @@ def read_frame(
         raise InputError(f"every value of {what} is missing; give at least some")
     if layout.unread:
         unread = _listed([name or "(no name)" for name in layout.unread])
-        unread = _listed([name or "(no name)" for name in layout.unread])
         notes.append(f"columns of {what} without a role were not read: {unread}")
 
     if tz is not None and index.tz is None:

@@ -46,7 +46,7 @@ _AT_IMPORT = torch.get_num_threads()
 
 
 #: Threads that do tasks, by how many there are. They stay: in a child that is forked after some have ended,
-#: MKL's memory manager may look for its own record for ever (torch 2.13: in about one fork of a hundred).
+#: MKL's memory manager may look for its own record for ever (torch 2.13, in few forks of many).
 _pools: dict[int, ThreadPoolExecutor] = {}
 
 
