@@ -35,6 +35,7 @@ ROWS = [
     "benchmark",
     "report",
     "forecaster",
+    "serving sharing",
     "cli",
     "__init__ __main__ evaluate datasets",
 ]
@@ -46,7 +47,9 @@ RESERVED = {
     "lightning": "training",
     "matplotlib": "report",
     "narwhals": "data forecaster",
-    "pandas": "frequency data gluon baselines benchmark report forecaster cli",
+    "pandas": "frequency data gluon baselines benchmark report forecaster serving cli",
+    "fastapi": "serving",
+    "huggingface_hub": "sharing",
 }
 
 

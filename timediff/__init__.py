@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from timediff.metrics import score
     from timediff.presets import PRESETS
     from timediff.registry import register
+    from timediff.sharing.hub import from_pretrained, push_to_hub, save_pretrained
     from timediff.timegrad.model import TimeGrad
 
 __version__ = "0.2.0.dev0"
@@ -40,8 +41,11 @@ __all__ = [
     "backtest",
     "compare",
     "distill",
+    "from_pretrained",
     "load_dataset",
+    "push_to_hub",
     "register",
+    "save_pretrained",
     "score",
 ]
 
@@ -62,7 +66,10 @@ _HOMES = {
     "backtest": "benchmark.backtest",
     "compare": "benchmark.comparison",
     "load_dataset": "data.dataset",
+    "from_pretrained": "sharing.hub",
+    "push_to_hub": "sharing.hub",
     "register": "registry",
+    "save_pretrained": "sharing.hub",
     "score": "metrics",
 }
 

@@ -281,6 +281,7 @@ COMMANDS = Table(
             "verify": "score a forecast when its truth is there",
             "evaluate": "train, forecast, score; write record and report",
             "compare": "put records side by side",
+            "serve": "answer requests for forecasts with a saved model",
             "distill": "make a predictor that needs few network calls",
             "datasets": "list datasets",
         }.items()

@@ -161,9 +161,9 @@ def test_covariates_statics_and_the_future_are_those_of_the_group(make):
     with pytest.raises(InputError, match="static_df has no group 'west'"):
         make().fit(table, static[2:], h=HORIZON, group_col="region", stat_exog_list=["height"])
     (entry, _) = [
-        {"east": [1.0, 2.0], "west": [3.0, 4.0]}[group] for group in forecaster._trained().known
+        {"east": [1.0, 2.0], "west": [3.0, 4.0]}[group] for group in forecaster.fitted.known
     ]
-    known = forecaster._trained().known["east"]
+    known = forecaster.fitted.known["east"]
     np.testing.assert_array_equal(known.static["height"], entry)
 
 
@@ -464,7 +464,7 @@ def test_an_update_appends_rows_and_goes_on_from_the_weights(make):
     after = start.predictor.prediction_net.state_dict()
     weights = [k for k in before if "weight" in k]
     assert weights and all(np.allclose(before[k], after[k], atol=1e-5) for k in weights)
-    known = start._trained().known[None]
+    known = start.fitted.known[None]
     np.testing.assert_array_equal(
         known.values, whole.pivot(index="ds", columns="unique_id", values="y")[NAMES]
     )
@@ -476,11 +476,11 @@ def test_an_update_appends_rows_and_goes_on_from_the_weights(make):
 
 def test_rows_of_an_update_replace_those_of_the_same_step(make):
     forecaster = make().fit(long_frame(start="2024-01-05 04:00"), h=HORIZON)
-    old = forecaster._trained().known[None].values.copy()
+    old = forecaster.fitted.known[None].values.copy()
     rows = long_frame(length=6, start="2024-01-05 02:00")
     rows["y"] = rows["y"].mask(rows["ds"] == "2024-01-05 05:00")
     forecaster.update(rows)
-    known = forecaster._trained().known[None]
+    known = forecaster.fitted.known[None]
     assert known.stamps(0, 1)[0] == pd.Timestamp("2024-01-05 02:00")
     given = rows.pivot(index="ds", columns="unique_id", values="y")[NAMES].to_numpy()
     expected = np.concatenate([given[:2], old])

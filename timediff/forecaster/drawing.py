@@ -40,6 +40,19 @@ class Fitted(NamedTuple):
     layout: Layout
     kind: str
 
+    @property
+    def has_data(self) -> bool:
+        """Whether the training data are there."""
+        return any(len(known.values) for known in self.known.values())
+
+    @property
+    def history_length(self) -> int:
+        """Steps that a history must have: what the model looks back over, or all it was trained on."""
+        needed: int = self.predictor.prediction_net.shape.history_length
+        if not self.has_data:
+            return needed
+        return min(needed, max(len(known.values) for known in self.known.values()))
+
 
 class Asked(NamedTuple):
     """A forecast that is asked for.
@@ -80,10 +93,8 @@ def read_more(df: Any, fitted: Fitted, *, whole: bool = True) -> tuple[dict[Any,
     )
     known = {}
     for group, one in read.items():
-        needed = fitted.predictor.prediction_net.shape.history_length
-        if whole and len(one.values) < min(
-            needed, max(len(k.values) for k in fitted.known.values())
-        ):
+        if whole and len(one.values) < fitted.history_length:
+            needed = fitted.predictor.prediction_net.shape.history_length
             raise InputError(
                 f"{whose('the frame', group)} has {len(one.values)} steps, but the model looks back over "
                 f"{needed}; give as many"

@@ -132,7 +132,7 @@ class Forecaster(Trained):
         Raises:
             InputError: Nothing was trained, or the frame does not fit what the model was trained on.
         """
-        fitted = self._trained()
+        fitted = self.fitted
         more, notes = read_more(df, fitted, whole=False)
         self._tell(notes)
         known = fitted.known | {

@@ -14,7 +14,7 @@ from timediff.errors import InputError
 from timediff.forecaster.frames import Array, as_pandas, some
 from timediff.forecaster.known import Known, Layout
 
-__all__ = ["future_covariates", "known_targets", "missing_rows"]
+__all__ = ["future_covariates", "known_targets", "missing_rows", "read_stamps"]
 
 
 def future_covariates(frame: Any, known: Known, layout: Layout, horizon: int) -> dict[str, Array]:
@@ -137,7 +137,7 @@ def _places(
         column = table.index.to_series()
     else:
         raise InputError(f"{what} has no column {columns.time!r}; put the stamps there")
-    steps, off = known.clock.steps(_stamps(column, known.clock, what))
+    steps, off = known.clock.steps(read_stamps(column, known.clock, what))
     if off.any():
         row = int(np.argmax(off))
         raise InputError(
@@ -161,7 +161,12 @@ def _places(
     return steps, series
 
 
-def _stamps(column: pd.Series, clock: Clock, what: str) -> pd.DatetimeIndex:
+def read_stamps(column: pd.Series, clock: Clock, what: str) -> pd.DatetimeIndex:
+    """A column of stamps, in the zone of a clock.
+
+    Raises:
+        InputError: One cannot be read, is missing, or has no hour or more than one there.
+    """
     if isinstance(column.dtype, pd.PeriodDtype):
         column = column.dt.to_timestamp()
     try:

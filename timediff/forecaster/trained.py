@@ -49,19 +49,28 @@ class Trained(ABC):
     _fitted: Fitted | None
 
     @property
+    def fitted(self) -> Fitted:
+        """What training left: predictor, data, and how later frames must look.
+
+        Raises:
+            InputError: Nothing was trained yet.
+        """
+        if self._fitted is None:
+            raise InputError("nothing was trained yet; call fit first, or load")
+        return self._fitted
+
+    @property
     def predictor(self) -> "TimeGradPredictor":
         """The trained GluonTS predictor.
 
         Raises:
             InputError: Nothing was trained yet.
         """
-        from timediff.gluon.predictor import (
-            TimeGradPredictor,  # loads Lightning, which no forecast needs
-        )
+        # Loads Lightning, which no forecast needs.
+        from timediff.gluon.predictor import TimeGradPredictor
 
-        fitted = self._trained()
-        predictor = TimeGradPredictor.of(fitted.predictor)
-        self._fitted = fitted._replace(predictor=predictor)
+        predictor = TimeGradPredictor.of(self.fitted.predictor)
+        self._fitted = self.fitted._replace(predictor=predictor)
         return predictor
 
     @property
@@ -71,7 +80,7 @@ class Trained(ABC):
         Raises:
             InputError: Nothing was trained yet.
         """
-        return self._trained().predictor.choices
+        return self.fitted.predictor.choices
 
     @checked
     def forecast(
@@ -110,7 +119,7 @@ class Trained(ABC):
         if group not in past:
             raise InputError(
                 f"there is no group {group!r}; give one of {some(list(past))}"
-                if self._trained().layout.columns.group
+                if self.fitted.layout.columns.group
                 else f"the model has no groups; leave out group, which is {group!r}"
             )
         what_if = (known, ragged, num_particles)
@@ -188,7 +197,7 @@ class Trained(ABC):
             seed: Of the paths.
             num_particles: Of each window.
         """
-        fitted, known = self._trained(), self._known(df)
+        fitted, known = self.fitted, self._known(df)
         columns, parts, counts = fitted.layout.columns, [], Counter[str]()
         for group, one in known.items():
             values, how = filled(
@@ -212,7 +221,7 @@ class Trained(ABC):
     @checked
     def make_future_dataframe(self, df: Any = None, *, h: Horizon = None) -> IntoDataFrame:
         """The names and stamps of the forecast of a frame, to which covariates known ahead can be joined."""
-        steps, width = self._steps(h), self._trained().layout.width
+        steps, width = self._steps(h), self.fitted.layout.width
         known = self._known(df)
         every = {group: _every(np.empty((width, steps))) for group in known}
         return self._rows(df, known, every)
@@ -222,7 +231,7 @@ class Trained(ABC):
         self, futr_df: Any, df: Any = None, *, h: Horizon = None
     ) -> IntoDataFrame:
         """The rows of `make_future_dataframe` that a frame lacks."""
-        known, layout, steps = self._known(df), self._trained().layout, self._steps(h)
+        known, layout, steps = self._known(df), self.fitted.layout, self._steps(h)
         parts = groups_of(futr_df, layout.columns, "futr_df")
         missing = {
             group: missing_rows(parts[group], one, layout, steps)
@@ -233,18 +242,24 @@ class Trained(ABC):
         return self._rows(df, known, missing)
 
     @checked
-    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+    def save(
+        self, path: str | Path, *, overwrite: bool = False, training_data: bool = True
+    ) -> None:
         """Writes a folder of JSON and safetensors, whole or not at all: the model and its training data.
 
         Args:
             path: The folder.
             overwrite: Replace the folder of an earlier `save`.
+            training_data: Whether the data go along; without them, the model that is loaded needs ``df``.
 
         Raises:
             InputError: Nothing was trained, or something is there that may not be replaced.
         """
-        configs = (self.model, self.train, self.sampling)
-        saved.save(self._trained(), configs, Path(path), overwrite=overwrite)
+        fitted, configs = self.fitted, (self.model, self.train, self.sampling)
+        if not training_data:
+            without = {group: known.before(0) for group, known in fitted.known.items()}
+            fitted = fitted._replace(known=without)
+        saved.save(fitted, configs, Path(path), overwrite=overwrite)
 
     def _forecast(
         self,
@@ -260,7 +275,7 @@ class Trained(ABC):
         num_particles: Annotated[int, Between(0, 1_000_000)] = 1000,
     ) -> Forecast:
         """The forecast of a group of what is known."""
-        fitted = self._trained()
+        fitted = self.fitted
         asked = asked_of(
             fitted, past, group, self._steps(h), futr_df=futr_df, given=known, ragged=ragged
         )
@@ -276,15 +291,17 @@ class Trained(ABC):
 
     def _steps(self, h: int | None) -> int:
         if h is None:
-            return self._trained().predictor.prediction_length
+            return self.fitted.predictor.prediction_length
         return h
 
     def _kind(self, df: Any) -> str:
-        return self._trained().kind if df is None else kind_of(df)
+        return self.fitted.kind if df is None else kind_of(df)
 
     def _known(self, df: Any) -> dict[Any, Known]:
         """The training data, or what is known in another frame, by groups."""
-        fitted = self._trained()
+        fitted = self.fitted
+        if df is None and not fitted.has_data:
+            raise InputError("the model was saved without its training data; give df")
         if df is None:
             return fitted.known
         known, notes = read_more(df, fitted)
@@ -305,15 +322,10 @@ class Trained(ABC):
         self, known: Known, group: Any, series: np.ndarray, steps: np.ndarray, *, first: int
     ) -> dict[str, Any]:
         """Group, names and stamps of some series and steps from a first one on."""
-        columns, names = self._trained().layout.columns, self._trained().layout.names
+        columns, names = self.fitted.layout.columns, self.fitted.layout.names
         groups = {columns.group: labels([group]).repeat(len(series))} if columns.group else {}
         stamps = known.stamps(first, int(steps.max(initial=0)) + 1)
         return {**groups, columns.id: labels(names)[series], columns.time: stamps[steps]}
-
-    def _trained(self) -> Fitted:
-        if self._fitted is None:
-            raise InputError("nothing was trained yet; call fit first, or load")
-        return self._fitted
 
     def _tell(self, notes: Sequence[str]) -> None:
         if self.progress:
