@@ -1,6 +1,7 @@
-"""The tables of docs/speed.md that are of single benchmarks: two versions side by side, first answers."""
+"""The tables of the docs that are of single benchmarks: two versions side by side, first answers, serving."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from scoreboard import table
 
 from timediff.report.numbers import value
 
-__all__ = ["starts", "versions"]
+__all__ = ["served", "starts", "versions"]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -59,3 +60,57 @@ def starts() -> str | None:
         ),
     ]
     return table(rows)
+
+
+def served() -> str | None:
+    """A served model under load; None before the record is made."""
+    record = _read("serving")
+    if record is None:
+        return None
+    models = record["models"]
+
+    def row(what: str, cell: Callable[[dict[str, Any]], str]) -> list[str]:
+        return [what, *(cell(model) for model in models)]
+
+    rows = [
+        row(
+            "",
+            lambda model: (
+                f"{model['model']}: {model['channels']} channels, {model['steps']} steps, "
+                f"{model['paths']} paths"
+            ),
+        ),
+        row("requests, clients", lambda model: f"{model['requests']:,}, {model['clients']}"),
+        row("requests a second", lambda model: f"{model['requests_per_second']:.1f}"),
+    ]
+    for name, title in (("median", "median"), ("p99", "99th percentile"), ("most", "slowest")):
+        rows.append(
+            row(
+                f"milliseconds to the answer, {title}",
+                lambda model, name=name: f"{model['milliseconds'][name]:.1f}",
+            )
+        )
+    rows += [
+        row(
+            "memory before, half-way, at the end, MB",
+            lambda model: ", ".join(
+                f"{model['memory_megabytes'][place]:.0f}"
+                for place in (0, len(model["memory_megabytes"]) // 2, -1)
+            ),
+        ),
+        row(
+            "broken bodies answered with 422",
+            lambda model: (
+                f"{model['answers']['broken'].get('422', 0)} of {sum(model['answers']['broken'].values())}"
+            ),
+        ),
+        row(
+            "a forecast that ran at SIGTERM, exit status",
+            lambda model: f"{model['stop']['answered']}, {model['stop']['exit_status']}",
+        ),
+    ]
+    hardware = record["hardware"]
+    return (
+        f"{table(rows)}\n\n{hardware['cpu']}, {hardware['cores']} cores, which clients and server share; "
+        f"{models[0]['concurrency']} forecast at a time."
+    )

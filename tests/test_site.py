@@ -21,7 +21,15 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
 #: Pages whose examples run here; `test_docs.py` has the older ones.
-PAGES = ("calibration", "first_forecast", "pytorch_ts", "scenarios", "what_if", "which_crps")
+PAGES = (
+    "calibration",
+    "first_forecast",
+    "pytorch_ts",
+    "scenarios",
+    "sharing",
+    "what_if",
+    "which_crps",
+)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -50,7 +58,7 @@ def test_examples_run_and_print_what_the_page_says(page, capsys, monkeypatch, tm
 
 
 def test_every_page_with_examples_is_run():
-    older = {"covariates", "forecaster", "parts"}
+    older = {"covariates", "forecaster", "parts", "serving"}  # the last in tests/serving
     shown = {"several_machines"}  # needs two processes
     with_examples = {path.stem for path in DOCS.glob("*.md") if "```python" in path.read_text()}
     assert with_examples == {*PAGES, *older, *shown}

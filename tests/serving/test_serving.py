@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -35,8 +36,11 @@ from timediff.serving.wire import parsed
 
 pytestmark = QUIET
 
+HOME = Path(__file__).resolve().parents[2]
 LENGTH = 60
-STAMPS = pd.date_range("2024-01-05", periods=LENGTH + HORIZON, freq="h", tz="Europe/Berlin", name="ds")
+STAMPS = pd.date_range(
+    "2024-01-05", periods=LENGTH + HORIZON, freq="h", tz="Europe/Berlin", name="ds"
+)
 
 
 def wide(columns=("a", "b", "c")):
@@ -99,7 +103,9 @@ def test_an_answer_is_the_forecast_of_python(client, forecaster):
     reply = ask(client, item(frame), num_samples=20, quantile_levels=[0.9, 0.1], seed=3)
     expected = forecaster[0].forecast(frame, n_paths=20, seed=3)
     (output,) = reply["outputs"]
-    np.testing.assert_array_equal(np.array(output["samples"], dtype=expected.paths.dtype), expected.paths)
+    np.testing.assert_array_equal(
+        np.array(output["samples"], dtype=expected.paths.dtype), expected.paths
+    )
     np.testing.assert_array_equal(output["mean"], expected.mean)
     assert [q["level"] for q in output["quantile_predictions"]] == [0.1, 0.9]
     values = [q["values"] for q in output["quantile_predictions"]]
@@ -159,7 +165,9 @@ def test_covariates_and_groups_reach_the_model(tmp_path):
     with TestClient(make_app(Served.load(tmp_path / "model"))) as client:
         reply = ask(client, asked, num_samples=10, seed=1)
         about = client.get("/model").json()
-        assert about["groups"] == ["east", "west"] and about["categories"] == {"kind": ["calm", "gale"]}
+        assert about["groups"] == ["east", "west"] and about["categories"] == {
+            "kind": ["calm", "gale"]
+        }
         for change, words in {
             "group": (None, "name one"),
             "past_covariates": ({}, "no 'price'"),
@@ -188,7 +196,9 @@ def test_an_output_depends_on_its_own_input_alone(client):
 @invariances
 def test_requests_at_the_same_time_have_the_answers_of_requests_in_turn(served):
     bodies = [
-        json.dumps({"inputs": [item(wide() * (1 + k))], "parameters": {"num_samples": 20, "seed": k}})
+        json.dumps(
+            {"inputs": [item(wide() * (1 + k))], "parameters": {"num_samples": 20, "seed": k}}
+        )
         for k in range(12)
     ]
     limits = Limits(concurrency=3, waiting=20)
@@ -221,6 +231,8 @@ def test_what_a_client_must_know_is_told(client):
     schema = client.get("/openapi.json").json()
     fields = schema["paths"]["/"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert set(fields["properties"]) == {"inputs", "parameters"}
+    referred = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(schema)))
+    assert referred <= set(schema["components"]["schemas"]) and "Item" in referred
 
 
 def inputs(**more):
@@ -266,7 +278,10 @@ BAD = {
     "ragged": (rows(lambda t: t[9].pop()), "target[9] has 2 channels, but the model has 3"),
     "narrow": (rows(lambda t: [row.pop() for row in t]), "target[0] has 2 channels"),
     "turned": (inputs(target=np.array(item()["target"]).T.tolist()), "has 60 channels"),
-    "short": (rows(lambda t: t.__delitem__(slice(8, None))), "8 steps, but the model looks back over 9"),
+    "short": (
+        rows(lambda t: t.__delitem__(slice(8, None))),
+        "8 steps, but the model looks back over 9",
+    ),
     "unknown": (inputs(target=[[None] * 3] * LENGTH), "null only"),
     "too large": (rows(lambda t: t[3].__setitem__(1, 1e20)), "values must be below 1e+18"),
     "no start": ({"inputs": [{"target": item()["target"]}]}, "has no start"),
@@ -322,7 +337,9 @@ def test_bodies_broken_at_random_are_answered(client):
                 del body[place : place + int(rng.integers(1, 200))]
         reply = client.post("/", content=bytes(body))
         statuses.add(reply.status_code)
-        assert reply.status_code in (200, 422) and (reply.status_code == 200 or reply.json()["error"])
+        assert reply.status_code in (200, 422) and (
+            reply.status_code == 200 or reply.json()["error"]
+        )
     assert statuses == {200, 422}
 
 
@@ -402,7 +419,7 @@ def test_a_folder_that_cannot_be_served_is_refused(tmp_path, change):
     if change == "covariates":
         one = entry(feat_dynamic_real=np.ones((1, 60)) * np.arange(60))
         estimator(tmp_path / "runs").train([one]).serialize(folder)
-    with pytest.raises(InputError, match="no model|a lead time of 2|takes covariates"):
+    with pytest.raises(InputError, match=r"no model|a lead time of 2|takes covariates"):
         Served.load(folder)
 
 
@@ -430,7 +447,9 @@ def test_sigterm_finishes_what_runs_and_exits_143(forecaster):
 
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(post)
-            while "under_way 1.0" not in urllib.request.urlopen(f"{address}/metrics").read().decode():
+            while (
+                "under_way 1.0" not in urllib.request.urlopen(f"{address}/metrics").read().decode()
+            ):
                 time.sleep(0.005)
             assert not running.done()
             process.send_signal(signal.SIGTERM)
@@ -472,7 +491,10 @@ def test_without_the_extra_its_name_is_told(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(serve, "find_spec", lambda name: None if name == "uvicorn" else name)
     with pytest.raises(SystemExit):
         serve.main([str(tmp_path)])
-    assert "uvicorn is not installed; install timediff with its extra [serve]" in capsys.readouterr().err
+    assert (
+        "uvicorn is not installed; install timediff with its extra [serve]"
+        in capsys.readouterr().err
+    )
 
 
 @cross_checks
@@ -522,3 +544,23 @@ def test_gluonts_own_shell_serves_a_saved_predictor(forecaster, tmp_path):
     predictions = reply.get_json()["predictions"]
     assert [np.shape(one["samples"]) for one in predictions] == [(6, HORIZON)] * 3
     assert shell.get("/ping").status_code == 200
+
+
+@cross_checks
+def test_the_example_of_the_page_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(HOME)
+    frame = pd.read_csv("datasets/example/homes.csv").tail(500)
+    fitted(frame, tmp_path / "model")
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (HOME / "docs" / "serving.md").read_text(), re.DOTALL
+    )
+    process, address = started(tmp_path / "model")
+    try:
+        names: dict[str, object] = {}
+        exec(code.replace("http://127.0.0.1:8000", address), names)
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stderr.close()
+    assert np.shape(names["street"]) == (100, HORIZON)
+    assert capsys.readouterr().out.startswith("2017-03-20T00:00:00-0")

@@ -160,7 +160,9 @@ class Hub:
 
     def __init__(self, folder, monkeypatch):
         self.folder, self.calls = folder, []
-        made = SimpleNamespace(HfApi=lambda **options: self, snapshot_download=self.snapshot_download)
+        made = SimpleNamespace(
+            HfApi=lambda **options: self, snapshot_download=self.snapshot_download
+        )
         monkeypatch.setitem(sys.modules, "huggingface_hub", made)
 
     def create_repo(self, repo, **options):
@@ -244,7 +246,9 @@ def test_what_cannot_be_shared_or_fetched_is_one_sentence(forecaster, tmp_path, 
     save_pretrained(forecaster, "model", overwrite=True)
     assert {path.name for path in tmp_path.iterdir()} == {"other", "model"}
     Hub(tmp_path / "hub", monkeypatch)
-    with pytest.raises(InputError, match=r"there is no folder some/one, .* fetched \(OSError: 404\)"):
+    with pytest.raises(
+        InputError, match=r"there is no folder some/one, .* fetched \(OSError: 404\)"
+    ):
         from_pretrained("some/one")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     for call in (lambda: push_to_hub(forecaster, "a/b"), lambda: from_pretrained("a/b")):

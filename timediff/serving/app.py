@@ -30,8 +30,6 @@ from timediff.serving.served import Served
 
 __all__ = ["make_app"]
 
-#: Bodies beyond the limit are read to their end up to so many times it, so that the answer arrives.
-_DRAINED = 10
 _LOG = logging.getLogger(__name__)
 
 
@@ -70,7 +68,7 @@ def make_app(served: Served, limits: Limits = Limits()) -> FastAPI:  # noqa: B00
         # Who waits is answered before this: the server stops listening first, and waits for its requests.
         pool.shutdown()
 
-    app = FastAPI(
+    app = _Service(
         title="timediff", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
     )
 
@@ -99,12 +97,10 @@ def make_app(served: Served, limits: Limits = Limits()) -> FastAPI:  # noqa: B00
         """Counters in the text format of Prometheus."""
         return Answer(counts.text(), media_type=counts.media_type)
 
-    body = {"content": {"application/json": {"schema": wire.Request.model_json_schema()}}}
-
     @app.post(
         "/",
         response_model=wire.Response,
-        openapi_extra={"requestBody": {"required": True, **body}},
+        openapi_extra={"requestBody": {"required": True, "content": _REQUEST}},
         responses={status: {"description": text} for status, text in _STATUSES.items()},
     )
     async def forecast(request: Request) -> Answer:
@@ -112,7 +108,9 @@ def make_app(served: Served, limits: Limits = Limits()) -> FastAPI:  # noqa: B00
         with counts.request() as seen:
             try:
                 if counts.under_way > limits.concurrency + limits.waiting:
-                    raise _Refused(429, "too many requests wait for their turn; send it again later")
+                    raise _Refused(
+                        429, "too many requests wait for their turn; send it again later"
+                    )
                 content, seen.paths = await _forecast(request, served, limits, pool)
                 return Answer(content, media_type="application/json")
             except _Refused as error:
@@ -120,6 +118,20 @@ def make_app(served: Served, limits: Limits = Limits()) -> FastAPI:  # noqa: B00
                 return _json({"error": error.sentence}, error.status)
 
     return app
+
+
+_SCHEMA = wire.Request.model_json_schema(ref_template="#/components/schemas/{model}")
+_PARTS = _SCHEMA.pop("$defs")
+_REQUEST = {"application/json": {"schema": _SCHEMA}}
+
+
+class _Service(FastAPI):
+    """A service that describes the body of a request, which it reads itself, within its limits."""
+
+    def openapi(self) -> dict[str, Any]:
+        schema = super().openapi()
+        schema["components"]["schemas"] |= _PARTS
+        return schema
 
 
 #: What other answers than a forecast mean.
@@ -143,7 +155,7 @@ async def _forecast(
             raise _Ended
 
     try:
-        async with asyncio.timeout_at(asyncio.get_running_loop().time() + limits.seconds):
+        async with asyncio.timeout(limits.seconds):
             body = await _body(request, limits.body)
             return await _unless_gone(request, pool, lambda: answer(served, limits, body, check))
     except InputError as error:
@@ -190,24 +202,16 @@ async def _gone(request: Request) -> None:
 
 
 async def _body(request: Request, most: float) -> bytes:
-    """The body of a request, read to its end even where it is too large."""
-    too_large = InputError(
-        f"the body has more than {most:,.0f} bytes, which is the most; send a shorter history, or fewer inputs"
-    )
+    """The body of a request. What comes after the limit is left to the server, which throws it away."""
     parts, size = [], 0
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > _DRAINED * most:
-        raise too_large
     async for part in request.stream():
+        parts.append(part)
         size += len(part)
-        if size <= most:
-            parts.append(part)
-        elif size > _DRAINED * most:
-            break
-        else:
-            parts.clear()
-    if size > most:
-        raise too_large
+        if size > most:
+            raise InputError(
+                f"the body has more than {most:,.0f} bytes, which is the most; send shorter histories, or "
+                "fewer inputs"
+            )
     return b"".join(parts)
 
 

@@ -55,7 +55,9 @@ def asked_for(served: Served, item: Item, steps: int, where: str) -> tuple[Asked
     target = _target(served, item, where)
     clock = _clock(served.clock, item.start, len(target), steps, where)
     length = len(target)
-    past = _covariates(layout, item.past_covariates, layout.hist, length, f"{where}.past_covariates")
+    past = _covariates(
+        layout, item.past_covariates, layout.hist, length, f"{where}.past_covariates"
+    )
     both = _covariates(
         layout, item.future_covariates, layout.futr, length + steps, f"{where}.future_covariates"
     )
@@ -170,8 +172,8 @@ def _covariate(layout: Layout, name: str, rows: list[Any], length: int, what: st
     place = f"{what}[{name!r}]"
     if len(rows) != length:
         raise InputError(f"{place} has {len(rows)} steps; give it {length}")
-    wide = isinstance(rows[0], list)
-    if wide != all(isinstance(row, list) for row in rows) and any(isinstance(r, list) for r in rows):
+    wide = any(isinstance(row, list) for row in rows)
+    if wide and not all(isinstance(row, list) for row in rows):
         raise InputError(f"{place} has values and lists; give values, or rows of all channels")
     if wide:
         _check_widths(rows, layout.width, place, layout.names)

@@ -95,8 +95,8 @@ def _alone(predictor: PathPredictor, folder: Path) -> Fitted:
         )
     if predictor.lead_time:
         raise InputError(
-            f"the predictor in {folder} has a lead time of {predictor.lead_time} steps, which the wire format "
-            "cannot tell; serve one without"
+            f"the predictor in {folder} has a lead time of {predictor.lead_time} steps, which the "
+            "wire format cannot tell; serve one without"
         )
     names: list[Any] = predictor.names or list(range(shape.target_dim))
     layout = Layout(Columns(), names, predictor.freq, None, [], [], [], {}, [])

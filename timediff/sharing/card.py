@@ -11,8 +11,8 @@ import yaml
 
 from timediff import __version__
 from timediff.benchmark.record import COMPARED, Record, Result
-from timediff.frequency import to_period_freq
 from timediff.errors import InputError
+from timediff.frequency import to_period_freq
 from timediff.metrics import title_of
 from timediff.report import comparisons, numbers
 from timediff.report.scores import aims, setting
@@ -146,7 +146,9 @@ def _what(facts: Facts) -> str:
 def _use(facts: Facts, repo: str) -> str:
     load = f"import timediff\n\nmodel = timediff.from_pretrained({repo!r})\n"
     if facts.kind != "Forecaster":
-        return f"{load}forecasts = model.predict(entries, num_samples=100, seed=1)  # GluonTS entries"
+        return (
+            f"{load}forecasts = model.predict(entries, num_samples=100, seed=1)  # GluonTS entries"
+        )
     known = "" if facts.with_data else "df, "
     what = "after the training data" if facts.with_data else "after df, a frame of the same series"
     return f"{load}forecast = model.forecast({known}n_paths=100, seed=1)  # {what}"
@@ -170,7 +172,9 @@ def _scores(record: Record) -> list[str]:
         f"coverage, whose aim is that of {aims(record.num_samples)}.",
         f"By CRPS_sum {_listed(ahead)} {'are' if len(ahead) > 1 else 'is'} ahead of it."
         if ahead
-        else "By CRPS_sum it is ahead of all others." if record.others else "",
+        else "By CRPS_sum it is ahead of all others."
+        if record.others
+        else "",
         comparisons.too_few(comparisons.by_title(record)),
     ]
     return [part for part in said if part]
@@ -189,7 +193,10 @@ def _data(facts: Facts, record: Record | None) -> str:
         ["name", data.name],
         ["series", str(data.series)],
         ["frequency", data.freq],
-        ["steps of training", "not stated" if data.train_length is None else f"{data.train_length:,}"],
+        [
+            "steps of training",
+            "not stated" if data.train_length is None else f"{data.train_length:,}",
+        ],
         ["test windows", str(data.windows)],
         ["source", data.source],
         ["licence", data.licence],
@@ -217,8 +224,8 @@ def _limits(facts: Facts, record: Record | None) -> list[str]:
         )
     if record is not None:
         limits.append(
-            f"The scores are of {record.dataset.windows} windows of one data set, and say little of others, or "
-            "of later years."
+            f"The scores are of {record.dataset.windows} windows of one data set, and say little of others, "
+            "or of later years."
         )
         if record.dataset.licence != "not stated":
             limits.append(f"The data have a licence of their own: {_cell(record.dataset.licence)}.")

@@ -203,7 +203,11 @@ def _fetched(repo: str, revision: str | None, token: str | None) -> Path:
         raise InputError(f"there is no folder {repo}, and {error}") from None
     try:
         place = hub.snapshot_download(
-            repo, revision=revision, token=token, allow_patterns=list(FILES), library_name="timediff"
+            repo,
+            revision=revision,
+            token=token,
+            allow_patterns=list(FILES),
+            library_name="timediff",
         )
     except Exception as error:  # the network and the hub may fail in any way
         raise _not_had(
@@ -224,7 +228,9 @@ def _hub() -> Any:
 
 def _not_had(what: str, error: Exception) -> InputError:
     reason = shortened(str(error) or type(error).__name__, 200)
-    return InputError(f"{what} ({type(error).__name__}: {reason}); see to name, account and network")
+    return InputError(
+        f"{what} ({type(error).__name__}: {reason}); see to name, account and network"
+    )
 
 
 def _replaceable(folder: Path, *, overwrite: bool) -> bool:
