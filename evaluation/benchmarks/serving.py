@@ -4,9 +4,9 @@
 
 ``timediff serve`` runs as a process of its own and listens at 127.0.0.1; clients of this machine send one
 request after another over connections that stay open. First a tiny network with few paths, so that what is
-measured is the service, and its memory over many requests; then the default network on the example table, with
-100 paths. One request in twenty is broken, and must be answered with 422 and a sentence. At the end SIGTERM
-comes while a forecast runs, which must be answered before the process ends.
+measured is the service, and its memory over many requests; then the default network on the example table,
+with 100 paths. One request in twenty is broken, and must be answered with 422 and a sentence. At the end
+SIGTERM comes while a forecast runs, which must be answered before the process ends.
 """
 
 import argparse
