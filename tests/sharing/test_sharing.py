@@ -12,12 +12,14 @@ import pandas as pd
 import pytest
 import yaml
 from groups import contracts, cross_checks
-from tiny import HORIZON, MODEL, QUIET, TRAIN, entry, estimator
+from tiny import HORIZON, MODEL, QUIET, TINY, TRAIN, entry, estimator, wide_folder
 
 import timediff
 from timediff import Forecaster, InputError, from_pretrained, push_to_hub, save_pretrained
 from timediff.benchmark.record import read_record
-from timediff.sharing.card import check_record
+from timediff.cli import evaluate
+from timediff.config import ModelConfig
+from timediff.sharing.card import Facts, check_record
 from timediff.sharing.hub import FILES
 
 pytestmark = QUIET
@@ -257,12 +259,30 @@ def test_what_cannot_be_shared_or_fetched_is_one_sentence(forecaster, tmp_path, 
 
 
 @contracts
-def test_records_of_the_tree_are_those_of_their_models():
-    """What training chose stands in no record's options, so that a record fits the model it is of."""
-    record = read_record(ROOT / "evaluation" / "results" / "citylearn2022-default")
-    from timediff.config import ModelConfig
-    from timediff.sharing.card import Facts
+def test_the_record_of_an_evaluation_is_of_its_predictor(tmp_path):
+    data, out = wide_folder(tmp_path / "data"), tmp_path / "runs"
+    options = ["--baselines", "random_walk", "--seed", "1", *TINY]
+    assert evaluate.main(["--dataset", str(data), "--out", str(out), *options]) == 0
+    model = from_pretrained(out / "timediff" / "seed-1" / "predictor")
+    save_pretrained(model, tmp_path / "shared", record=out)
+    head, text = head_of(tmp_path / "shared")
+    assert "random walk" in text and len(head["model-index"][0]["results"][0]["metrics"]) == 5
+    assert (
+        check_record(read_record(ROOT / "evaluation/results/citylearn2022-default"), OF_TREE)
+        is None
+    )
 
-    filled = ModelConfig()._replace(difference=0, cycles=[24, 168])._asdict()
-    names = list(range(record.dataset.series))
-    check_record(record, Facts("Forecaster", names, "h", 24, 200, [], filled, 1, False, True))
+
+#: The model of a record of the tree: what training filled in stands in no record's options.
+OF_TREE = Facts(
+    kind="TimeGradPredictor",
+    series=list(range(34)),
+    freq="h",
+    horizon=24,
+    history=200,
+    covariates=[],
+    model=ModelConfig()._replace(difference=0, cycles=[24, 168])._asdict(),
+    parameters=1,
+    with_data=False,
+    keeps_errors=True,
+)

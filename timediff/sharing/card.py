@@ -117,7 +117,7 @@ def _head(facts: Facts, repo: str, record: Record | None, licence: str | None) -
         return head
     ours = record.evaluated
     metrics = [
-        {"type": name, "name": title_of(name), "value": value, "verified": False}
+        {"type": name, "name": title_of(name), "value": value}
         for name in MAIN
         if (value := plain(ours.metrics.get(name))) is not None
     ]
@@ -135,9 +135,9 @@ def _what(facts: Facts) -> str:
         f" It takes the covariates {_listed(facts.covariates)}." if facts.covariates else ""
     )
     return (
-        f"Joint probabilistic forecasts of {len(facts.series)} series, {facts.horizon} steps of "
-        f"{facts.freq} ahead, by denoising diffusion (TimeGrad, Rasul et al. 2021, arXiv:2101.12072): sample "
-        "paths over all series and steps together, so that sums and events can be read off them. "
+        f"Joint probabilistic forecasts of {len(facts.series)} series, {facts.horizon} steps ahead at the "
+        f"frequency `{facts.freq}`, by denoising diffusion (TimeGrad, Rasul et al. 2021, arXiv:2101.12072): "
+        "sample paths over all series and steps together, so that sums and events can be read off them. "
         f"{facts.parameters:,} trained numbers, saved by timediff {__version__}.{covariates}\n\n"
         f"Series, in this order: {_listed(facts.series)}."
     )
@@ -163,21 +163,23 @@ def _scores(record: Record) -> list[str]:
         [[_cell(row.title), *(_score(row, name) for name in MAIN)] for row in rows],
     )
     ahead = [other.title for other in record.others.values() if other.crps_sum < ours.crps_sum]
-    said = [
+    few = comparisons.too_few(comparisons.by_title(record)).partition(":")[0]
+    few = few and f"{few}."
+    return [
         f"{_cell(ours.title)} on {_cell(record.dataset.name)}: {setting(record)}, beside the best others. "
         "The models of the evaluation know nothing of the test windows and have the options of this one.",
         table,
-        "± is the standard error over seeds. CRPS_sum is "
-        f"`{COMPARED}`, {record.definitions.get(COMPARED, title_of(COMPARED))}; lower is better, but for the "
-        f"coverage, whose aim is that of {aims(record.num_samples)}.",
-        f"By CRPS_sum {_listed(ahead)} {'are' if len(ahead) > 1 else 'is'} ahead of it."
-        if ahead
-        else "By CRPS_sum it is ahead of all others."
-        if record.others
-        else "",
-        comparisons.too_few(comparisons.by_title(record)),
+        "± is the standard error over seeds. Scores are losses but for the coverage, whose aim is its level: "
+        f"{aims(record.num_samples)}. CRPS_sum is `{COMPARED}`: "
+        f"{record.definitions.get(COMPARED, title_of(COMPARED))}.",
+        *([f"By CRPS_sum, {_standing(ahead)}.{' ' if few else ''}{few}"] if record.others else []),
     ]
-    return [part for part in said if part]
+
+
+def _standing(ahead: list[str]) -> str:
+    if not ahead:
+        return "it is ahead of all others"
+    return f"{_listed(ahead)} {'are' if len(ahead) > 1 else 'is'} ahead of it"
 
 
 def _data(facts: Facts, record: Record | None) -> str:
@@ -200,7 +202,7 @@ def _data(facts: Facts, record: Record | None) -> str:
         ["test windows", str(data.windows)],
         ["source", data.source],
         ["licence", data.licence],
-        ["checksum", f"`{data.checksum}`" if data.checksum else "not stated"],
+        ["checksum", data.checksum or "not stated"],
     ]
     facts_table = _table(["", "evaluation"], [[name, _cell(text)] for name, text in rows])
     commit = f", commit {record.commit}" if record.commit else ""
