@@ -7,6 +7,7 @@ from collections.abc import Callable
 from secrets import randbelow
 from typing import Any
 
+import numpy as np
 import orjson
 
 from timediff.errors import InputError
@@ -62,7 +63,9 @@ def answer(
                 raise InputError(f"inputs[{place}]: {error}") from error
             outputs.append(_output(forecast, item, parameters))
     content = {"outputs": outputs, "seed": seed}
-    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), paths * len(outputs)
+    # Arrays in another order of axes are what orjson asks a default for.
+    text = orjson.dumps(content, default=np.ascontiguousarray, option=orjson.OPT_SERIALIZE_NUMPY)
+    return text, paths * len(outputs)
 
 
 def _check_size(served: Served, limits: Limits, paths: int, steps: int, inputs: int) -> None:
