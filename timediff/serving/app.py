@@ -185,8 +185,9 @@ async def _unless_gone(
     """The result of work in a thread, given up when the client is gone."""
     making = asyncio.get_running_loop().run_in_executor(pool, work)
     gone = asyncio.create_task(_gone(request))
+    both: set[asyncio.Future[Any]] = {making, gone}
     try:
-        await asyncio.wait({making, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not making.done():
             raise _Gone
         return making.result()

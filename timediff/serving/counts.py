@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -31,7 +31,7 @@ class Counts:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        own = {"namespace": "timediff", "registry": self._registry}
+        own: dict[str, Any] = {"namespace": "timediff", "registry": self._registry}
         self._requests = Counter("requests", "Requests answered, by status.", ["status"], **own)
         self._seconds = Histogram(
             "request_seconds", "Seconds to an answer.", buckets=_BUCKETS, **own

@@ -29,10 +29,10 @@ __all__ = [
 
 #: Bytes of an item's metadata, as the schema has it.
 MOST_METADATA = 4096
-Row = Annotated[list[float | None], FailFast(), Field(min_length=1)]
-Rows = Annotated[list[Row], FailFast(), Field(min_length=1)]
+_Row = Annotated[list[float | None], FailFast(), Field(min_length=1)]
+_Rows = Annotated[list[_Row], FailFast(), Field(min_length=1)]
 #: Of a covariate by name: for each step a number or category, or a row with one for each channel.
-Covariates = dict[str, list[Any]]
+_Covariates = dict[str, list[Any]]
 
 
 class _Strict(BaseModel):
@@ -43,10 +43,10 @@ class _Strict(BaseModel):
 class Item(_Strict):
     """A history to forecast."""
 
-    target: Rows
+    target: _Rows
     start: str | None = None
-    past_covariates: Covariates = {}
-    future_covariates: Covariates = {}
+    past_covariates: _Covariates = {}
+    future_covariates: _Covariates = {}
     static_covariates: dict[str, float] = {}
     metadata: dict[str, Any] | None = None
     channels: list[Any] | None = None
@@ -174,5 +174,5 @@ def _place(where: tuple[int | str, ...]) -> str:
 
 def _fields_of(where: tuple[int | str, ...]) -> str:
     """Fields that the object at a place may have."""
-    schema = {(): Request, ("parameters",): Parameters}.get(where, Item)
-    return ", ".join(schema.model_fields)
+    of: dict[tuple[int | str, ...], type[BaseModel]] = {(): Request, ("parameters",): Parameters}
+    return ", ".join(of.get(where, Item).model_fields)

@@ -58,7 +58,7 @@ class Facts(NamedTuple):
 def check_record(record: Record, facts: Facts) -> None:
     """Raises `InputError` if a record is of another model: other sizes, or other options of the network."""
     data = record.dataset
-    pairs = {
+    pairs: dict[str, tuple[Any, Any]] = {
         "series": (data.series, len(facts.series)),
         "steps of a forecast": (data.prediction_length, facts.horizon),
     }

@@ -24,7 +24,7 @@ __all__ = ["FILES", "Model", "from_pretrained", "push_to_hub", "save_pretrained"
 
 Model: TypeAlias = Forecaster | PathPredictor
 
-CARD = "README.md"
+_CARD = "README.md"
 _PREDICTOR = (
     "gluonts-config.json",
     "predictor.json",
@@ -33,7 +33,7 @@ _PREDICTOR = (
 )
 #: All that is fetched of a repository.
 FILES = (
-    CARD,
+    _CARD,
     *_PREDICTOR,
     *("forecaster.json", "data.safetensors"),
     *(f"predictor/{name}" for name in _PREDICTOR),
@@ -84,7 +84,7 @@ def save_pretrained(
             model.save(part, training_data=training_data)
         else:
             model.serialize(part)
-        write_text(part / CARD, card)
+        write_text(part / _CARD, card)
 
 
 @checked
