@@ -50,7 +50,7 @@ def test_examples_run_and_print_what_the_page_says(page, capsys, monkeypatch, tm
 
 
 def test_every_page_with_examples_is_run():
-    older = {"covariates", "forecaster", "parts"}
+    older = {"benchmark", "covariates", "forecaster", "parts"}
     shown = {"several_machines"}  # needs two processes
     with_examples = {path.stem for path in DOCS.glob("*.md") if "```python" in path.read_text()}
     assert with_examples == {*PAGES, *older, *shown}
