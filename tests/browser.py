@@ -21,7 +21,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 HOLDER = """<!DOCTYPE html><title>frames</title><body><pre id="found"></pre><script>
 const found = [], asked = ASKED;
 function letters(page) {
-  const sizes = [...page.querySelectorAll("figure svg")].flatMap((svg) => {
+  const sizes = [...page.querySelectorAll("main > .figures svg")].flatMap((svg) => {
     const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
     const size = (text) => scale * parseFloat(getComputedStyle(text).fontSize);
     return [...svg.querySelectorAll("text")].map(size);

@@ -62,7 +62,7 @@ class Folded(HTMLParser):
         self.deep -= tag == "details"
 
     def handle_data(self, data):
-        if self.within[-1] == "style":
+        if self.within and self.within[-1] == "style":
             return
         if self.deep:
             self.folded += data

@@ -67,8 +67,8 @@ def test_now_is_marked_at_the_last_value_and_a_missing_one_joins_nothing():
     for gap in (False, True):
         history[-1] = np.nan if gap else history[-1]
         axes = figure(history, truth, paths, stamps=stamps).axes[0]
-        (now,) = [text for text in axes.texts if text.get_text() == "now"]
-        assert now.xy[0] == stamps[59]
+        (now,) = [text for text in axes.texts if text.get_text().strip() == "now"]
+        assert now.get_position()[0] == stamps[59]
         assert len(line(axes, "forecast median")) == len(line(axes, "what happened")) == 13 - gap
 
 

@@ -283,10 +283,10 @@ def test_page_holds_every_score_and_where_it_comes_from(report):
     _, record, text, page = report
     shown = " ".join(page.text)
     for name, title in ((n, s.title) for n, s in METRICS.items()):
+        values = [one["metrics"][name] for one in (record, *record["baselines"].values())]
         whole = name.endswith("_joint")  # three windows say nothing of windows as a whole
-        assert (title in shown) == (not whole)
-        for entrant in (record, *record["baselines"].values()):
-            value = entrant["metrics"][name]
+        assert (title in shown) == (not whole and np.isfinite(values).any())
+        for value in values:
             if np.isfinite(value) and not whole:
                 assert f"{value:.4f}"[:5] in shown
     for said in (
@@ -347,7 +347,7 @@ def test_all_pictures_show_the_same_one_beside_the_forecast(tmp_path, monkeypatc
     others = {name: naive + place for place, name in enumerate(there)}
     write_results(tmp_path, read_back(record), data, truth, {"timediff": paths, **others})
     expected = {"walk": "the walk", "oracle": ""}[there[-1]]
-    assert len(drawn) > 2 and {name for name, _ in drawn} == {expected}
+    assert len(drawn) > 1 and {name for name, _ in drawn} == {expected}
     for _, shown in drawn:
         if expected:
             np.testing.assert_array_equal(np.squeeze(shown), np.squeeze(others[there[-1]][0]))

@@ -67,9 +67,10 @@ def as_html(forecast: "Forecast", *, title: str, unit: str) -> str:
     times = stamps[-len(observed) :]
     zone = getattr(forecast.stamps, "tz", None)
     shown = Shown("what is to come", times, observed, quantiles, None, [peaks(whole.paths[..., 0])])
+    clock = "" if zone is None else f", on the clock of {zone}"
     note = (
-        f"History, and the middle 50 and 90 % of {len(forecast.paths)} paths after it"
-        f"{'' if zone is None else f', on the clock of {zone}'}. Drag to zoom, double-click to come back."
+        f"History, and the middle 50 and 90 % of {len(forecast.paths)} paths after it{clock}. A mouse zooms "
+        "by dragging; a double click comes back."
     )
     return look_at([shown], names, [unit] * len(names), title=title, note=note)
 

@@ -130,7 +130,7 @@ def _fan(
         f"Forecast of the {what}: the truth lies inside the 90 % interval at {inside} of "
         f"{int(np.isfinite(total).sum())} steps.",
         f"{title}: {what.rstrip('.')}. The bands hold the middle 50 and 90 % of the paths at each step; of a "
-        f"perfect forecast what happened is inside the pale one at {aim:.0%} of the steps.",
+        f"perfect forecast what happened is inside the pale one at {100 * aim:.0f} % of the steps.",
         partial(
             _draw_fan, values, shown, stamps(entry, len(values)), f"{title}: {what}", unit, other,
             drawn.rival[0] if drawn.rival else "",

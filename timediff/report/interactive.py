@@ -135,8 +135,8 @@ def look_at_windows(drawn: Drawn) -> str:
     count = min(windows, max(1, MOST // (horizon * len(names))))
     shown = [_window(drawn, window, keys) for window in range(windows - 1, windows - 1 - count, -1)]
     note = (
-        f"{drawn.title}: history, the middle 50 and 90 % of the paths, and what happened. Drag to zoom, "
-        "double-click to come back."
+        f"{drawn.title}: history, the middle 50 and 90 % of the paths, and what happened. A mouse "
+        "zooms by dragging; a double click comes back."
     )
     title = f"{data.name}: every series"
     rival = "" if drawn.rival is None else drawn.rival[0]

@@ -109,11 +109,11 @@ def main_scores(record: Record) -> str:
     rows, meanings = score_rows(names, shown), dict(MEANINGS)
     found = verdict(record).bands
     if found is not None:
-        right = f"Aim: {100 * found.aim:.1f} %"
+        right = f" The aim is {100 * found.aim:.1f} %"
         if found.chance is not None:
             low, high = (100 * end for end in found.chance)
-            right += f", and {low:.0f} to {high:.0f} % by chance"
-        meanings["coverage_90"] = meanings["coverage_90"].replace("see the aim", right)
+            right += f"; by chance, and where values are equal, {low:.0f} to {high:.0f} % are right"
+        meanings["coverage_90"] += right + "."
     for name, row in zip(names, rows, strict=True):
         row += [stated.get(name, "")] if stated else []
     seeds = len(record.evaluated.seeds)

@@ -263,9 +263,9 @@ def draw_forecast(
 def mark_now(axes: "Axes", now: Any, *, theme: Theme = LIGHT) -> None:
     """Mark the last time of the history."""
     axes.axvline(now, color=theme.ink, lw=0.8, ls=":", zorder=0)
-    axes.annotate(
-        "now", (now, 1), xycoords=axes.get_xaxis_transform(), xytext=(-3, -2), ha="right", va="top",
-        textcoords="offset points", fontsize=9, color=theme.muted,
+    axes.text(
+        now, 1, "now ", transform=axes.get_xaxis_transform(), ha="right", va="top", fontsize=9,
+        color=theme.muted,
     )  # fmt: skip
 
 

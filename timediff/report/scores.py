@@ -25,7 +25,7 @@ MEANINGS = {
     "mean_wquantile_loss": "The same of each series by itself.",
     "energy_score": "The same of all series at once, a vector at each step: how they move together counts.",
     "nd": "Error of the middle of the paths alone, as a share of the mean size.",
-    "coverage_90": "Share of what happened inside the 90 % bands. Not the higher the better: see the aim.",
+    "coverage_90": "Share of what happened inside the 90 % bands.",
 }
 
 
