@@ -39,7 +39,8 @@ for (const [path, width] of asked) {
     found.push({
       path, width, before: first, scroll: page.documentElement.scrollWidth, letters: folded,
       paper: getComputedStyle(page.body).backgroundColor, ink: getComputedStyle(page.body).color,
-      plots: page.querySelectorAll(".main-svg").length, text: page.body.innerText.slice(0, 600),
+      plots: page.querySelectorAll(".main-svg").length,
+      buttons: page.querySelectorAll(".modebar-btn").length, text: page.body.innerText.slice(0, 600),
     });
     document.getElementById("found").textContent = JSON.stringify(found);
   }, 1500);

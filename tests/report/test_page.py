@@ -148,3 +148,12 @@ def test_pages_fit_a_phone_and_a_desk_by_day_and_by_night(report, tmp_path, dark
             assert look["text"].index("better than") < 200
         else:
             assert look["plots"] > 1, look
+            assert look["buttons"] == 0, look  # one of them would send the data to a server
+
+
+@pytest.mark.oracles
+def test_the_browser_sees_what_is_too_wide(tmp_path):
+    style = '<meta name="viewport" content="width=device-width"><style>body { margin: 0 }</style>'
+    (tmp_path / "wide.html").write_text(f'{style}<div style="width: 700px">x</div>')
+    looks = look_at(tmp_path, ["wide.html"], tmp_path)
+    assert {width: look["scroll"] for (_, width), look in looks.items()} == {390: 700, 1280: 1280}

@@ -16,7 +16,8 @@
       xaxis: { ...axis, ...more.xaxis }, yaxis: { ...axis, ...more.yaxis },
     };
   }
-  const config = () => ({ responsive: true, displaylogo: false, displayModeBar: !narrow.matches && "hover" });
+  // The bar has a button that sends the data to a server, unless it is told not to.
+  const config = { responsive: true, displayModeBar: false, showSendToCloud: false, plotlyServerURL: "" };
 
   function fan(k, shown) {
     const known = shown.times.length - look.horizon, history = shown.observed[k].slice(0, known);
@@ -46,7 +47,7 @@
       height: 440, yaxis: { title: { text: look.units[k] } },
       shapes: [{ type: "line", x0: now, x1: now, yref: "paper", y0: 0, y1: 1, line: { color: colour("ink"), width: 1, dash: "dot" } }],
       annotations: [{ x: now, xanchor: "right", y: 1, yref: "paper", yanchor: "top", text: "now", showarrow: false }],
-    }), config());
+    }), config);
   }
 
   function peaks(k, shown) {
@@ -59,7 +60,7 @@
       xaxis: { title: { text: look.units[k] ? `limit in ${look.units[k]}` : "limit" } }, yaxis: { range: [0, 1.02], tickformat: ".0%" },
       shapes: highest === null ? [] : [{ type: "line", x0: highest, x1: highest, yref: "paper", y0: 0, y1: 1, line: { color: colour("ink"), width: 1 } }],
       annotations: highest === null ? [] : [{ x: highest, xanchor: "left", y: 1, yref: "paper", yanchor: "top", text: "happened", showarrow: false }],
-    }), config());
+    }), config);
   }
 
   function draw() {

@@ -77,6 +77,11 @@ def facts(record: Record, data: Dataset) -> str:
     parts += [f"{name.replace('_', ' ')} in {unit}" for name, unit in units.items() if unit]
     if share is not None and share < 1:
         parts.append(f"{share:.1%} of the truth was observed")
+    network = record.evaluated.details.get("network_share")
+    if network is not None and network < 1:
+        parts.append(
+            f"the network draws {100 * network:.0f} % of the paths, which held-out windows favour"
+        )
     text = "; ".join(parts) + "."
     if len(seeds) > 1:
         text += (
