@@ -53,7 +53,8 @@ def main() -> None:
     timediff = [sys.executable, "-m", "timediff"]
     if not (args.run / "report.html").is_file():
         config = HERE / "configs" / "citylearn2022-default.yaml"
-        subprocess.run([*timediff, "evaluate", "--config", config, "--out", args.run], check=True)
+        command = ["evaluate", "--config", config, "--seed", "1", "--out", args.run]
+        subprocess.run([*timediff, *command], check=True)
     if not args.homes.is_file():
         table, out = HERE.parent / "datasets/example/homes.csv", args.homes.with_suffix(".csv")
         command = ["forecast", table, "--horizon", "24", "--plot", args.homes, "--out", out]
