@@ -22,19 +22,16 @@ def sentences(record: Record) -> tuple[str, str]:
             f"{found.title} has nobody beside it" + (f", and {bands}" if bands else "") + ".",
             "Whether to use it takes a baseline: run again with --baselines fast.",
         )
-    best = f", the best of {found.others} others," if found.others > 1 else ""
+    best = f" (the best of {found.others} others)" if found.others > 1 else ""
+    stands = f"against {found.rival}{best}, {found.title} "
     if math.isnan(found.ratio):
-        stands = f"{found.title} and {found.rival} have no errors to compare"
-    elif found.wins is None:
-        stands = (
-            f"{found.title} has {numbers.ratio(found.ratio)} times the error of {found.rival}{best}"
-        )
+        stands += "has no error to compare"
     else:
-        stands = (
-            f"{found.title} is better than {found.rival}{best} in {found.wins} of {found.windows} "
-        )
-        stands += f"windows, with {numbers.ratio(found.ratio)} times its error"
-    return f"{stands.rstrip(',')}{', and ' if bands else ''}{bands}.", _advice(found)
+        if found.wins is not None:
+            stands += f"is better in {found.wins} of {found.windows} windows and "
+        stands += f"has {numbers.ratio(found.ratio)} times the error"
+    bands = f"; {bands}" if bands else ""
+    return f"{stands[0].upper()}{stands[1:]}{bands}.", _advice(found)
 
 
 def _cover(bands: Bands) -> str:
@@ -80,7 +77,7 @@ def facts(record: Record, data: Dataset) -> str:
     network = record.evaluated.details.get("network_share")
     if network is not None and network < 1:
         parts.append(
-            f"the network draws {100 * network:.0f} % of the paths, which held-out windows favour"
+            f"the network draws {100 * network:.0f} % of the paths, as held-out windows chose"
         )
     text = "; ".join(parts) + "."
     if len(seeds) > 1:
