@@ -81,9 +81,7 @@ def test_the_page_opens_with_a_verdict_totals_and_five_scores_and_folds_the_rest
     assert places == sorted(places)
     open_figures = [name for name, folded in page.figures if not folded]
     assert open_figures == [
-        f"figure-{kind}-{total}"
-        for kind in ("forecast", "exceedance")
-        for total in ("sum", "net_load")
+        f"figure-{kind}-total-{total}" for kind in ("forecast", "exceedance") for total in (1, 2)
     ]
     assert len(page.figures) > 12
     assert len(MAIN) == 5 and seen.count("mean size") == 2  # explained where they stand

@@ -15,7 +15,7 @@ from timediff.data.readers.contents import Aggregate
 __all__ = ["SUM", "exceedance", "peaks", "totals"]
 
 #: Name of the plain sum of all series.
-SUM = "sum"
+SUM = "sum of all series"
 _LEVELS = 100
 
 

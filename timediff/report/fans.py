@@ -64,19 +64,19 @@ def opening_pictures(drawn: Drawn, diagnoses: Mapping[str, dict[str, Any]]) -> l
     last = len(drawn.truth) - 1
     names = [SUM, *drawn.data.aggregates][:MOST_TOTALS]
     pictures = [
-        _fan(drawn, "opening", f"forecast-{name}", last, name, "Last window") for name in names
+        _fan(drawn, "opening", f"forecast-total-{place}", last, name, "Last window")
+        for place, name in enumerate(names, start=1)
     ]
-    shown = {
-        title: diagnosis["exceedance"]
-        for title, diagnosis in list(diagnoses.items())[: 1 if drawn.rival is None else 2]
-        if diagnosis.get("exceedance")
-    }
-    for name in names if drawn.title in shown else ():
-        curves = {title: found[name] for title, found in shown.items()}
+    shown = dict(list(diagnoses.items())[: 1 if drawn.rival is None else 2])
+    for place, name in enumerate(names, start=1):
+        found = {title: each.get("exceedance", {}) for title, each in shown.items()}
+        curves = {title: each[name] for title, each in found.items() if name in each}
+        if drawn.title not in curves:  # of a record from before there were such
+            continue
         what, unit = drawn.name_of(name), drawn.unit_of(name)
         caption = captions.exceedance(curves[drawn.title], what, unit)
         draw = partial(themed, figures.exceedance_figure, curves, what=what, unit=unit)
-        pictures.append(Picture("opening", f"exceedance-{name}", caption, caption, draw))
+        pictures.append(Picture("opening", f"exceedance-total-{place}", caption, caption, draw))
     return pictures
 
 
