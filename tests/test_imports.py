@@ -46,6 +46,7 @@ RESERVED = {
     "lightning": "training",
     "matplotlib": "report",
     "narwhals": "data forecaster",
+    "plotly": "report",
     "pandas": "frequency data gluon baselines benchmark report forecaster cli",
 }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from browser import look_at
 from tiny import QUIET
 
 import timediff
@@ -98,6 +99,15 @@ def test_site_is_built_by_the_command_of_the_makefile(site):
     rule = "sphinx-build -W --keep-going -b html -c docs . build/docs"
     assert rule in (ROOT / "Makefile").read_text()
     assert "docs/index.html" in (site / "index.html").read_text()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_pages_fit_a_phone_and_a_desk(site, tmp_path, dark):
+    names = ("index", "report", "theory", "which_crps", "parts")
+    pages = [f"docs/{name}.html" for name in names]
+    for place, look in look_at(site, pages, tmp_path, dark=dark).items():
+        assert look["scroll"] <= place[1], look
+        assert (sum(map(int, re.findall(r"\d+", look["paper"])[:3])) < 200) == dark, look
 
 
 def test_what_readers_look_for_is_one_click_from_the_front(site):

@@ -1,5 +1,9 @@
 """The forecast object: what is read off joint paths, and the shapes that other tools want."""
 
+import json
+import re
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -294,8 +298,35 @@ def test_the_picture_has_the_sum_and_the_series_asked_for():
         "west",
         "north",
     ]
-    middle = figure.axes[0].get_lines()[1].get_ydata()
+    middle = figure.axes[0].get_lines()[1].get_ydata()[1:]  # after the last value of the history
     assert np.abs(middle - np.median(forecast().paths.sum(axis=2), axis=0)).max() < 0.5
     scenarios = forecast().representatives(5).plot(total=False)
     assert len(scenarios.axes) == 3
-    assert sum(len(line.get_xdata()) == 6 for line in scenarios.axes[0].get_lines()) == 5
+    assert sum(len(line.get_xdata()) == 7 for line in scenarios.axes[0].get_lines()) == 5
+
+
+@pytest.mark.parametrize("tz", [None, "Europe/Berlin"])
+def test_the_page_to_look_about_in_has_every_series_and_their_sum(tz):
+    pytest.importorskip("plotly", reason="the extra interactive draws these pages")
+    made = forecast()
+    made = replace(made, stamps=made.stamps.tz_localize(tz))
+    page = made.to_html(title="a <title>", unit="MW")
+    assert "a &lt;title&gt;" in page and (f"on the clock of {tz}" in page) == (tz is not None)
+    look = json.loads(re.search(r'id="look">(.*?)</script>', page, re.DOTALL)[1])
+    names = [str(name) for name in made.names]
+    assert look["names"] == [f"sum of the {len(names)} series", *names] and set(look["units"]) == {
+        "MW"
+    }
+    (shown,) = look["windows"]
+    sums = made.aggregate()
+    np.testing.assert_allclose(shown["quantiles"][0][4], sums.quantile(0.95)[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(shown["quantiles"][2][1], made.quantile(0.25)[:, 1], rtol=1e-4)
+    history = made.history[-24:].sum(axis=1)
+    np.testing.assert_allclose(shown["observed"][0][: len(history)], history, rtol=1e-4)
+    assert shown["observed"][0][len(history) :] == [None] * len(made.stamps)
+    tenth = np.asarray(shown["peaks"][0]["limits"])[np.asarray(shown["peaks"][0]["chance"]) <= 0.1][
+        0
+    ]
+    assert made.probability(lambda paths: (paths.sum(axis=2) > tenth * 1.0001).any(axis=1)) <= 0.1
+    with pytest.raises(InputError, match="scenarios"):
+        made.representatives(5).to_html()
