@@ -1,4 +1,4 @@
-"""Writes evaluation/RESULTS.md and the tables of README.md, evaluation/README.md and docs/speed.md.
+"""Writes evaluation/RESULTS.md and the tables of README.md, evaluation/README.md and some pages of docs.
 
 All are made from the records in evaluation/results.
 
@@ -16,7 +16,7 @@ from typing import Any
 from readme_results import summary
 from results_page import results
 from scoreboard import Run, table
-from seconds import starts, versions
+from seconds import exported, starts, versions
 from standing import beside, geometric, standing
 
 from timediff.benchmark.record import read_record
@@ -32,6 +32,7 @@ README, DETAILS = HERE.parent / "README.md", HERE / "README.md"
 RESULTS = HERE / "RESULTS.md"
 SPEED = HERE.parent / "docs" / "speed.md"
 FORECASTER = HERE.parent / "docs" / "forecaster.md"
+EXPORT = HERE.parent / "docs" / "export.md"
 
 
 def read_records(folder: Path) -> list[Run]:
@@ -350,6 +351,7 @@ def main() -> int:
             "starts": starts(),
         },
         FORECASTER: {"scenarios": scenarios()},
+        EXPORT: {"exported": exported()},
     }
     texts = {path: path.read_text() if path.is_file() else "" for path in (*wanted, RESULTS)}
     stale = []

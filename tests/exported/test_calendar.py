@@ -48,7 +48,11 @@ def test_a_weekend_is_the_business_day_after_it(stamp):
 @contracts
 @pytest.mark.parametrize(
     "stamp",
-    [np.datetime64("2024-05-15T13", "h"), dt.datetime(2024, 5, 15, 13), pd.Timestamp("2024-05-15T13:59")],
+    [
+        np.datetime64("2024-05-15T13", "h"),
+        dt.datetime(2024, 5, 15, 13),
+        pd.Timestamp("2024-05-15T13:59"),
+    ],
     ids=["datetime64", "datetime", "Timestamp"],
 )
 def test_stamps_of_all_kinds_are_read(stamp):

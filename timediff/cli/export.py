@@ -22,9 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Writes a saved model as graphs of ONNX and the numbers around them. "
         "timediff.exported.runner forecasts with them, by numpy and onnxruntime alone.",
     )
-    parser.add_argument(
-        "model", type=Path, help="folder that a model or a predictor was saved to"
-    )
+    parser.add_argument("model", type=Path, help="folder that a model or a predictor was saved to")
     parser.add_argument("out", type=Path, help="folder to write; an earlier export is replaced")
     return parser
 

@@ -40,7 +40,9 @@ def example_batch(model: TimeGrad) -> Batch:
     past, ahead = (1, shape.history_length, shape.target_dim), (1, shape.horizon, shape.target_dim)
     target = torch.zeros(past, dtype=model.like.dtype if adaptive else torch.float64)
     near = shape.context_length + shape.horizon
-    batch = Batch(target, torch.ones(past, dtype=torch.bool), torch.zeros(1, near, shape.num_features))
+    batch = Batch(
+        target, torch.ones(past, dtype=torch.bool), torch.zeros(1, near, shape.num_features)
+    )
     if not adaptive:
         return batch
     units = torch.zeros(ahead).double()

@@ -1,4 +1,4 @@
-"""Forecasts of an exported model with numpy and onnxruntime: no torch, GluonTS, Lightning or pandas is loaded.
+"""Forecasts of an exported model by numpy and onnxruntime; no torch, GluonTS, Lightning or pandas is loaded.
 
 The graphs of the folder hold the network: ``past.onnx`` what is made of a window once (the encoder over its
 context, the linear forecast), ``step.onnx`` one time step of all paths (encoder, Gaussian process, reverse
@@ -21,10 +21,12 @@ from timediff.exported.clock import calendar, ordinal_of
 from timediff.exported.window import adaptive_window, last_rows
 from timediff.tools.numbers import first_too_large, numbers
 
-__all__ = ["FACTS", "FORMAT", "GRAPHS", "NUMBERS", "Noise", "Runner"]
+__all__ = ["FACTS", "FORMAT", "GRAPHS", "INPUT", "NUMBERS", "OUTPUT", "Noise", "Runner"]
 
 #: The number of the format, and the files of a folder.
 FORMAT, FACTS, NUMBERS, GRAPHS = 1, "exported.json", "numbers.npz", ("past.onnx", "step.onnx")
+#: What the names of inputs and outputs begin with, as torch's exporter lets one be that of a tensor between.
+INPUT, OUTPUT = "in.", "out."
 
 Array = NDArray[Any]
 
@@ -228,6 +230,9 @@ def _session(file: Path, threads: int) -> Any:
 
 def _outputs(session: Any, values: dict[str, Array]) -> dict[str, Array]:
     """The outputs of a graph by name, from those of the values that it has as inputs."""
-    fed = {each.name: values[each.name] for each in session.get_inputs()}
-    names = [each.name for each in session.get_outputs()]
-    return dict(zip(names, session.run(names, fed), strict=True))
+    inputs, outputs = (
+        [each.name for each in part()] for part in (session.get_inputs, session.get_outputs)
+    )
+    fed = {name: values[name.removeprefix(INPUT)] for name in inputs}
+    names = (name.removeprefix(OUTPUT) for name in outputs)
+    return dict(zip(names, session.run(outputs, fed), strict=True))

@@ -2,8 +2,11 @@
 
 import copy
 import json
+import logging
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from timediff.checks import check_sampling
 from timediff.errors import InputError
 from timediff.exported.clock import Frequency
 from timediff.exported.graphs import PastGraph, StepGraph, noise_draws, reachable_lags
-from timediff.exported.runner import FACTS, FORMAT, GRAPHS, NUMBERS
+from timediff.exported.runner import FACTS, FORMAT, GRAPHS, INPUT, NUMBERS, OUTPUT
 from timediff.frequency import calendar_fields, split_freq, to_period_freq
 from timediff.gluon.paths import PathPredictor
 from timediff.kinds import shortened, shown
@@ -62,7 +65,7 @@ def export(model: Any, path: str | Path) -> None:
     with whole_folder(path) as folder:
         _write_graph(past, folder / GRAPHS[0], paths={})
         _write_graph(step, folder / GRAPHS[1], paths=step.paths)
-        np.savez(folder / NUMBERS, allow_pickle=False, **_numbers(predictor))
+        np.savez(folder / NUMBERS, **_numbers(predictor))
         facts = _facts(predictor, past)
         (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
@@ -119,26 +122,52 @@ def _write_graph(module: Any, file: Path, *, paths: dict[str, int]) -> None:
     sizes = {name: {paths[name]: rows} if name in paths else {} for name in module.example}
     try:
         # With gradients, which no weight has: "conv" has a way of its own without, on memory that it reuses.
-        with warnings.catch_warnings(), torch.enable_grad():
-            warnings.simplefilter("ignore")  # of torch's own, about itself
-            torch.onnx.export(
-                module,
-                tuple(module.example.values()),
-                file,
-                input_names=list(module.example),
-                output_names=module.outputs,
-                dynamic_shapes=(tuple(sizes.values()),),
+        with _quiet(), torch.enable_grad():
+            # By torch.export itself, as torch.onnx goes on with the example's number of paths if that fails.
+            program = torch.export.export(
+                module, tuple(module.example.values()), dynamic_shapes=(tuple(sizes.values()),)
+            )
+            graph = torch.onnx.export(
+                program,
+                (),
+                input_names=[INPUT + name for name in module.example],
+                output_names=[OUTPUT + name for name in module.outputs],
                 opset_version=OPSET,
                 dynamo=True,
-                external_data=False,
                 verbose=False,
             )
+            _strip(graph.model.graph)
+            graph.save(file, external_data=False)
     except Exception as error:  # the exporter may fail in any way, on a part of a user's own
         reason = shortened(re.sub(r"\x1b\[\d+m", "", str(error)), 300)
         raise InputError(
             f"{file.name} could not be exported ({type(error).__name__}: {reason}); a network or sampler of "
             "your own must be one that torch.export can trace"
         ) from error
+
+
+def _strip(graph: Any) -> None:
+    """Removes where operators come from: lines of code and paths of this machine, most of a small file."""
+    for node in graph.all_nodes():
+        for part in (node, *node.outputs):
+            part.metadata_props.clear()
+            part.doc_string = None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings of the exporter, which are about itself and packages that it does not need."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _numbers(predictor: PathPredictor) -> dict[str, np.ndarray]:
@@ -189,4 +218,3 @@ def _facts(predictor: PathPredictor, past: PastGraph) -> dict[str, Any]:
         "fewest": FEWEST,
         "sampling": predictor.sampling.flat(),
     }
-

@@ -84,7 +84,7 @@ def from_network(num_samples: int, share: float) -> Tensor:
 
 
 def picks(count: int, num_samples: int, seed: int) -> Tensor:
-    """Which of ``count`` past errors each path is made of, integer ``[S]``: none twice before all were once."""
+    """Which of ``count`` past errors paths are made of, integer ``[S]``; none twice before all were once."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + 999_983) % 2**63)
     rounds = -(-num_samples // count)
     drawn = torch.cat([torch.randperm(count, generator=generator) for _ in range(rounds)])
