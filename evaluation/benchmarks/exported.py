@@ -38,7 +38,7 @@ PATHS, HORIZON = 100, 24
 HERE = Path(__file__).parent
 #: What a fresh process does: load, forecast, and say its seconds, memory, and what of others it loaded.
 _FRESH = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 began = time.perf_counter()
 import numpy as np
@@ -50,7 +50,9 @@ homes = {{Path(m.__file__).parent for n, m in list(sys.modules.items())
          if "." not in n and getattr(m, "__file__", None) and "site-packages" in m.__file__}}
 files = {{f for home in homes if home.name != "site-packages" for f in home.rglob("*") if f.is_file()}}
 size = sum(f.stat().st_size for f in files)
-print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, size)
+# Not ru_maxrss, which begins with that of the process that started this one.
+(peak,) = (line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(seconds, int(peak) * 1024, size)
 """
 _WORK = {
     "torch": """import pandas as pd
