@@ -230,6 +230,26 @@ def test_what_cannot_be_exported_is_refused_in_a_sentence(default, tmp_path):
 
 
 @contracts
+def test_what_cannot_be_traced_is_refused_and_leaves_nothing(default, tmp_path, monkeypatch):
+    def failing(*_, **options):
+        raise RuntimeError("len of a symbol\n  in line 3")
+
+    monkeypatch.setattr(torch.export, "export", failing)
+    with pytest.raises(
+        InputError, match=r"^past\.onnx could not be exported \(RuntimeError: len of"
+    ):
+        export(default[0], tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+@contracts
+def test_files_say_nothing_of_the_machine(default):
+    *_, folder = default
+    for file in folder.glob("*.onnx"):
+        assert b"site-packages" not in file.read_bytes() and b".py" not in file.read_bytes()
+
+
+@contracts
 def test_a_model_with_covariates_is_refused(tmp_path):
     rng = np.random.default_rng(0)
     known = {"feat_dynamic_real": rng.normal(size=(1, 100))}

@@ -15,7 +15,7 @@ __all__ = ["Frequency", "calendar", "ordinal_of"]
 
 #: Multiple, base and anchor of a frequency: ``(2, "h", "")``, ``(1, "W", "SUN")``, ``(1, "Q", "DEC")``.
 Frequency = tuple[int, str, str]
-Array = NDArray[np.int64]
+_Array = NDArray[np.int64]
 
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -61,7 +61,7 @@ def ordinal_of(stamp: Any, frequency: Frequency) -> int:
 
 
 def calendar(
-    first: int, steps: Array, frequency: Frequency, fields: dict[str, int]
+    first: int, steps: _Array, frequency: Frequency, fields: dict[str, int]
 ) -> NDArray[np.float32]:
     """What `timediff.frequency.time_features` gives, float32 ``[N, F]``.
 
@@ -80,7 +80,7 @@ def calendar(
     return (np.stack(columns, axis=-1) if columns else np.zeros((len(steps), 0))).astype(np.float32)
 
 
-def _field(field: str, ordinals: Array, frequency: Frequency) -> Array:
+def _field(field: str, ordinals: _Array, frequency: Frequency) -> _Array:
     """A field of the calendar, as of a `pandas.PeriodIndex`."""
     _, base, _ = frequency
     if base in _OF_DAY:
@@ -102,7 +102,7 @@ def _field(field: str, ordinals: Array, frequency: Frequency) -> Array:
     return _since(day, {"day": "M", "dayofyear": "Y"}[field]) + 1
 
 
-def _day(ordinals: Array, frequency: Frequency) -> Array:
+def _day(ordinals: _Array, frequency: Frequency) -> _Array:
     """Days since 1970; of a week its last one."""
     _, base, anchor = frequency
     if base in _OF_DAY:
@@ -119,7 +119,7 @@ def _weekday(day: Any) -> Any:
     return (day + 3) % 7
 
 
-def _since(day: Array, unit: str) -> Array:
+def _since(day: _Array, unit: str) -> _Array:
     """Days since the first of the month or year."""
     first = day.astype("datetime64[D]").astype(f"datetime64[{unit}]").astype("datetime64[D]")
     return day - first.astype(np.int64)

@@ -28,7 +28,7 @@ FORMAT, FACTS, NUMBERS, GRAPHS = 1, "exported.json", "numbers.npz", ("past.onnx"
 #: What the names of inputs and outputs begin with, as torch's exporter lets one be that of a tensor between.
 INPUT, OUTPUT = "in.", "out."
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 
 class Noise(NamedTuple):
@@ -39,8 +39,8 @@ class Noise(NamedTuple):
         picks: Places among the M past errors that the other paths are made of, integer ``[S - R]``.
     """
 
-    normal: Array
-    picks: Array
+    normal: _Array
+    picks: _Array
 
 
 class Runner:
@@ -70,7 +70,7 @@ class Runner:
                 f"{folder} has format {self.facts.get('format')}; this version reads {FORMAT}"
             )
         with np.load(folder / NUMBERS, allow_pickle=False) as file:
-            self._numbers: dict[str, Array] = dict(file)
+            self._numbers: dict[str, _Array] = dict(file)
         self._past, self._step = (_session(folder / name, threads) for name in GRAPHS)
 
     def forecast(
@@ -81,7 +81,7 @@ class Runner:
         num_samples: int = 100,
         seed: int | None = None,
         noise: Noise | None = None,
-    ) -> Array:
+    ) -> _Array:
         """Joint sample paths of the steps after a past, in its units, float64 ``[S, T, D]``.
 
         Args:
@@ -115,7 +115,7 @@ class Runner:
             paths[:, ~drawn] = around.swapaxes(0, 1)
         return self._in_data_units(paths, window)
 
-    def _values(self, past: Any) -> Array:
+    def _values(self, past: Any) -> _Array:
         values, dim = numbers(past, "past"), self.facts["dim"]
         rows = values[:, None] if values.ndim == 1 else values
         if rows.ndim != 2 or rows.shape[1] != dim or not len(rows):
@@ -129,7 +129,7 @@ class Runner:
             )
         return rows
 
-    def _window(self, values: Array, first: int) -> dict[str, Array]:
+    def _window(self, values: _Array, first: int) -> dict[str, _Array]:
         """What the first graph makes of a past, and location, scale and repeated values of the steps ahead.
 
         Args:
@@ -153,7 +153,7 @@ class Runner:
         window = {name: part[None] for name, part in window.items()}
         return window | _outputs(self._past, window)
 
-    def _errors(self, position: int) -> Array:
+    def _errors(self, position: int) -> _Array:
         """Past errors of forecasts from a position of the cycle, scaled, float32 ``[M, T, D]``."""
         errors, positions = self._numbers["errors"], self._numbers["positions"]
         same = positions == position
@@ -178,7 +178,7 @@ class Runner:
         if others and not (0 <= noise.picks.min() and noise.picks.max() < errors):
             raise InputError(f"picks of noise must lie in 0 .. {errors - 1}")
 
-    def _network_paths(self, window: dict[str, Array], normal: Array) -> Array:
+    def _network_paths(self, window: dict[str, _Array], normal: _Array) -> _Array:
         """Scaled paths that the network draws, each fed back its own values, float32 ``[T, R, D]``."""
         rows, names = normal.shape[2], self.facts["state"]
         paths = np.zeros((self.facts["horizon"], rows, self.facts["dim"]), np.float32)
@@ -197,7 +197,7 @@ class Runner:
             state = {name: after[f"{name}_after"] for name in names}
         return paths
 
-    def _in_data_units(self, paths: Array, window: dict[str, Array]) -> Array:
+    def _in_data_units(self, paths: _Array, window: dict[str, _Array]) -> _Array:
         """Scaled paths ``[T, S, D]`` as values that the series may have, ``[S, T, D]`` after a lead time."""
         own, scale = self._numbers, window["scale"].swapaxes(0, 1)  # [T or 1, 1, D]
         paths = paths * scale + window["location"].swapaxes(0, 1)
@@ -228,7 +228,7 @@ def _session(file: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
-def _outputs(session: Any, values: dict[str, Array]) -> dict[str, Array]:
+def _outputs(session: Any, values: dict[str, _Array]) -> dict[str, _Array]:
     """The outputs of a graph by name, from those of the values that it has as inputs."""
     inputs, outputs = (
         [each.name for each in part()] for part in (session.get_inputs, session.get_outputs)

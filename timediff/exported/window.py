@@ -16,12 +16,12 @@ from timediff.timegrad.normalisation.base import LARGEST
 
 __all__ = ["adaptive_window", "last_rows"]
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 
 def adaptive_window(
-    values: Array, *, history: int, horizon: int, settings: dict[str, Any]
-) -> dict[str, Array]:
+    values: _Array, *, history: int, horizon: int, settings: dict[str, Any]
+) -> dict[str, _Array]:
     """Fields of a `timediff.timegrad.batch.Batch` without their axis of windows.
 
     Args:
@@ -46,7 +46,7 @@ def adaptive_window(
     )
     shown = length - first
 
-    def near(rows: Array, its_cycle: int) -> Array:
+    def near(rows: _Array, its_cycle: int) -> _Array:
         return rows[ahead(shown, horizon, its_cycle)]
 
     # What earlier cycles say nothing of has what all steps before the origin say.
@@ -56,7 +56,7 @@ def adaptive_window(
     )
     unit = filled(own, instead)
 
-    def in_units(rows: Array) -> Array:
+    def in_units(rows: _Array) -> _Array:
         return ((rows - unit.location[:shown]) / unit.scale[:shown]).astype(np.float32)
 
     deviation = last_rows(in_units(values[first:]), history).clip(-LARGEST, LARGEST)
@@ -84,11 +84,11 @@ def adaptive_window(
     return window
 
 
-def last_rows(rows: Array, count: int) -> Array:
+def last_rows(rows: _Array, count: int) -> _Array:
     """The last rows, NaN before the first."""
     return np.pad(rows, ((count, 0), (0, 0)), constant_values=np.nan)[-count:]
 
 
-def _plain(rows: Array) -> Array:
+def _plain(rows: _Array) -> _Array:
     """Rows drawn in, 0 where there is no number."""
     return np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0).clip(-LARGEST, LARGEST)

@@ -127,7 +127,7 @@ def _write_graph(module: Any, file: Path, *, paths: dict[str, int]) -> None:
             program = torch.export.export(
                 module, tuple(module.example.values()), dynamic_shapes=(tuple(sizes.values()),)
             )
-            graph = torch.onnx.export(
+            graph: Any = torch.onnx.export(
                 program,
                 (),
                 input_names=[INPUT + name for name in module.example],
@@ -141,8 +141,8 @@ def _write_graph(module: Any, file: Path, *, paths: dict[str, int]) -> None:
     except Exception as error:  # the exporter may fail in any way, on a part of a user's own
         reason = shortened(re.sub(r"\x1b\[\d+m", "", str(error)), 300)
         raise InputError(
-            f"{file.name} could not be exported ({type(error).__name__}: {reason}); a network or sampler of "
-            "your own must be one that torch.export can trace"
+            f"{file.name} could not be exported ({type(error).__name__}: {reason}); parts of your own must be "
+            "such that torch.export can trace them, and onnxscript must be as new as torch"
         ) from error
 
 
@@ -170,7 +170,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _numbers(predictor: PathPredictor) -> dict[str, np.ndarray]:
+def _numbers(predictor: PathPredictor) -> dict[str, Any]:
     """What the runner adds to the graphs: past errors, and the values that series may have."""
     network, support = predictor.prediction_net, predictor.prediction_net.support
     errors = np.zeros((0, network.shape.horizon, network.shape.target_dim), np.float16)
