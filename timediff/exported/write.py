@@ -141,8 +141,8 @@ def _write_graph(module: Any, file: Path, *, paths: dict[str, int]) -> None:
     except Exception as error:  # the exporter may fail in any way, on a part of a user's own
         reason = shortened(re.sub(r"\x1b\[\d+m", "", str(error)), 300)
         raise InputError(
-            f"{file.name} could not be exported ({type(error).__name__}: {reason}); parts of your own must be "
-            "such that torch.export can trace them, and onnxscript must be as new as torch"
+            f"{file.name} could not be exported ({type(error).__name__}: {reason}); parts of your own must "
+            "be such that torch.export can trace them, and onnxscript must be as new as torch"
         ) from error
 
 
