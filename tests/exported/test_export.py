@@ -17,7 +17,7 @@ from timediff.cli.main import main
 from timediff.config import ModelConfig, SamplingConfig
 from timediff.errors import InputError
 from timediff.exported.noise import noise_of
-from timediff.exported.runner import FACTS, Runner
+from timediff.exported.runner import FACTS, NUMBERS, Runner
 from timediff.exported.write import export
 
 pytestmark = [
@@ -195,6 +195,7 @@ def test_what_does_not_fit_the_model_is_refused(default):
         "[T, D] with D = 3": past[:, :2],
         "T of 1 at least": past[:0],
         "not numeric": [["a", "b", "c"]],
+        "is a frame; give its values": pd.DataFrame(past),
         "at step 7": np.where(np.arange(len(past))[:, None] == 7, np.inf, past),
     }.items():
         with pytest.raises(InputError, match=bad.replace("[", r"\[").replace("]", r"\]")):
@@ -271,6 +272,15 @@ def test_a_damaged_folder_is_refused(default, tmp_path):
     (tmp_path / FACTS).write_text(json.dumps(facts | {"format": 99}))
     with pytest.raises(InputError, match="format 99; this version reads 1"):
         Runner(tmp_path)
+    (tmp_path / FACTS).write_text(json.dumps(facts))
+    graph = (tmp_path / "step.onnx").read_bytes()
+    for name, content in {FACTS: b"{", NUMBERS: b"PK", "step.onnx": graph[:1000]}.items():
+        kept = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=r"cannot be read \(.*; give a folder as timediff"):
+            Runner(tmp_path)
+        (tmp_path / name).write_bytes(kept)
+    Runner(tmp_path)
 
 
 @cross_checks

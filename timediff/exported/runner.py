@@ -10,6 +10,7 @@ tensors that a reverse chain takes, ``M`` past errors; NaN is a missing value.
 """
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from timediff.errors import InputError, check_whole
 from timediff.exported.clock import calendar, ordinal_of
 from timediff.exported.window import adaptive_window, last_rows
+from timediff.kinds import shortened
 from timediff.tools.numbers import first_too_large, numbers
 
 __all__ = ["FACTS", "FORMAT", "GRAPHS", "INPUT", "NUMBERS", "OUTPUT", "Noise", "Runner"]
@@ -64,14 +66,23 @@ class Runner:
                 raise InputError(
                     f"{folder} holds no {name}; give a folder that timediff export wrote"
                 )
-        self.facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        if self.facts.get("format") != FORMAT:
+        runtime = _onnxruntime()
+        try:
+            self.facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+            form = self.facts["format"]
+            if form == FORMAT:
+                with np.load(folder / NUMBERS, allow_pickle=False) as file:
+                    self._numbers: dict[str, _Array] = dict(file)
+                self._past, self._step = (
+                    _session(runtime, folder / name, threads) for name in GRAPHS
+                )
+        except Exception as error:  # a damaged file may fail in any way
             raise InputError(
-                f"{folder} has format {self.facts.get('format')}; this version reads {FORMAT}"
-            )
-        with np.load(folder / NUMBERS, allow_pickle=False) as file:
-            self._numbers: dict[str, _Array] = dict(file)
-        self._past, self._step = (_session(folder / name, threads) for name in GRAPHS)
+                f"the model in {folder} cannot be read ({type(error).__name__}: "
+                f"{shortened(str(error), 200)}); give a folder as timediff export wrote it"
+            ) from error
+        if form != FORMAT:
+            raise InputError(f"{folder} has format {form}; this version reads {FORMAT}")
 
     def forecast(
         self,
@@ -116,6 +127,8 @@ class Runner:
         return self._in_data_units(paths, window)
 
     def _values(self, past: Any) -> _Array:
+        if hasattr(past, "columns"):
+            raise InputError("past is a frame; give its values [T, D] as an array, to_numpy()")
         values, dim = numbers(past, "past"), self.facts["dim"]
         rows = values[:, None] if values.ndim == 1 else values
         if rows.ndim != 2 or rows.shape[1] != dim or not len(rows):
@@ -215,17 +228,20 @@ class Runner:
         return np.ascontiguousarray(paths.swapaxes(0, 1)[:, self.facts["lead_time"] :])
 
 
-def _session(file: Path, threads: int) -> Any:
+def _onnxruntime() -> Any:
     try:
-        import onnxruntime
+        return import_module("onnxruntime")
     except ImportError as error:
         raise InputError(
             "exported models are run by onnxruntime, which is not installed; install the extra "
             "'runner', or onnxruntime itself"
         ) from error
-    options = onnxruntime.SessionOptions()
+
+
+def _session(runtime: Any, file: Path, threads: int) -> Any:
+    options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
 def _outputs(session: Any, values: dict[str, _Array]) -> dict[str, _Array]:
