@@ -29,7 +29,7 @@ from timediff.tools.files import whole_folder
 
 __all__ = ["OPSET", "check_exportable", "check_folder", "export", "frequency_of"]
 
-#: Version of ONNX's operators: the first with an affine layer norm and a GRU that torch's exporter uses.
+#: Version of ONNX's operators, which the oldest onnxruntime of the extra "runner" has.
 OPSET = 20
 #: What a frequency without an anchor ends with.
 _ANCHORS = {"W": "SUN", "Q": "DEC", "Y": "DEC"}
@@ -136,14 +136,14 @@ def _write_graph(module: Any, file: Path, *, paths: dict[str, int]) -> None:
                 dynamo=True,
                 verbose=False,
             )
-            _strip(graph.model.graph)
-            graph.save(file, external_data=False)
     except Exception as error:  # the exporter may fail in any way, on a part of a user's own
         reason = shortened(re.sub(r"\x1b\[\d+m", "", str(error)), 300)
         raise InputError(
             f"{file.name} could not be exported ({type(error).__name__}: {reason}); parts of your own must "
             "be such that torch.export can trace them, and onnxscript must be as new as torch"
         ) from error
+    _strip(graph.model.graph)
+    graph.save(file, external_data=False)
 
 
 def _strip(graph: Any) -> None:
