@@ -17,7 +17,7 @@ from leaderboard_page import leaderboard
 from readme_results import summary
 from results_page import results
 from scoreboard import Run, table
-from seconds import starts, versions
+from seconds import exported, starts, versions
 from standing import beside, geometric, standing
 
 from timediff.benchmark.record import read_record
@@ -33,6 +33,7 @@ README, DETAILS = HERE.parent / "README.md", HERE / "README.md"
 RESULTS, LEADERBOARD = HERE / "RESULTS.md", HERE / "LEADERBOARD.md"
 SPEED = HERE.parent / "docs" / "speed.md"
 FORECASTER = HERE.parent / "docs" / "forecaster.md"
+EXPORT = HERE.parent / "docs" / "export.md"
 
 
 def read_records(folder: Path) -> list[Run]:
@@ -351,6 +352,7 @@ def main() -> int:
             "starts": starts(),
         },
         FORECASTER: {"scenarios": scenarios()},
+        EXPORT: {"exported": exported()},
     }
     pages = {RESULTS: results(runs), LEADERBOARD: leaderboard(runs)}
     texts = {path: path.read_text() if path.is_file() else "" for path in (*wanted, *pages)}

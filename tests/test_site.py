@@ -22,13 +22,23 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
 #: Pages whose examples run here; `test_docs.py` has the older ones.
-PAGES = ("calibration", "first_forecast", "pytorch_ts", "scenarios", "what_if", "which_crps")
+PAGES = (
+    "calibration",
+    "export",
+    "first_forecast",
+    "pytorch_ts",
+    "scenarios",
+    "what_if",
+    "which_crps",
+)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("page", PAGES)
 @QUIET
 def test_examples_run_and_print_what_the_page_says(page, capsys, monkeypatch, tmp_path):
+    for package in {"export": ("onnxscript", "onnxruntime")}.get(page, ()):
+        pytest.importorskip(package, reason="exporting needs the extras 'export' and 'runner'")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "datasets").symlink_to(ROOT / "datasets")
     names: dict[str, object] = {"__name__": "a_page"}

@@ -282,6 +282,7 @@ COMMANDS = Table(
             "evaluate": "train, forecast, score; write record and report",
             "compare": "put records side by side",
             "distill": "make a predictor that needs few network calls",
+            "export": "write a model as ONNX, to be run without torch",
             "datasets": "list datasets",
         }.items()
     },
