@@ -3,8 +3,8 @@
 python3 -m venv runs/pypsa && runs/pypsa/bin/python -m pip install pypsa==1.4.0
 python evaluation/pypsa_network.py --python runs/pypsa/bin/python
 
-The default forecasts a day of load and solar power of the embedded homes, ten weighted paths stand for all, and
-`timediff.adapters.pypsa.write_pypsa` writes them. With the other Python, `pypsa_solve.py` beside this file,
+The default forecasts a day of load and solar power of the embedded homes, ten weighted paths stand for all,
+and `timediff.adapters.pypsa.write_pypsa` writes them. With the other Python, `pypsa_solve.py` beside this,
 which knows pandas and PyPSA only, builds a network of the files: how much capacity to build where what lacks
 is dear. Its answer is compared with what numpy finds on the same paths. Writes evaluation/results/pypsa.json.
 """

@@ -1,4 +1,4 @@
-"""A stochastic network of PyPSA on the scenarios of a folder, solved: the half of `pypsa_network.py` that runs there.
+"""A stochastic network of PyPSA on the scenarios of a folder, solved: what `pypsa_network.py` runs there.
 
 python evaluation/pypsa_solve.py FOLDER
 

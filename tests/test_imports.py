@@ -35,7 +35,7 @@ ROWS = [
     "benchmark",
     "report",
     "forecaster",
-    "cli",
+    "adapters cli",
     "__init__ __main__ evaluate datasets",
 ]
 FLOOR = {name: row for row, names in enumerate(ROWS) for name in names.split()}
@@ -46,7 +46,10 @@ RESERVED = {
     "lightning": "training",
     "matplotlib": "report",
     "narwhals": "data forecaster",
-    "pandas": "frequency data gluon baselines benchmark report forecaster cli",
+    "pandas": "frequency data gluon baselines benchmark report forecaster adapters cli",
+    "sktime": "adapters",
+    "skpro": "adapters",
+    "darts": "adapters",
 }
 
 

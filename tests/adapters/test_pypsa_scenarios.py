@@ -72,7 +72,7 @@ def test_earlier_scenarios_are_replaced_and_nothing_else(tmp_path):
     }
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter").write_text("dear")
-    with pytest.raises(InputError, match="holds no scenarios.parquet"):
+    with pytest.raises(InputError, match=r"holds no scenarios\.parquet"):
         written(forecast(count=2), tmp_path / "other")
 
 

@@ -82,6 +82,9 @@ class TimeGradModel(GlobalForecastingModel):
     covariates are left out. ``n`` beyond ``output_chunk_length`` is reached by going on from the paths' own
     values.
 
+    `save` pickles, as Darts does, and Darts loads classes of others with ``trusted=True`` only. Without
+    pickle the forecaster inside is kept: ``model.forecaster.save(folder)``, `timediff.Forecaster.load`.
+
     Args:
         output_chunk_length: Steps of a forecast that the model is trained for.
         model: What the network is.
@@ -120,17 +123,22 @@ class TimeGradModel(GlobalForecastingModel):
             InputError: The series differ in their components, or are too short.
         """
         super().fit(series, past_covariates, future_covariates)
-        tables = self._tables(series, past_covariates, future_covariates)
-        first = next(iter(tables))
+        listed = _listed(series)
+        tables = [
+            self._table(number, one, _of(past_covariates, number), _of(future_covariates, number))
+            for number, one in enumerate(listed)
+        ]
         self.forecaster.fit(
-            pd.concat(tables.values(), ignore_index=True),
+            pd.concat(tables, ignore_index=True),
             h=self.length,
-            freq=self._freq(series),
+            freq=self.freq if listed[0].has_range_index else listed[0].freq_str,
             group_col=_GROUP,
-            futr_exog_list=covariates("future", _first(future_covariates)),
-            hist_exog_list=covariates("past", _first(past_covariates)),
+            futr_exog_list=covariates("future", _frame(_of(future_covariates, 0))),
+            hist_exog_list=covariates("past", _frame(_of(past_covariates, 0))),
             time_col=TIME,
         )
+        history = self.forecaster.predictor.prediction_net.shape.history_length
+        self._needed = min(history, max(map(len, listed)))
         return self
 
     def predict(
@@ -161,26 +169,25 @@ class TimeGradModel(GlobalForecastingModel):
         Raises:
             InputError: A series does not fit the model, or future covariates end too early.
         """
-        super().predict(n, series, past_covariates, future_covariates, num_samples)
         if series is None:
             series = self.training_series
             past_covariates = past_covariates or self.past_covariate_series
             future_covariates = future_covariates or self.future_covariate_series
+        parametric = {"predict_likelihood_parameters": predict_likelihood_parameters}
+        super().predict(n, series, past_covariates, future_covariates, num_samples, **parametric)
         seed = self.random_state if random_state is None else random_state
         forecasts = []
-        for number, one in enumerate(series2seq(series)):
+        for number, one in enumerate(_listed(series)):
             past, future = _of(past_covariates, number), _of(future_covariates, number)
-            known = None if future is None else future.slice_intersect(one)
             drawn = self.forecaster.forecast(
-                self._table(number, one, past, known),
+                self._table(number, one, past, future),
                 None if future is None else self._table(number, None, None, future),
                 h=n,
                 group=number,
                 n_paths=num_samples,
                 seed=seed,
             )
-            values = drawn.paths.transpose(1, 2, 0)
-            forecasts.append(self._build_forecast_series(values, one))
+            forecasts.append(self._build_forecast_series(drawn.paths.transpose(1, 2, 0), one))
         return forecasts[0] if isinstance(series, TimeSeries) else forecasts
 
     @property
@@ -204,16 +211,20 @@ class TimeGradModel(GlobalForecastingModel):
         return False
 
     @property
-    def min_train_series_length(self) -> int:
-        return 2 * self.length
+    def min_train_samples(self) -> int:
+        return 1
+
+    @property
+    def _target_window_lengths(self) -> tuple[int, int]:
+        return self._needed, self.length
 
     @property
     def extreme_lags(self) -> tuple[int | None, ...]:
-        """How far the model looks back and ahead, of target, past and future covariates."""
+        """First and last step that is looked at, of target, past and future covariates; 0."""
         back, ahead = -self._needed, self.length - 1
         past = (back, -1) if self.uses_past_covariates else (None, None)
         future = (back, ahead) if self.uses_future_covariates else (None, None)
-        return (back, ahead, *past, *future, 0, None)
+        return (back, ahead, *past, *future, 0)
 
     @property
     def _model_encoder_settings(self) -> tuple[Any, ...]:
@@ -226,12 +237,22 @@ class TimeGradModel(GlobalForecastingModel):
         past: TimeSeries | None,
         future: TimeSeries | None,
     ) -> pd.DataFrame:
-        """The frame of one series and its covariates, or of future covariates alone."""
-        frames = [None if one is None else one.to_dataframe() for one in (series, past, future)]
-        return wide(frames[0], self.freq, past=frames[1], future=frames[2]).assign(
-            **{_GROUP: number}
-        )
+        """The frame of one series and of its covariates at the same steps, or of future covariates alone."""
+        frame, *others = [_frame(one) for one in (series, past, future)]
+        if frame is not None:
+            others = [None if one is None else one.reindex(frame.index) for one in others]
+        table = wide(frame, self.freq, past=others[0], future=others[1])
+        return table.assign(**{_GROUP: number})
+
+
+def _frame(series: TimeSeries | None) -> pd.DataFrame | None:
+    return None if series is None else series.to_dataframe()
+
+
+def _listed(series: TimeSeries | Sequence[TimeSeries]) -> list[TimeSeries]:
+    return [series] if isinstance(series, TimeSeries) else list(series)
 
 
 def _of(series: TimeSeries | Sequence[TimeSeries] | None, number: int) -> TimeSeries | None:
-    return None if series is None else series2seq(series)[number]
+    """The covariates of a series, by its number."""
+    return None if series is None else _listed(series)[number]

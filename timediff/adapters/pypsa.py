@@ -35,11 +35,13 @@ def write_pypsa(
 ) -> None:
     """Writes a folder of scenarios, whole or not at all; an earlier one of these is replaced.
 
-    ``scenarios.parquet`` has the columns ``scenario`` ("s0" and so on) and ``weight``, which sum to 1: those
-    of the paths, or 1 / S. ``loads-p_set.parquet`` and ``generators-p_max_pu.parquet``, named like the files
-    of PyPSA's own folders, are frames with the index ``snapshot`` and the columns ``(scenario, name)``, which
-    is how ``n.c.loads.dynamic.p_set`` looks after ``n.set_scenarios``. A scenario is one joint path over all
-    loads, generators and snapshots. ``generators.parquet`` has ``name`` and ``p_nom``. Snapshots have no zone in PyPSA: they are UTC where stamps have one.
+    - ``scenarios.parquet``: ``scenario`` ("s0" and so on) and its ``weight``, that of the path, or 1 / S.
+    - ``loads-p_set.parquet`` and ``generators-p_max_pu.parquet``: ``snapshot`` by ``(scenario, name)``, as
+      ``n.c.loads.dynamic.p_set`` is after ``n.set_scenarios``.
+    - ``generators.parquet``: ``name`` and ``p_nom``.
+
+    A scenario is one joint path over all loads, generators and snapshots. Snapshots have no zone in PyPSA:
+    they are UTC where stamps have one.
 
     Args:
         forecast: Few paths, as `Forecast.representatives` gives them: PyPSA solves all scenarios at once.

@@ -12,7 +12,7 @@ from skpro.distributions.empirical import Empirical
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
 from timediff.adapters.tables import TIME, covariates, wide
-from timediff.config import ModelConfig, SamplingConfig, TrainConfig, flat_sampling
+from timediff.config import ModelConfig, TrainConfig, flat_sampling
 from timediff.errors import InputError
 from timediff.forecaster.forecaster import Forecaster
 
@@ -48,6 +48,14 @@ class TimeGradForecaster(BaseForecaster):
     Raises:
         InputError: In `fit`, of an option that there is not or that makes no sense; of data that cannot be
             read or are too short. In `predict`, of an X that has no value for a step up to the farthest.
+
+    Examples:
+        >>> from sktime.datasets import load_airline
+        >>> from timediff.adapters.sktime import TimeGradForecaster
+        >>> forecaster = TimeGradForecaster(train={"steps": 20}, random_state=1)
+        >>> y_pred = forecaster.fit(load_airline(), fh=[1, 2, 3]).predict()
+        >>> bands = forecaster.predict_interval(coverage=0.9)
+        >>> paths = forecaster.predict_proba().sample(10)
     """
 
     _tags = {  # noqa: RUF012 (sktime's)
@@ -86,6 +94,7 @@ class TimeGradForecaster(BaseForecaster):
         self.model, self.train, self.sampling = model, train, sampling
         self.n_paths, self.freq, self.random_state = n_paths, freq, random_state
         super().__init__()
+        self._y = self._X = None  # where sktime keeps data, if it is told to by remember_data
 
     def _fit(self, y: pd.DataFrame, X: pd.DataFrame | None, fh: ForecastingHorizon) -> Self:
         train, seed = dict(self.train or {}), self.random_state
