@@ -21,7 +21,15 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
 #: Pages whose examples run here; `test_docs.py` has the older ones.
-PAGES = ("calibration", "first_forecast", "pytorch_ts", "scenarios", "what_if", "which_crps")
+PAGES = (
+    "adapters",
+    "calibration",
+    "first_forecast",
+    "pytorch_ts",
+    "scenarios",
+    "what_if",
+    "which_crps",
+)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

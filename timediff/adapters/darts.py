@@ -4,13 +4,13 @@ Axes: ``S`` samples, ``T`` time steps, ``D`` components.
 """
 
 import warnings
-from collections.abc import Sequence
 from typing import Any, Self, final
 
 import numpy as np
 import pandas as pd
 from darts import TimeSeries
 from darts.models.forecasting.forecasting_model import GlobalForecastingModel
+from darts.typing import TimeSeriesLike
 
 from timediff.adapters.tables import TIME, covariates, wide
 from timediff.config import ModelConfig, SamplingConfig, TrainConfig
@@ -113,9 +113,9 @@ class TimeGradModel(GlobalForecastingModel):
 
     def fit(
         self,
-        series: TimeSeries | Sequence[TimeSeries],
-        past_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
-        future_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+        series: TimeSeriesLike,
+        past_covariates: "TimeSeriesLike | None" = None,
+        future_covariates: "TimeSeriesLike | None" = None,
     ) -> Self:
         """Trains on one series, or on several as examples of one model, and returns itself.
 
@@ -144,15 +144,15 @@ class TimeGradModel(GlobalForecastingModel):
     def predict(
         self,
         n: int,
-        series: TimeSeries | Sequence[TimeSeries] | None = None,
-        past_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
-        future_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+        series: "TimeSeriesLike | None" = None,
+        past_covariates: "TimeSeriesLike | None" = None,
+        future_covariates: "TimeSeriesLike | None" = None,
         num_samples: int = 1,
         verbose: bool | None = None,
         predict_likelihood_parameters: bool = False,
         show_warnings: bool = True,
         random_state: int | None = None,
-    ) -> TimeSeries | list[TimeSeries]:
+    ) -> "TimeSeries | list[TimeSeries]":
         """The steps after each series, with the components, static covariates and hierarchy of it.
 
         Args:
@@ -233,9 +233,9 @@ class TimeGradModel(GlobalForecastingModel):
     def _table(
         self,
         number: int,
-        series: TimeSeries | None,
-        past: TimeSeries | None,
-        future: TimeSeries | None,
+        series: "TimeSeries | None",
+        past: "TimeSeries | None",
+        future: "TimeSeries | None",
     ) -> pd.DataFrame:
         """The frame of one series and of its covariates at the same steps, or of future covariates alone."""
         frame, *others = [_frame(one) for one in (series, past, future)]
@@ -245,14 +245,14 @@ class TimeGradModel(GlobalForecastingModel):
         return table.assign(**{_GROUP: number})
 
 
-def _frame(series: TimeSeries | None) -> pd.DataFrame | None:
+def _frame(series: "TimeSeries | None") -> pd.DataFrame | None:
     return None if series is None else series.to_dataframe()
 
 
-def _listed(series: TimeSeries | Sequence[TimeSeries]) -> list[TimeSeries]:
+def _listed(series: TimeSeriesLike) -> list[TimeSeries]:
     return [series] if isinstance(series, TimeSeries) else list(series)
 
 
-def _of(series: TimeSeries | Sequence[TimeSeries] | None, number: int) -> TimeSeries | None:
+def _of(series: "TimeSeriesLike | None", number: int) -> "TimeSeries | None":
     """The covariates of a series, by its number."""
     return None if series is None else _listed(series)[number]
