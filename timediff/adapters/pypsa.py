@@ -19,10 +19,16 @@ from timediff.forecaster.forecast import Forecast
 from timediff.forecaster.frames import Array, some
 from timediff.tools.files import whole_folder
 
-__all__ = ["SCENARIOS", "write_pypsa"]
+__all__ = ["FILES", "write_pypsa"]
 
-#: The file of the scenarios and their weights.
-SCENARIOS = "scenarios.parquet"
+_SCENARIOS, _LOADS, _AVAILABLE, _RATED = (
+    "scenarios.parquet",
+    "loads-p_set.parquet",
+    "generators-p_max_pu.parquet",
+    "generators.parquet",
+)
+#: What is written; the names of time series are those of PyPSA's own folders.
+FILES = {_SCENARIOS, _LOADS, _AVAILABLE, _RATED}
 
 
 @checked
@@ -57,20 +63,20 @@ def write_pypsa(
     generators = generators or {}
     _check(forecast, loads, generators)
     path = Path(folder)
-    if path.exists() and not (path / SCENARIOS).is_file():
-        raise InputError(f"{path} is there and holds no {SCENARIOS}; choose another path")
+    if path.exists() and not (path.is_dir() and {file.name for file in path.iterdir()} <= FILES):
+        raise InputError(f"{path} is there and holds something else; choose another path")
     names = [f"s{i}" for i in range(len(forecast.paths))]
     weights = forecast.weights
     if weights is None:
         weights = np.full(len(names), 1 / len(names))
-    tables = {SCENARIOS: pd.DataFrame({"scenario": names, "weight": weights})}
+    tables = {_SCENARIOS: pd.DataFrame({"scenario": names, "weight": weights})}
     if loads:
-        tables["loads-p_set.parquet"] = _frame(forecast, names, loads, np.ones(len(loads)))
+        tables[_LOADS] = _frame(forecast, names, loads, np.ones(len(loads)))
     if generators:
         table = _frame(forecast, names, list(generators), np.array(list(generators.values())))
-        tables["generators-p_max_pu.parquet"] = table.clip(lower=0)
+        tables[_AVAILABLE] = table.clip(lower=0)
         rated = {"name": list(map(str, generators)), "p_nom": list(map(float, generators.values()))}
-        tables["generators.parquet"] = pd.DataFrame(rated)
+        tables[_RATED] = pd.DataFrame(rated)
     with whole_folder(path) as part:
         for name, table in tables.items():
             table.to_parquet(part / name)
