@@ -36,7 +36,7 @@ ROWS = [
     "benchmark",
     "report",
     "forecaster",
-    "cli",
+    "adapters cli",
     "__init__ __main__ evaluate datasets",
 ]
 FLOOR = {name: row for row, names in enumerate(ROWS) for name in names.split()}
@@ -48,7 +48,10 @@ RESERVED = {
     "matplotlib": "report",
     "narwhals": "data forecaster",
     "plotly": "report",
-    "pandas": "frequency data gluon baselines benchmark report forecaster cli",
+    "pandas": "frequency data gluon baselines benchmark report forecaster adapters cli",
+    "sktime": "adapters",
+    "skpro": "adapters",
+    "darts": "adapters",
 }
 
 

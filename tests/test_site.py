@@ -23,6 +23,7 @@ DOCS = ROOT / "docs"
 BLOCK = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
 #: Pages whose examples run here; `test_docs.py` has the older ones.
 PAGES = (
+    "adapters",
     "calibration",
     "export",
     "first_forecast",

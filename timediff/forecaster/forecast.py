@@ -121,8 +121,8 @@ class Forecast:
         """Forecast of weighted sums of the series, path by path; of their total when nothing is given.
 
         Args:
-            S_df: The summing matrix of `hierarchicalforecast`: one row per node, its name in the first
-                column, and one column of weights for each series, called like it.
+            S_df: The summing matrix that ``aggregate`` of `hierarchicalforecast` makes: one row per node, its
+                name in the first column, and one column of weights for each series, called like it.
 
         Raises:
             InputError: The columns are not those of the series, or hold no finite numbers.
