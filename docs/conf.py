@@ -47,6 +47,7 @@ myst_heading_anchors = 4
 default_role = "py:obj"  # as the docstrings have it
 autodoc_member_order = "bysource"
 autodoc_default_options = {"no-value": True}
+autodoc_mock_imports = ["darts", "sktime", "skpro"]  # that the adapters are of
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True

@@ -12,6 +12,10 @@ weather: citylearn2022, its four weather columns, the last 28 days.
 sensor: the same, solar_1 as what is known of the sky over the other sixteen roofs.
 noise: the same, a row of standard normal numbers.
 
+Beside the studies, what is known of a covariate without a model: how far a holiday's total lies from those of
+the same weekdays of the four weeks before, and the largest correlation of any day's weather, shifted by whole
+days, with the production of the solar roofs.
+
 Finished runs are kept in --work. Writes the record evaluation/results/covariates.json.
 """
 
@@ -92,6 +96,57 @@ def city(fields: dict[str, np.ndarray], *, without: tuple[str, ...] = ()) -> Stu
     )
 
 
+def moments(deviations: pd.Series) -> dict[str, float]:
+    """Count, mean, its standard error, and spread of some days' deviations."""
+    here = deviations.dropna()
+    spread = float(here.std())
+    return {
+        "days": len(here),
+        "mean": float(here.mean()),
+        "se": spread / len(here) ** 0.5,
+        "spread": spread,
+    }
+
+
+def effect_of_holidays(data_dir: Path, name: str, year: int) -> dict[str, dict[str, float]]:
+    """Log of days' totals over those of the same weekdays of the four weeks before, without holidays."""
+    table = pd.read_parquet(data_dir / name / "data.parquet")
+    hourly = table.sum(axis=1, min_count=table.shape[1])
+    totals = hourly.resample("D").sum(min_count=24)
+    start = pd.Period(totals.index[0], "D")
+    off = pd.Series(holiday_features("US", start, len(totals))[0] > 0, totals.index)
+    weeks = [totals.where(~off).shift(7 * k) for k in range(1, 5)]
+    deviations = np.log(totals / pd.concat(weeks, axis=1).mean(axis=1))
+    before = totals.index.year < year
+    return {
+        "holidays before": moments(deviations[off & before]),
+        "holidays after": moments(deviations[off & ~before]),
+        "other days": moments(deviations[~off]),
+    }
+
+
+def weather_at_shifts(reach: int = 15) -> dict[str, dict[str, float]]:
+    """Correlation of days' solar production with weather, unshifted, and the largest of all shifts by days.
+
+    Of deviations from the mean of the 31 days around; shifts go round the year.
+    """
+
+    def deviations(values: pd.Series) -> np.ndarray:
+        days = values.to_numpy(float).reshape(-1, HORIZON).sum(axis=1)
+        around = np.pad(days, reach, mode="reflect")
+        return days - np.convolve(around, np.ones(2 * reach + 1) / (2 * reach + 1), "valid")
+
+    table = pd.read_parquet(CITY / "data.parquet")
+    solar = deviations(table.filter(regex="^solar").sum(axis=1))
+    found = {}
+    for name, column in pd.read_parquet(CITY / "covariates.parquet").items():
+        given = deviations(column)
+        all_shifts = [np.corrcoef(solar, np.roll(given, k))[0, 1] for k in range(len(solar))]
+        largest = max(all_shifts, key=abs)
+        found[str(name)] = {"unshifted": float(all_shifts[0]), "largest": float(largest)}
+    return found
+
+
 def make(study: str, data_dir: Path) -> Study:
     """The study of a name."""
     if study == "weather":
@@ -104,7 +159,7 @@ def make(study: str, data_dir: Path) -> Study:
     if study == "sensor":
         roof = pd.read_parquet(CITY / "data.parquet")["solar_1"].to_numpy()
         return city({"feat_dynamic_real": roof[None]}, without=("solar_1",))
-    return holidays(data_dir, DATA[study], 2006 if study == "holidays" else 2016)
+    return holidays(data_dir, DATA[study], YEARS[study])
 
 
 #: Each study, and what its runs without a covariate are called: two share theirs.
@@ -115,6 +170,10 @@ DATA = {
     "sensor": "citylearn2022 without solar_1",
     "holidays, traffic": "traffic_pems20",
 }
+
+
+#: Year before which the studies of holidays are trained.
+YEARS = {"holidays": 2006, "holidays, traffic": 2016}
 
 
 def run(study: str, data_dir: Path, given: bool, seed: int) -> dict[str, Any]:
@@ -184,7 +243,18 @@ def main() -> int:
             }
             for name, row in results[study].items():
                 print(f"{study}, {name}: {row['ratio']['mean']:.3f}", flush=True)
-    finish({"horizon": HORIZON, "seeds": options.seeds, "results": results}, options.out)
+    record = {
+        "horizon": HORIZON,
+        "seeds": options.seeds,
+        "results": results,
+        "effects": {
+            study: effect_of_holidays(options.data_dir, DATA[study], YEARS[study])
+            for study in options.studies
+            if study in YEARS
+        },
+        "weather": weather_at_shifts(),
+    }
+    finish(record, options.out)
     return 0
 
 

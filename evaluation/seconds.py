@@ -1,4 +1,4 @@
-"""The tables of the docs that are of single benchmarks: two versions side by side, first answers, serving."""
+"""Tables of single benchmarks: versions side by side, first answers, exported and served models."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from scoreboard import table
 
 from timediff.report.numbers import value
 
-__all__ = ["served", "starts", "versions"]
+__all__ = ["exported", "served", "starts", "versions"]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -113,4 +113,32 @@ def served() -> str | None:
     return (
         f"{table(rows)}\n\n{hardware['cpu']}, {hardware['cores']} cores, which clients and server share; "
         f"{models[0]['concurrency']} forecast at a time."
+    )
+
+
+def exported() -> str | None:
+    """What an exported model takes beside its predictor; None before the record is made."""
+    record = _read("exported")
+    if record is None:
+        return None
+    dims = list(record["results"])
+    rows = [["exported / torch", *(f"D = {d}" for d in dims)]]
+    for name, what in {
+        "seconds": "seconds of a forecast, loaded before",
+        "start_seconds": "seconds of a fresh process with one forecast",
+        "start_bytes": "largest memory of that process",
+        "package_bytes": "size on the disk of the packages that it loads",
+        "model_bytes": "size of the model's folder",
+    }.items():
+        ratios = (record["results"][d]["ratio"][name] for d in dims)
+        rows.append([what, *(f"{ratio:.2f}" for ratio in ratios)])
+    off = (record["results"][d]["off"] for d in dims)
+    rows.append(
+        ["largest difference of paths, in deviations of a series", *(f"{o:.0e}" for o in off)]
+    )
+    with_seconds = (f"{record['results'][d]['export_seconds']:.0f} s (D = {d})" for d in dims)
+    return (
+        f"{table(rows)}\n\n{record['hardware']['cpu']}, commit {(record['commit'] or '')[:7]}, torch "
+        f"{record['versions']['torch']}, onnxruntime {record['versions']['onnxruntime']}. To export took "
+        f"{', '.join(with_seconds)}."
     )

@@ -1,4 +1,4 @@
-"""Writes evaluation/RESULTS.md and the tables of README.md, evaluation/README.md and docs/speed.md.
+"""Writes evaluation/RESULTS.md and LEADERBOARD.md, and the tables of READMEs and docs.
 
 All are made from the records in evaluation/results.
 
@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from leaderboard_page import leaderboard
 from readme_results import summary
 from results_page import results
 from scoreboard import Run, table
-from seconds import served, starts, versions
+from seconds import exported, served, starts, versions
 from standing import beside, geometric, standing
 
 from timediff.benchmark.record import read_record
@@ -29,9 +30,10 @@ HERE = Path(__file__).resolve().parent
 FACTOR_SCORES = ("mean_wquantile_loss_sum", "energy_score", "nd", "coverage_90")
 STUDIES = ("width", "denoiser", "positions")
 README, DETAILS = HERE.parent / "README.md", HERE / "README.md"
-RESULTS = HERE / "RESULTS.md"
+RESULTS, LEADERBOARD = HERE / "RESULTS.md", HERE / "LEADERBOARD.md"
 SPEED = HERE.parent / "docs" / "speed.md"
 FORECASTER = HERE.parent / "docs" / "forecaster.md"
+EXPORT = HERE.parent / "docs" / "export.md"
 SERVING = HERE.parent / "docs" / "serving.md"
 
 
@@ -351,12 +353,14 @@ def main() -> int:
             "starts": starts(),
         },
         FORECASTER: {"scenarios": scenarios()},
+        EXPORT: {"exported": exported()},
         SERVING: {"serving": served()},
     }
-    texts = {path: path.read_text() if path.is_file() else "" for path in (*wanted, RESULTS)}
+    pages = {RESULTS: results(runs), LEADERBOARD: leaderboard(runs)}
+    texts = {path: path.read_text() if path.is_file() else "" for path in (*wanted, *pages)}
     stale = []
     for path, text in texts.items():
-        new = results(runs) if path == RESULTS else text
+        new = pages.get(path) or text
         for name, content in wanted.get(path, {}).items():
             if content is not None:
                 new = filled(new, name, content)

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,22 @@ def test_the_page_of_covariates_runs_from_top_to_bottom(capsys, monkeypatch, tmp
     for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
         exec(compile(block.replace("steps=20", "steps=2"), "covariates.md", "exec"), names)
     assert capsys.readouterr().out.startswith("[")
+
+
+def test_the_forecaster_of_the_benchmark_page_takes_part(tmp_path):
+    """As the page says: a file with the block, and the command beside it, with hardly any training."""
+    text = (ROOT / "docs" / "benchmark.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (command,) = re.findall(r"^timediff (evaluate .*)$", text, flags=re.MULTILINE)
+    (tmp_path / "mine.py").write_text(code)
+    quick = command.replace("--windows 30", "--windows 2").replace("--seed 1 2 3", "--seed 1")
+    options = [*quick.split(), *"--train.steps 2 --num-samples 5 --quiet --no-report".split()]
+    done = subprocess.run(
+        [sys.executable, "-m", "timediff", *options], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "runs/citylearn2022-rolling/record.json").read_text())
+    assert record["entrants"]["last_days"]["metrics"]["crps_peak"] > 0
 
 
 def test_the_table_of_covariates_is_that_of_the_record():

@@ -31,23 +31,28 @@ ROWS = [
     "timegrad",
     "data metrics training",
     "gluon",
+    "exported",  # writes what the gluon predictor is; its runner shares the units of timegrad
     "baselines",
     "benchmark",
     "report",
     "forecaster",
     "serving sharing",
-    "cli",
+    "adapters cli",
     "__init__ __main__ evaluate datasets",
 ]
 FLOOR = {name: row for row, names in enumerate(ROWS) for name in names.split()}
 #: Packages that only some folders may import.
 RESERVED = {
-    "torch": "tools diffusion networks timegrad training gluon baselines benchmark cli",
+    "torch": "tools diffusion networks timegrad training gluon exported baselines benchmark cli",
     "gluonts": "gluon baselines benchmark forecaster",
     "lightning": "training",
     "matplotlib": "report",
     "narwhals": "data forecaster",
-    "pandas": "frequency data gluon baselines benchmark report forecaster serving cli",
+    "plotly": "report",
+    "pandas": "frequency data gluon baselines benchmark report forecaster adapters serving cli",
+    "sktime": "adapters",
+    "skpro": "adapters",
+    "darts": "adapters",
     "fastapi": "serving",
     "huggingface_hub": "sharing",
 }
@@ -147,7 +152,7 @@ def test_the_package_itself_loads_nothing():
     assert not loaded_after("import timediff") & HEAVY
 
 
-@pytest.mark.parametrize("command", ["evaluate", "compare", "distill", "datasets"])
+@pytest.mark.parametrize("command", ["evaluate", "compare", "distill", "export", "datasets"])
 def test_help_does_not_wait_for_torch(command):
     call = f"from timediff.cli.main import main\ntry:\n    main([{command!r}, '--help'])\n"
     assert not loaded_after(call + "except SystemExit: pass") & {"torch", "gluonts", "lightning"}
@@ -209,13 +214,14 @@ def test_an_unknown_name_is_an_attribute_error():
         ["train", "datasets/example/homes.csv", "--horizon", "2", "--out", "model"],
         ["predict", "model"],
         ["distill", "model", "--dataset", "example", "--out", "student"],
+        ["export", "model", "out"],
     ],
     ids=lambda line: line[0],
 )
 def test_commands_have_waiting_threads_sleep_before_torch_reads_how(line):
     # The first file that work opens, and the module that OpenMP comes with.
     code = (
-        "import os, sys\nfrom timediff.cli import base, distill, said\n"
+        "import os, sys\nfrom timediff.cli import base, distill, export, said\n"
         "os.environ.pop('OMP_WAIT_POLICY', None)\n"
         "run = base.run_command\n"
         "def watched(program, work, **options):\n"
@@ -223,7 +229,7 @@ def test_commands_have_waiting_threads_sleep_before_torch_reads_how(line):
         "        assert os.environ['OMP_WAIT_POLICY'] == 'PASSIVE' and 'torch' not in sys.modules\n"
         "        print('looked')\n"
         "    return run(program, look, **options)\n"
-        "said.run_command = distill.run_command = watched\n"
+        "said.run_command = distill.run_command = export.run_command = watched\n"
         f"from timediff.cli.main import main\nmain({line!r})\n"
     )
     assert "looked" in loaded_after(code)

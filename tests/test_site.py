@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from browser import look_at
 from tiny import QUIET
 
 import timediff
@@ -22,7 +23,9 @@ DOCS = ROOT / "docs"
 BLOCK = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
 #: Pages whose examples run here; `test_docs.py` has the older ones.
 PAGES = (
+    "adapters",
     "calibration",
+    "export",
     "first_forecast",
     "pytorch_ts",
     "scenarios",
@@ -36,6 +39,8 @@ PAGES = (
 @pytest.mark.parametrize("page", PAGES)
 @QUIET
 def test_examples_run_and_print_what_the_page_says(page, capsys, monkeypatch, tmp_path):
+    for package in {"export": ("onnxscript", "onnxruntime")}.get(page, ()):
+        pytest.importorskip(package, reason="exporting needs the extras 'export' and 'runner'")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "datasets").symlink_to(ROOT / "datasets")
     names: dict[str, object] = {"__name__": "a_page"}
@@ -58,7 +63,8 @@ def test_examples_run_and_print_what_the_page_says(page, capsys, monkeypatch, tm
 
 
 def test_every_page_with_examples_is_run():
-    older = {"covariates", "forecaster", "parts", "serving"}  # the last in tests/serving
+    # Those of serving run in tests/serving.
+    older = {"benchmark", "covariates", "forecaster", "parts", "serving"}
     shown = {"several_machines"}  # needs two processes
     with_examples = {path.stem for path in DOCS.glob("*.md") if "```python" in path.read_text()}
     assert with_examples == {*PAGES, *older, *shown}
@@ -106,6 +112,15 @@ def test_site_is_built_by_the_command_of_the_makefile(site):
     rule = "sphinx-build -W --keep-going -b html -c docs . build/docs"
     assert rule in (ROOT / "Makefile").read_text()
     assert "docs/index.html" in (site / "index.html").read_text()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_pages_fit_a_phone_and_a_desk(site, tmp_path, dark):
+    names = ("index", "report", "theory", "which_crps", "parts")
+    pages = [f"docs/{name}.html" for name in names]
+    for place, look in look_at(site, pages, tmp_path, dark=dark).items():
+        assert look["scroll"] <= place[1], look
+        assert (sum(map(int, re.findall(r"\d+", look["paper"])[:3])) < 200) == dark, look
 
 
 def test_what_readers_look_for_is_one_click_from_the_front(site):

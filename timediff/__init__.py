@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from timediff.config import ModelConfig, Preset, SamplingConfig, TrainConfig
     from timediff.data.dataset import Dataset, load_dataset
     from timediff.errors import InputError
+    from timediff.exported.write import export
     from timediff.forecaster.forecast import Forecast
     from timediff.forecaster.forecaster import Forecaster
     from timediff.gluon.distill import distill
@@ -41,6 +42,7 @@ __all__ = [
     "backtest",
     "compare",
     "distill",
+    "export",
     "from_pretrained",
     "load_dataset",
     "push_to_hub",
@@ -63,6 +65,7 @@ _HOMES = {
     "TimeGradPredictor": "gluon.predictor",
     "TrainConfig": "config",
     "distill": "gluon.distill",
+    "export": "exported.write",
     "backtest": "benchmark.backtest",
     "compare": "benchmark.comparison",
     "load_dataset": "data.dataset",

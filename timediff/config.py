@@ -297,7 +297,7 @@ class RunConfig(NamedTuple):
         stride: Steps between these; the horizon when left out.
         history: Steps before each of these; all when left out.
         recalibrate: Score the paths recalibrated on the validation windows too.
-        report: Diagnose the forecasts, and write report and plots.
+        report: Diagnose the forecasts, and write the report.
         model: The network.
         train: Its training.
         sampling: How its paths are drawn.

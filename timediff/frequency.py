@@ -18,6 +18,7 @@ from timediff.kinds import shown
 __all__ = [
     "FEWEST_CYCLES",
     "adaptive_cycles",
+    "calendar_fields",
     "default_difference",
     "default_lags",
     "error_season",
@@ -217,9 +218,14 @@ def adaptive_cycles(freq: str, length: int) -> list[int]:
     return [s for s in seasons(freq) if s > 1 and length >= FEWEST_CYCLES * s] or [1]
 
 
+def calendar_fields(freq: str) -> dict[str, int]:
+    """The fields of the calendar that `time_features` are made of, and how many values each takes."""
+    return {field: _FIELD_PERIODS[field] for field in _FIELDS[split_freq(freq)[1]]}
+
+
 def num_time_features(freq: str) -> int:
     """Number of columns of `time_features` at this frequency."""
-    return 2 * len(_FIELDS[split_freq(freq)[1]])
+    return 2 * len(calendar_fields(freq))
 
 
 def time_features(start: pd.Period, length: int) -> np.ndarray:
@@ -231,10 +237,9 @@ def time_features(start: pd.Period, length: int) -> np.ndarray:
     """
     with quiet_business_days():
         index = pd.period_range(start, periods=length, freq=start.freq)
-        base = split_freq(start.freqstr)[1]
         phases = [
-            2 * np.pi * np.asarray(getattr(index, field)) / _FIELD_PERIODS[field]
-            for field in _FIELDS[base]
+            2 * np.pi * np.asarray(getattr(index, field)) / period
+            for field, period in calendar_fields(start.freqstr).items()
         ]
     columns = [wave(phase) for phase in phases for wave in (np.sin, np.cos)]
     return np.stack(columns, axis=-1).astype(np.float32) if columns else np.zeros((length, 0), "f4")

@@ -283,6 +283,7 @@ COMMANDS = Table(
             "compare": "put records side by side",
             "serve": "answer requests for forecasts with a saved model",
             "distill": "make a predictor that needs few network calls",
+            "export": "write a model as ONNX, to be run without torch",
             "datasets": "list datasets",
         }.items()
     },

@@ -90,22 +90,9 @@ def ratios_of(trainings: dict[str, dict[str, Any]]) -> dict[str, float]:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """The record."""
+    """The record, written after every round."""
     loads: dict[str, Any] = {}
-    for load, count in (("alone", 0), ("busy", options.busy)):
-        rounds = []
-        with busy(count):
-            for number in range(options.rounds):
-                names = list(TRAININGS) if number % 2 == 0 else list(reversed(TRAININGS))
-                done = {name: in_process(options, *TRAININGS[name]) for name in names}
-                rounds.append({name: done[name] for name in TRAININGS})
-                print(load, json.dumps(plain(rounds[-1])), file=sys.stderr)
-        ratios = [ratios_of(each) for each in rounds]
-        loads[load] = {
-            "rounds": rounds,
-            "ratios": {name: median(each[name] for each in ratios) for name in TRAININGS},
-        }
-    return {
+    record = {
         "dataset": options.dataset,
         "steps": options.steps,
         "busy": options.busy,
@@ -114,6 +101,21 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "commit": commit(),
         "hardware": hardware("cpu"),
     }
+    for load, count in (("alone", 0), ("busy", options.busy)):
+        rounds: list[dict[str, Any]] = []
+        with busy(count):
+            for number in range(options.rounds):
+                names = list(TRAININGS) if number % 2 == 0 else list(reversed(TRAININGS))
+                done = {name: in_process(options, *TRAININGS[name]) for name in names}
+                rounds.append({name: done[name] for name in TRAININGS})
+                print(load, json.dumps(plain(rounds[-1])), file=sys.stderr)
+                ratios = [ratios_of(each) for each in rounds]
+                loads[load] = {
+                    "rounds": rounds,
+                    "ratios": {name: median(each[name] for each in ratios) for name in TRAININGS},
+                }
+                write_text(options.out, json.dumps(plain(record), indent=1) + "\n")
+    return record
 
 
 def show(record: dict[str, Any]) -> None:
@@ -142,9 +144,7 @@ def main() -> None:
         threads = json.loads(options.train)
         print(json.dumps(train(options.dataset, options.data_dir, options.steps, threads)))
         return
-    record = plain(run(options))
-    write_text(options.out, json.dumps(record, indent=1) + "\n")
-    show(record)
+    show(run(options))
 
 
 if __name__ == "__main__":

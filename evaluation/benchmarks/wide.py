@@ -1,6 +1,6 @@
 """Seconds and memory of training and forecast against the number of series, up to 10,000, on a CPU.
 
-    python evaluation/benchmarks/wide.py [--dims 625 1250 2500 5000 10000] [--steps 10] [--out FILE]
+    python evaluation/benchmarks/wide.py [--dims 625 1250 2500 5000 10000] [--steps 10]
 
 Each number of series has a process of its own: the default on 41 days of hourly data, a few optimiser steps,
 all that comes before and after them (the linear forecaster, its Gaussian process, the windows that it is
@@ -11,7 +11,6 @@ imports. The slope of log seconds and log bytes against log D is that of the lin
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -21,6 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from timediff.tools.files import plain, write_text
+from timediff.tools.machine import commit, hardware
+
+HERE = Path(__file__).parent
 #: Series from which on the slope is told, and its target.
 LARGE, TARGET = 1000, 1.1
 PARTS = ("training_seconds", "forecast_seconds", "peak_bytes")
@@ -81,12 +84,32 @@ def in_fresh_process(dim: int, *, steps: int, threads: int) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def record_of(rows: list[dict[str, Any]], options: argparse.Namespace) -> dict[str, Any]:
+    """The record of the numbers of series that are done."""
+    large = [row for row in rows if row["dim"] >= LARGE]
+    dims = [row["dim"] for row in large]
+    slopes = (
+        {part: slope(dims, [row[part] for row in large]) for part in PARTS}
+        if len(large) > 1
+        else {}
+    )
+    return {
+        "steps": options.steps,
+        "threads": options.threads,
+        "rows": rows,
+        "slopes": slopes,
+        "target": TARGET,
+        "commit": commit(),
+        "hardware": hardware("cpu"),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dims", type=int, nargs="+", default=[625, 1250, 2500, 5000, 10000])
     parser.add_argument("--steps", type=int, default=10, help="optimiser steps")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="JSON file of the record")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "results" / "wide.json")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one is not None:
@@ -100,20 +123,10 @@ def main() -> None:
             f"{rows[-1]['forecast_seconds']:.3g} s, {rows[-1]['peak_bytes'] / 1e9:.3g} GB",
             flush=True,
         )
-    record: dict[str, Any] = {
-        "machine": platform.processor() or platform.machine(),
-        "steps": options.steps,
-        "threads": options.threads,
-        "rows": rows,
-    }
-    large = [row for row in rows if row["dim"] >= LARGE]
-    if len(large) > 1:
-        dims = [row["dim"] for row in large]
-        record["slopes"] = {part: slope(dims, [row[part] for row in large]) for part in PARTS}
-        for part, found in record["slopes"].items():
-            print(f"slope of log {part} against log D: {found:.3g} (target <= {TARGET})")
-    if options.out is not None:
-        options.out.write_text(json.dumps(record, indent=1) + "\n")
+        record = record_of(rows, options)
+        write_text(options.out, json.dumps(plain(record), indent=1) + "\n")
+    for part, found in record["slopes"].items():
+        print(f"slope of log {part} against log D: {found:.3g} (target <= {TARGET})")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def test_too_few_windows_have_no_p_value(tmp_path):
     runs = read_runs(write(tmp_path, record(windows=7), record(windows=7, seed=1)))
     found, said = compare_runs(runs)
     assert said == [] and found["run1"].too_few and found["run1"].p_value is None
-    assert "too few windows" in compare.as_text(runs)
+    assert "Too few windows" in compare.as_text(runs)
     page = compare.as_html(runs)
     assert "Too few windows" in page and "Differences per window" in page
 

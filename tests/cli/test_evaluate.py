@@ -1240,8 +1240,10 @@ def test_the_report_shows_calibration_before_and_after_recalibration(folder, tmp
     coverage = found["diagnosis"]["coverage"]
     assert coverage["each"][1] == pytest.approx(found["metrics"]["coverage_90"], rel=1e-4)
     assert coverage["sum"][1] == pytest.approx(found["metrics"]["coverage_90_sum"], rel=1e-4)
+    page = (tmp_path / "report.html").read_text()
     for name in ("pit-each", "pit-sum", "pit-after-each", "pit-after-sum"):
-        assert (tmp_path / "plots" / f"{name}.png").is_file()
+        assert f'id="figure-{name}"' in page
+    assert "--baselines fast" in page  # nobody is beside it
 
 
 def test_report_and_diagnosis_are_written_unless_told_otherwise(folder, finished, tmp_path):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from timediff.cli import estimate as cost
 from timediff.cli.main import main as command
 from timediff.cli.said import kept_lines
 from timediff.cli.tables import read_table
+from timediff.cli.written import check_file
+from timediff.errors import InputError
 from timediff.metrics import score
 from timediff.reading import Reading
 
@@ -73,9 +76,10 @@ READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".feather": pd.read
 
 @pytest.mark.parametrize("ending", READERS)
 def test_a_forecast_is_that_of_python_in_the_tables_zone(here, capsys, ending):
-    out, said = forecasts(capsys, "--out", f"f{ending}", "--plot", "f.png", "--levels", 50, 80)
-    assert out.splitlines() == [f"f{ending}", "f.png"]
-    assert (here / "f.png").read_bytes()[:4] == b"\x89PNG"
+    plot = "f.html" if ending == ".feather" and find_spec("plotly") else "f.png"
+    out, said = forecasts(capsys, "--out", f"f{ending}", "--plot", plot, "--levels", 50, 80)
+    assert out.splitlines() == [f"f{ending}", plot]
+    assert (here / plot).read_bytes()[:4] == (b"\x89PNG" if plot == "f.png" else b"<!DO")
     written = READERS[ending](here / f"f{ending}")
     expected = of_python(table(tz="Europe/Berlin")).to_quantile_frame(level=[50, 80])
     stamps = [pd.Timestamp(stamp) for stamp in written["ds"]]
@@ -250,6 +254,12 @@ MISTAKES = [
     (["clock.csv"], "--tz Europe/Berlin"),
     (["days.csv"], "--day-first"),
 ]
+
+
+def test_a_page_that_nothing_can_draw_is_refused_before_training(here, monkeypatch):
+    monkeypatch.setattr("timediff.report.interactive.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"timediff-forecast\[interactive\]"):
+        check_file("--plot", Path("f.html"), read=[])
 
 
 def test_mistakes_are_one_sentence_before_torch(here):

@@ -181,7 +181,8 @@ def test_aggregates(tmp_path):
     net = {"unit": "kW", "weights": {"s2": -0.5, "s0": 1}}
     loaded = load_dataset(str(write_wide(tmp_path / "x", frame(), aggregates={"net": net})))
     np.testing.assert_array_equal(loaded.aggregates["net"].weights, [1, 0, -0.5])
-    assert loaded.aggregates["net"].unit == "kW"
+    assert loaded.aggregates["net"].unit == "kW" and (loaded.unit, loaded.zone) == ("", "")
+    assert load_dataset(str(write_wide(tmp_path / "y", frame(), unit="MW"))).unit == "MW"
     for bad in ({"net": {"unit": "kW", "weights": {"s9": 1}}}, {"net": {"weights": {}}}, [1]):
         folder = write_wide(tmp_path / "x", frame(), aggregates=bad)
         fails(str(folder), match=r"aggregates in .*meta\.json")

@@ -1,5 +1,9 @@
 """The forecast object: what is read off joint paths, and the shapes that other tools want."""
 
+import json
+import re
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -25,13 +29,14 @@ def forecast(paths=None, *, names=None, seed=0, count=40, steps=6, dim=3, freq="
     steps, dim = paths.shape[1:]
     start = pd.Period("2024-03-01", freq)
     stamps = pd.period_range(start - 12, periods=12 + steps).to_timestamp()
+    options = {"stamps": stamps[12:], **options}
     defaults = {
         "history": np.arange(12.0 * dim).reshape(12, dim),
         "history_stamps": stamps[:12],
         "start": start,
     }
     names = NAMES[:dim] if names is None else names
-    return Forecast(paths, names, stamps[12:], **(defaults | options))
+    return Forecast(paths, names, **(defaults | options))
 
 
 def pandas_of(frame):
@@ -223,18 +228,32 @@ def test_columns_of_autogluon_and_chronos():
 
 
 def test_hubverse_rows_are_paths_or_quantiles():
-    made = forecast()
+    made = forecast(freq="W", names=[7, 11, 2])
     frame = made.to_hubverse()
     assert set(frame["output_type"]) == {"sample"} and len(frame) == 40 * 6 * 3
-    assert (frame["origin_date"] == made.history_stamps[-1]).all()
-    row = frame.query("location == 'south' and horizon == 3 and output_type_id == 5")
-    assert row["value"].item() == made.paths[5, 2, 1]
-    assert row["target_end_date"].item() == made.stamps[2]
+    # What a hub's configuration calls dates, and sample indices, which are positive.
+    assert (frame["origin_date"] == made.history_stamps[-1].date()).all()
+    assert frame["output_type_id"].min() == 1 and frame["output_type_id"].max() == 40
+    row = frame.query("location == '11' and horizon == 3 and output_type_id == 5")
+    assert row["value"].item() == made.paths[4, 2, 1]
+    assert row["target_end_date"].item() == made.stamps[2].date()
+    assert "2024-02-19" in frame.to_csv(index=False).splitlines()[1].split(",")
     frame = made.to_hubverse([0.1, 0.9])
-    row = frame.query("location == 'south' and horizon == 3 and output_type_id == 0.9")
+    row = frame.query("location == '11' and horizon == 3 and output_type_id == 0.9")
     assert row["value"].item() == made.quantile(0.9)[2, 1] and set(frame["output_type"]) == {
         "quantile"
     }
+
+
+def test_hubverse_has_dates_in_every_kind_of_frame():
+    frame = forecast(freq="D", kind="polars").to_hubverse()
+    assert frame.schema["origin_date"] == frame.schema["target_end_date"] == pl.Date
+    table = forecast(freq="D", kind="pyarrow").to_hubverse()
+    assert pa.types.is_date32(table.schema.field("target_end_date").type)
+    # Days of the local clock, also where they are not those of UTC.
+    stamps = pd.date_range("2024-03-01", periods=6, freq="D", tz="Asia/Tokyo")
+    made = forecast(stamps=stamps, history_stamps=stamps[:1] - pd.Timedelta("1D"))
+    assert str(made.to_hubverse()["origin_date"][0]) == "2024-02-29"
 
 
 def test_xarray_finds_a_path_by_its_labels():
@@ -276,9 +295,10 @@ def test_xarray_finds_a_path_by_its_labels():
         ),
         (lambda: forecast().representatives(41), "only 40 paths differ"),
         (lambda: forecast().representatives(5).to_gluonts(), "before representatives"),
-        (lambda: forecast().representatives(5).to_hubverse(), "before representatives"),
+        (lambda: forecast(freq="D").representatives(5).to_hubverse(), "before representatives"),
         (lambda: forecast(start=None).to_gluonts(), "has no start"),
         (lambda: forecast(history_stamps=None).to_hubverse(), "origin_date is not known"),
+        (lambda: forecast().to_hubverse(), "call sum_over first"),
         (lambda: forecast().plot(series=["east"]), "no series 'east'"),
     ],
 )
@@ -294,8 +314,35 @@ def test_the_picture_has_the_sum_and_the_series_asked_for():
         "west",
         "north",
     ]
-    middle = figure.axes[0].get_lines()[1].get_ydata()
+    middle = figure.axes[0].get_lines()[1].get_ydata()[1:]  # after the last value of the history
     assert np.abs(middle - np.median(forecast().paths.sum(axis=2), axis=0)).max() < 0.5
     scenarios = forecast().representatives(5).plot(total=False)
     assert len(scenarios.axes) == 3
-    assert sum(len(line.get_xdata()) == 6 for line in scenarios.axes[0].get_lines()) == 5
+    assert sum(len(line.get_xdata()) == 7 for line in scenarios.axes[0].get_lines()) == 5
+
+
+@pytest.mark.parametrize("tz", [None, "Europe/Berlin"])
+def test_the_page_to_look_about_in_has_every_series_and_their_sum(tz):
+    pytest.importorskip("plotly", reason="the extra interactive draws these pages")
+    made = forecast()
+    made = replace(made, stamps=made.stamps.tz_localize(tz))
+    page = made.to_html(title="a <title>", unit="MW")
+    assert "a &lt;title&gt;" in page and (f"on the clock of {tz}" in page) == (tz is not None)
+    look = json.loads(re.search(r'id="look">(.*?)</script>', page, re.DOTALL)[1])
+    names = [str(name) for name in made.names]
+    assert look["names"] == [f"sum of the {len(names)} series", *names] and set(look["units"]) == {
+        "MW"
+    }
+    (shown,) = look["windows"]
+    sums = made.aggregate()
+    np.testing.assert_allclose(shown["quantiles"][0][4], sums.quantile(0.95)[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(shown["quantiles"][2][1], made.quantile(0.25)[:, 1], rtol=1e-4)
+    history = made.history[-24:].sum(axis=1)
+    np.testing.assert_allclose(shown["observed"][0][: len(history)], history, rtol=1e-4)
+    assert shown["observed"][0][len(history) :] == [None] * len(made.stamps)
+    tenth = np.asarray(shown["peaks"][0]["limits"])[np.asarray(shown["peaks"][0]["chance"]) <= 0.1][
+        0
+    ]
+    assert made.probability(lambda paths: (paths.sum(axis=2) > tenth * 1.0001).any(axis=1)) <= 0.1
+    with pytest.raises(InputError, match="scenarios"):
+        made.representatives(5).to_html()

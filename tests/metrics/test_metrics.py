@@ -286,6 +286,8 @@ def test_a_step_without_truth_is_left_out_of_every_score():
     kept = [0, 1, 3, 4, 5]
     expected = metrics.score(paths[:, :, kept], truth[:, kept], seasonal_error=SEASONAL)
     ours = metrics.score(paths, truth, seasonal_error=SEASONAL)
+    # Steps on both sides of a gap are not in a row.
+    assert ours.pop("brier_calm") != expected.pop("brier_calm")
     assert ours == pytest.approx(expected, rel=1e-12)
 
 
@@ -315,7 +317,7 @@ def test_zero_truth_has_no_ratio_but_a_coverage():
     defined = {name for name, value in result.items() if not np.isnan(value)}
     counts = {name for name in METRICS if name.startswith(("coverage", "reliability"))}
     # What refers to the paths or to the past has a value without the truth's size.
-    assert defined == counts | {"brier_upper", "mase", "msis", "correlation_error"}
+    assert defined == counts | {"brier_upper", "brier_calm", "mase", "msis", "correlation_error"}
     assert all(0 < result[name] <= 1 for name in counts)
 
 

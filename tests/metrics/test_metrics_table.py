@@ -68,6 +68,16 @@ def table_from_single_scores(paths, truth, unit):
         "sharpness_90_sum": width(sums, total) / size_sum,
         "correlation_error": metrics.correlation_error(paths, truth),
     }
+    low = np.nanquantile(total, 0.2)
+    highest, reached = metrics.peaks(paths, truth)
+    calm, was_calm = metrics.runs_below(paths, truth, threshold=low)
+    vectors = highest[:, :, None, None], reached[:, None, None]
+    table |= {
+        "crps_peak": metrics.crps_ensemble(*vectors).sum() / abs(reached).sum(),
+        "newsvendor_cost_peak": metrics.newsvendor_cost(*vectors, under=9, over=1).sum()
+        / abs(reached).sum(),
+        "brier_calm": np.square(calm.mean(axis=1) - was_calm).mean(),
+    }
     for level in (50, 90, 95, 99):
         for suffix, x, y in (("", paths, truth), ("_sum", sums, total)):
             share = np.nanmean(metrics.covered(x, y, level=level / 100))

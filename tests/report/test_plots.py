@@ -52,21 +52,32 @@ def test_panels_show_the_sum_and_the_chosen_series_as_they_are_scored():
         (axes[1], paths[..., 3:4], truth[:, 3]),
         (axes[2], paths[..., 0:1], truth[:, 0]),
     ):
-        np.testing.assert_allclose(line(panel, "observed")[-12:], observed)
-        np.testing.assert_allclose(
-            line(panel, "forecast median"), metrics.median(member_paths)[:, 0]
-        )
+        (start,) = line(panel, "history")[-1:]  # where all of it is joined to the history
+        np.testing.assert_allclose(line(panel, "what happened"), [start, *observed])
+        middle = metrics.median(member_paths)[:, 0]
+        np.testing.assert_allclose(line(panel, "forecast median"), [start, *middle])
         for drawn, level in zip(bands(panel), (0.9, 0.5), strict=True):
             ends = metrics.central_interval(member_paths, level=level)
-            np.testing.assert_allclose(drawn, [end[:, 0] for end in ends])
+            np.testing.assert_allclose(drawn, [[start, *end[:, 0]] for end in ends])
+
+
+def test_now_is_marked_at_the_last_value_and_a_missing_one_joins_nothing():
+    history, truth, paths = window(dimensions=1)
+    stamps = np.datetime64("2020-01-01") + np.arange(72) * np.timedelta64(1, "h")
+    for gap in (False, True):
+        history[-1] = np.nan if gap else history[-1]
+        axes = figure(history, truth, paths, stamps=stamps).axes[0]
+        (now,) = [text for text in axes.texts if text.get_text().strip() == "now"]
+        assert now.get_position()[0] == stamps[59]
+        assert len(line(axes, "forecast median")) == len(line(axes, "what happened")) == 13 - gap
 
 
 def test_history_is_cut_to_its_end_and_follows_the_stamps():
     history, truth, paths = window()
     stamps = np.datetime64("2020-01-01") + np.arange(72) * np.timedelta64(1, "h")
     axes = figure(history, truth, paths, stamps=stamps).axes[1]
-    shown = next(found for found in axes.lines if found.get_label() == "observed")
-    np.testing.assert_array_equal(shown.get_xdata(), stamps[-36:])
+    shown = next(found for found in axes.lines if found.get_label() == "history")
+    np.testing.assert_array_equal(shown.get_xdata(), stamps[-36:-12])
 
 
 def test_a_baseline_is_one_dashed_line_and_one_legend_entry():
@@ -74,9 +85,9 @@ def test_a_baseline_is_one_dashed_line_and_one_legend_entry():
     made = figure(history, truth, paths, baseline=paths[:7] + 1, baseline_name="naive")
     drawn = line(made.axes[0], "naive median")
     sums, _ = metrics.sum_over_dimensions(paths[:7] + 1, truth)
-    np.testing.assert_allclose(drawn, metrics.median(sums)[:, 0])
+    np.testing.assert_allclose(drawn[1:], metrics.median(sums)[:, 0])
     labels = [text.get_text() for text in made.legends[0].get_texts()]
-    assert len(made.legends) == 1 and len(set(labels)) == len(labels) == 5
+    assert len(made.legends) == 1 and len(set(labels)) == len(labels) == 6
     assert all(panel.get_legend() is None for panel in made.axes)
 
 

@@ -52,7 +52,7 @@ _INNER = (".", "predictor", "checkpoints")
 #: What is made of the results of entrants, anew each time.
 RESULTS = (
     *("record.json", "table.txt", "forecasts.parquet"),
-    *("forecast.png", "nll.png", "report.html"),
+    *("forecast.png", "nll.png", "report.html", "series.html"),
 )
 
 
@@ -84,7 +84,7 @@ def locked(out: Path) -> Iterator[None]:
 def _tidy_all(out: Path) -> None:
     """Removes what a killed run left half-written."""
     inner = [seed / name for seed in _folders(out, "*/seed-*") for name in _INNER]
-    for folder in (out, out / "plots", *inner):
+    for folder in (out, *inner):
         tidy(folder, own=True)
 
 
@@ -137,8 +137,9 @@ def _empty(out: Path, names: set[str], *, ours: bool) -> None:
         print(f"replacing the results of an earlier run in {out}", file=sys.stderr)
     for folder in folders:
         shutil.rmtree(folder)
-    before = out / "baselines"  # where version 0.1.0 kept theirs
-    for file in [*before.glob("*.npy"), *before.glob("*.json")] if ours else ():
+    # Where version 0.1.0 kept those of baselines, and each picture of its report.
+    before = [*out.glob("baselines/*.npy"), *out.glob("baselines/*.json"), *out.glob("plots/*.png")]
+    for file in before if ours else ():
         file.unlink()
     for name in RESULTS:
         (out / name).unlink(missing_ok=True)

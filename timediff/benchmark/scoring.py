@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from timediff.benchmark.diagnosis import diagnose
+from timediff.benchmark.exceedance import exceedance
 from timediff.benchmark.folder import stamps
 from timediff.benchmark.problem import Problem, aggregate_scores
 from timediff.benchmark.record import Result, Seconds, Values
@@ -72,7 +73,9 @@ def standard_error(rows: Sequence[Values]) -> Values:
 def _diagnosis(problem: Problem, paths: np.ndarray) -> dict[str, Any]:
     data = problem.data
     times = np.stack([stamps(entry, data.prediction_length) for entry in data.test])
-    return diagnose(paths, problem.truth, columns=data.columns, stamps=times, progress=True)
+    found = diagnose(paths, problem.truth, columns=data.columns, stamps=times, progress=True)
+    last = exceedance(np.asarray(paths[-1]), problem.truth[-1], data.aggregates)
+    return found | {"exceedance": last}
 
 
 def _sum(values: Sequence[float | None]) -> float | None:

@@ -92,7 +92,11 @@ def add_forecast_options(parser: Any) -> None:
         default=Path("forecast.csv"),
         help="table of the forecast: .csv, .parquet or .feather",
     )
-    parser.add_argument("--plot", type=Path | None, help="picture of it: .png, .svg or .pdf")
+    parser.add_argument(
+        "--plot",
+        type=Path | None,
+        help="picture of it: .png, .svg, .pdf, or .html to look about in (extra [interactive])",
+    )
     parser.add_argument(
         "--levels",
         type=float,

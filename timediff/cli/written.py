@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["check_file", "check_folder", "draw", "write_frame"]
 
 _FRAMES = (".csv", ".parquet", ".feather")
-_PICTURES = (".png", ".svg", ".pdf")
+_PAGE = ".html"
+_PICTURES = (".png", ".svg", ".pdf", _PAGE)
 #: What `timediff.forecaster.saved` writes.
 _SAVED = "forecaster.json"
 
@@ -26,6 +27,10 @@ def check_file(option: str, path: Path | None, *, read: list[Path | None]) -> No
     endings = _PICTURES if option == "--plot" else _FRAMES
     if option != "--log-file" and path.suffix.lower() not in endings:
         raise InputError(f"{option} is {path}; give it one of the endings {', '.join(endings)}")
+    if option == "--plot" and path.suffix.lower() == _PAGE:
+        from timediff.report.interactive import check_plotly
+
+        check_plotly()
     if path.is_dir():
         raise InputError(f"{option} is {path}, a folder; give it a file")
     if not path.parent.is_dir():
@@ -59,11 +64,13 @@ def write_frame(frame: "DataFrame", path: Path) -> None:
 
 
 def draw(forecast: "Forecast", path: Path) -> None:
-    """Writes the picture of a forecast."""
-    from timediff.tools.files import whole
+    """Writes the picture of a forecast, or the page to look about in."""
+    from timediff.tools.files import whole, write_text
 
     first, last = (re.sub(r":00$", "", str(forecast.stamps[i])[:19]) for i in (0, -1))
+    title = f"Forecast of {first} to {last}"
+    if path.suffix.lower() == _PAGE:
+        write_text(path, forecast.to_html(title=title))
+        return
     with whole(path) as temporary:
-        forecast.plot(title=f"Forecast of {first} to {last}").savefig(
-            temporary, format=path.suffix[1:].lower()
-        )
+        forecast.plot(title=title).savefig(temporary, format=path.suffix[1:].lower())

@@ -39,6 +39,8 @@ class Dataset(NamedTuple):
         aggregates: Further weighted sums by name.
         checksum: SHA-256 of all entries as stored, see `timediff.data.readers.contents.checksum`.
         verified: Whether `checksum` is the one we hold for this name.
+        unit: Of all values, "" where it is not known.
+        zone: Time zone of the stamps, "" where it is not known.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Dataset(NamedTuple):
     source: str
     licence: str
     published: list[Published]
+    unit: str = ""
+    zone: str = ""
 
 
 @checked
@@ -123,6 +127,8 @@ def load_dataset(
         source=spec.source if spec else str(meta.get("source", "not stated")),
         licence=spec.licence if spec else str(meta.get("licence", "not stated")),
         published=list(spec.published) if spec else [],
+        unit=str(meta.get("unit", "")),
+        zone=str(meta.get("zone", "")),
     )
 
 

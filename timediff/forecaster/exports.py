@@ -1,6 +1,7 @@
 """A forecast in the shapes of other tools: AutoGluon and Chronos, hubverse, xarray, GluonTS."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 from narwhals.typing import IntoDataFrame
 
 from timediff.errors import InputError
-from timediff.forecaster.frames import labels, make_frame
+from timediff.forecaster.frames import labels, make_frame, naive
 from timediff.frequency import quiet_business_days
 
 if TYPE_CHECKING:
@@ -31,12 +32,16 @@ def item_frame(forecast: "Forecast", quantiles: Sequence[float]) -> IntoDataFram
 def hubverse(forecast: "Forecast", quantiles: Sequence[float] | None = None) -> IntoDataFrame:
     """Rows of a hubverse model output: paths, or with ``quantiles`` these.
 
-    Columns ``origin_date`` (the last known stamp), ``target``, ``horizon`` (from 1), ``location`` (the
+    Columns ``origin_date`` (of the last known step), ``target``, ``horizon`` (from 1), ``location`` (the
     series), ``target_end_date``, ``output_type`` ("sample" or "quantile"), ``output_type_id`` (number of the
-    joint path, or level) and ``value``. A hub may call its task columns otherwise: rename them.
+    joint path, from 1, or level) and ``value``, in the types of the tasks schema of hubs (version 6): dates
+    without a time, locations as text. Rows of one number are one path over all locations and horizons, which
+    is a ``compound_taskid_set`` of ``["origin_date", "target"]``; a hub that asks for less takes it. A hub
+    may call its task columns otherwise: rename them.
 
     Raises:
-        InputError: The forecast knows no history, or its paths have weights, which hubs know nothing of.
+        InputError: The forecast knows no history, its steps are parts of days, or its paths have weights,
+            which hubs know nothing of.
     """
     if forecast.history_stamps is None or not len(forecast.history_stamps):
         raise InputError(
@@ -44,26 +49,42 @@ def hubverse(forecast: "Forecast", quantiles: Sequence[float] | None = None) -> 
         )
     if quantiles is None:
         _check_unweighted(forecast, "to_hubverse without quantiles")
-        values, ids, output = forecast.paths, np.arange(len(forecast.paths)), "sample"
+        values, ids, output = forecast.paths, 1 + np.arange(len(forecast.paths)), "sample"
     else:
         values, output = forecast.quantile(list(quantiles)), "quantile"
         ids = np.asarray(quantiles, dtype=np.float64)
-    horizon = np.arange(1, len(forecast.stamps) + 1)[:, None]
+    origin, *ahead = _dates(forecast.history_stamps[-1:].append(forecast.stamps))
+    horizon = np.arange(1, len(ahead) + 1)[:, None]
     columns = forecast.labelled(
         {"horizon": horizon, "output_type_id": ids[:, None, None], "value": values}
     )
     rows = len(columns["value"])
     ordered = {
-        "origin_date": forecast.history_stamps[np.full(rows, -1)],
+        "origin_date": np.full(rows, origin, dtype=object),
         "target": np.full(rows, forecast.columns.target, dtype=object),
         "horizon": columns["horizon"],
-        "location": columns[forecast.columns.id],
-        "target_end_date": columns[forecast.columns.time],
+        "location": columns[forecast.columns.id].astype(str),
+        "target_end_date": np.array(ahead, dtype=object)[columns["horizon"] - 1],
         "output_type": np.full(rows, output, dtype=object),
         "output_type_id": columns["output_type_id"],
         "value": columns["value"],
     }
     return make_frame(ordered, forecast.kind)
+
+
+def _dates(stamps: pd.Index) -> list[date]:
+    """Dates of stamps on their own clock.
+
+    Raises:
+        InputError: Two stamps have one date.
+    """
+    dates = pd.DatetimeIndex(naive(stamps)).date.tolist()
+    if len(set(dates)) < len(dates):
+        raise InputError(
+            "hubs know dates only, but several steps of the forecast are of one day; call sum_over first, "
+            "with the number of steps of a day"
+        )
+    return dates
 
 
 def xarray(forecast: "Forecast") -> "DataArray":

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from timediff.arguments import checked
 from timediff.errors import InputError
-from timediff.forecaster import exports
-from timediff.forecaster.frames import KINDS, Array, Columns, labels, make_frame, naive, some
+from timediff.forecaster import exports, pictures
+from timediff.forecaster.frames import KINDS, Array, Columns, labels, make_frame
 from timediff.forecaster.scenarios import choose, distances, points_of
 from timediff.forecaster.sums import summing_matrix, sums_of_steps
 from timediff.options import Whole
@@ -121,8 +121,8 @@ class Forecast:
         """Forecast of weighted sums of the series, path by path; of their total when nothing is given.
 
         Args:
-            S_df: The summing matrix of `hierarchicalforecast`: one row per node, its name in the first
-                column, and one column of weights for each series, called like it.
+            S_df: The summing matrix that ``aggregate`` of `hierarchicalforecast` makes: one row per node, its
+                name in the first column, and one column of weights for each series, called like it.
 
         Raises:
             InputError: The columns are not those of the series, or hold no finite numbers.
@@ -218,26 +218,22 @@ class Forecast:
         Raises:
             InputError: A series is not in the forecast.
         """
-        from timediff.report.future import future_figure
+        return pictures.as_figure(self, series, total=total, title=title, unit=unit)
 
-        names = list(self.names)
-        if unknown := [name for name in series or () if name not in names]:
-            raise InputError(
-                f"the forecast has no series {unknown[0]!r}; its series are {some(names)}"
-            )
-        history = np.empty((0, len(names))) if self.history is None else self.history
-        before = self.stamps[:0] if self.history_stamps is None else self.history_stamps
-        return future_figure(
-            history,
-            self.paths,
-            columns=[str(name) for name in names],
-            stamps=np.concatenate([naive(before), naive(self.stamps)]),
-            series=None if series is None else [names.index(name) for name in series],
-            weights=self.weights,
-            total=total,
-            title=title,
-            unit=unit,
-        )
+    @checked
+    def to_html(self, *, title: str = "Forecast", unit: str = "") -> str:
+        """A page to look about in: any series or the total, and the chance that the total exceeds a limit.
+
+        It holds all that it needs, and is of some megabytes.
+
+        Args:
+            title: Heading.
+            unit: Of the values.
+
+        Raises:
+            InputError: The extra interactive is not installed, or the paths have weights.
+        """
+        return pictures.as_html(self, title=title, unit=unit)
 
     def to_frame(self) -> IntoDataFrame:
         """The paths as a long frame: ``unique_id, ds, sample_id, TimeGrad``, and ``weight`` if there are any.

@@ -15,12 +15,13 @@ __all__ = ["summing_matrix", "sums_of_steps"]
 
 
 def summing_matrix(S_df: Any, names: Sequence[Any]) -> tuple[Array, list[Any]]:
-    """Weights ``[nodes, D]`` and the names of the nodes of a frame as `hierarchicalforecast` has it.
+    """Weights ``[nodes, D]`` and the names of the nodes of what `hierarchicalforecast` makes in `aggregate`.
 
     Raises:
         InputError: The columns are not those of the series, or hold no finite numbers.
     """
-    table = eager(S_df, "S_df")
+    # Its sparse matrix (``sparse_s=True``) makes a frame of itself.
+    table = eager(S_df.to_frame() if type(S_df).__name__ == "SMatrix" else S_df, "S_df")
     first, *columns = table.columns
     wanted = [str(name) for name in names]
     if missing := [name for name in wanted if name not in columns]:

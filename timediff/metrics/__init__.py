@@ -30,6 +30,7 @@ from timediff.metrics.crps import (
     crps_ensemble,
     threshold_weighted_crps,
 )
+from timediff.metrics.events import peaks, runs_below
 from timediff.metrics.gaussian import (
     correlation_error,
     covariance_shrinkage,
@@ -86,10 +87,12 @@ __all__ = [
     "median",
     "monte_carlo_error",
     "newsvendor_cost",
+    "peaks",
     "pit",
     "quantile_loss",
     "rank_histogram",
     "reliability",
+    "runs_below",
     "score",
     "score_aggregate",
     "seasonal_error",

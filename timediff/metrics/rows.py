@@ -255,6 +255,24 @@ SCORES: dict[str, Score] = {
         " sum |y| of the sum",
         quotient("newsvendor", "size", of="total"),
     ),
+    "crps_peak": Score(
+        "CRPS of the peak",
+        "sum over windows of the ensemble CRPS of the largest value in a window of the sum over dimensions, "
+        "/ sum of the size of those that were",
+        quotient("peak", "peak_size", of="whole"),
+    ),
+    "brier_calm": Score(
+        "Brier score of a calm",
+        "mean over windows of the squared error of the forecast probability that the sum over dimensions "
+        "stays at or below the 0.2 quantile of its observed truth, of all windows, for three steps in a row",
+        quotient("calm", "events", of="whole"),
+    ),
+    "newsvendor_cost_peak": Score(
+        "reserve cost of the peak",
+        "cost of providing the 0.9 quantile of a window's largest sum where a unit too few costs 9 and one "
+        "too many 1, / sum of the size of those that were",
+        quotient("peak_reserve", "peak_size", of="whole"),
+    ),
     **_coverages(),
     "reliability_error": Score(
         "reliability error",

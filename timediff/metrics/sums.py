@@ -17,6 +17,7 @@ from timediff.metrics.coverage import (
     ranks_of,
 )
 from timediff.metrics.crps import brier_of, crps_of, tail_crps_of
+from timediff.metrics.events import RESERVE
 from timediff.metrics.gaussian import dawid_sebastiani_of
 from timediff.metrics.multivariate import energy_of, variogram_of
 from timediff.metrics.quantiles import (
@@ -32,7 +33,6 @@ __all__ = [
     "COVERAGES",
     "MAX_PAIRS",
     "RANKED",
-    "RESERVE",
     "TAIL",
     "Scale",
     "band_sums",
@@ -48,10 +48,9 @@ __all__ = [
 COVERAGES = (50, 90, 95, 99)
 #: Those of which coverage by rank is shown beside the plain one.
 RANKED = (50, 90)
-#: Numbers that definitions state: pairs at a step for the variogram score, tails, costs of a reserve.
+#: Numbers that definitions state: pairs at a step for the variogram score, tails.
 MAX_PAIRS = 20_000
 TAIL = 0.1
-RESERVE = {"under": 9.0, "over": 1.0}
 
 
 class Scale(NamedTuple):

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from timediff.errors import InputError
 from timediff.metrics.arrays import Array, Floats, Sums, add, checked_windows, observed_steps
 from timediff.metrics.crps import crps_of
+from timediff.metrics.events import CALM_SHARE, event_sums
 from timediff.metrics.gaussian import residual_moments
 from timediff.metrics.multivariate import energy_of, sum_over_dimensions
 from timediff.metrics.quantiles import nearest, quantile_loss_of
@@ -51,6 +52,7 @@ def score(
     """
     paths, truth = checked_windows(paths, truth)
     scale = scale_of(truth, seasonal_error)
+    low = float(np.nanquantile(sum_over_dimensions(paths[:, :1], truth)[1], CALM_SHARE))
     each: Sums = {}
     total: Sums = {}
     whole: Sums = {}
@@ -59,7 +61,9 @@ def score(
             continue
         window_scale = scale._replace(seasonal=scale.seasonal[window])
         add(each, entry_sums(window_paths, window_truth, partial(referred, scale=window_scale)))
-        add(total, entry_sums(*sum_over_dimensions(window_paths, window_truth), losses))
+        sums = sum_over_dimensions(window_paths, window_truth)
+        add(total, entry_sums(*sums, losses))
+        add(whole, event_sums(*sums, threshold=low))
         add(whole, step_sums(window_paths, window_truth, scale.size))
         add(whole, band_sums(window_paths, window_truth))
         if truth.shape[-1] > 1 and paths.shape[1] > 1:

@@ -133,7 +133,7 @@ class _InducedBlock(nn.Module):
             shifts: Shift of both norms by the condition, ``[R or 1, 2, width]``.
         """
         y = _normed(tokens, level[:, 0], shifts[:, 0])
-        points = self.points.expand(len(y), -1, -1)
+        points = self.points.expand(y.shape[0], -1, -1)
         summary = points + self._attend(points, self.gathered(y))  # [R, M, width]
         tokens = tokens + self.found(self._attend(self.query(y), self.handed(summary)))
         y = _normed(tokens, level[:, 1], shifts[:, 1])

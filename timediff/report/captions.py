@@ -6,14 +6,17 @@ import numpy as np
 
 from timediff.benchmark.diagnosis import BY_HORIZON
 from timediff.metrics import expected_coverage
+from timediff.report.numbers import value
 
 __all__ = [
     "COVERAGE",
     "PIT_SHAPES",
     "RANKS",
     "RANK_SHAPES",
+    "WHOLE",
     "correlation",
     "coverage_by_step",
+    "exceedance",
     "histogram",
     "reliability",
     "series",
@@ -23,6 +26,17 @@ _BAND = (
     "Grey: where 95 % of the bars would be if the forecast were right, found with its own paths in the place "
     "of the truth, so with its own dependence between steps and series"
 )
+
+
+def exceedance(curve: dict[str, Any], what: str, unit: str) -> str:
+    """Caption of the chances that a total exceeds a limit."""
+    limits, chance = np.asarray(curve["limits"]), np.asarray(curve["chance"])
+    half, tenth = (value(float(limits[chance <= share][0]), 0) for share in (0.5, 0.1))
+    reached = "" if curve["reached"] is None else f" It reached {value(curve['reached'], 0)}."
+    return (
+        f"Chance that the {what} goes beyond a limit at some step of the last window, read off whole paths: "
+        f"50 % for {half}, 10 % for {tenth}{' ' if unit else ''}{unit}.{reached}"
+    )
 
 
 def histogram(counts: dict[str, Any], what: str, shapes: str) -> str:
@@ -116,6 +130,6 @@ def coverage_by_step(members: int, windows: int) -> str:
 
 COVERAGE = (
     "Share of truths inside the central interval of each level. Each: all series and steps; sum: of the sum, "
-    "both to be compared with the perfect forecast; path: whole windows inside a simultaneous band. In "
-    "brackets, where 95 % of calibrated forecasts lie."
+    "both to be compared with the perfect forecast. In brackets, where 95 % of calibrated forecasts lie."
 )
+WHOLE = " Path: whole windows inside a band that is to hold whole paths."

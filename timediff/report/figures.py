@@ -38,6 +38,7 @@ __all__ = [
     "correlation_map",
     "cost_figure",
     "coverage_figure",
+    "exceedance_figure",
     "fan_figure",
     "histogram_figure",
     "horizon_figure",
@@ -59,6 +60,7 @@ def fan_figure(
     stamps: ArrayLike | None,
     title: str,
     theme: Theme,
+    unit: str = "",
     baseline: Array | None = None,
     baseline_name: str = "baseline",
 ) -> "Figure":
@@ -70,6 +72,7 @@ def fan_figure(
         stamps: Times of `observed`; by default steps are counted.
         title: Heading.
         theme: Colours.
+        unit: Of the values.
         baseline: Paths of another forecast, ``[S', T]``, of which the median is drawn.
         baseline_name: What the legend calls it.
     """
@@ -83,7 +86,30 @@ def fan_figure(
     style_axes(axes, title, stamped=stamps is not None, theme=theme)
     if stamps is None:
         axes.set_xlabel(STEPS, color=theme.ink)
+    axes.set_ylabel(unit, color=theme.ink)
     legend(axes, theme)
+    return figure
+
+
+def exceedance_figure(
+    curves: Mapping[str, dict[str, Any]], *, what: str, unit: str, theme: Theme
+) -> "Figure":
+    """Chance that a total goes beyond a limit at some step, by limit, with what it reached.
+
+    Args:
+        curves: Of each entrant, as `timediff.benchmark.exceedance` makes them.
+        what: The total.
+        unit: Of the limits.
+        theme: Colours.
+    """
+    figure, axes = panel(f"Chance that a limit is exceeded: {short(what)}", theme)
+    for i, (name, curve) in enumerate(curves.items()):
+        limits, chance = numbers(curve["limits"]), numbers(curve["chance"])
+        line(axes, np.r_[limits[:1], limits], np.r_[1, chance], i, name, theme)
+    reached = next(iter(curves.values()))["reached"]
+    if reached is not None:
+        axes.axvline(reached, color=theme.ink, lw=1.2, label="highest value that happened")
+    finish(axes, theme, f"limit in {unit}" if unit else "limit", "chance")
     return figure
 
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from timediff.report.plots import INK, LIGHT, Array, draw_forecast, style_axes, typical_series
+from timediff.report.plots import (
+    INK,
+    LIGHT,
+    Array,
+    draw_forecast,
+    mark_now,
+    style_axes,
+    typical_series,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,15 +99,16 @@ def _draw_scenarios(
     axes: "Axes", times: NDArray, observed: Array, paths: Array, weights: Array
 ) -> None:
     """Draw the observed values ``[tail + T]`` and each of the paths ``[S, T]``."""
-    ahead = times[-paths.shape[1] :]
-    dot = "o" if len(ahead) == 1 else None
-    axes.plot(times, observed, color=INK, lw=1.3, zorder=4, label="observed")
-    for path, weight in zip(paths, weights, strict=True):
+    known = len(observed) - paths.shape[1]
+    first = known - int(known > 0 and np.isfinite(observed[known - 1]))
+    dot, ends = ("o", [-1]) if paths.shape[1] == 1 else (None, None)
+    axes.plot(times[:known], observed[:known], color=INK, lw=1.3, zorder=4, label="history")
+    for place, (path, weight) in enumerate(zip(paths, weights, strict=True)):
         wide = 0.3 + 1.3 * weight / weights.max()
-        label = (
-            None
-            if axes.get_legend_handles_labels()[1][1:]
-            else "scenarios, the wider the more probable"
-        )
-        axes.plot(ahead, path, color=LIGHT.series[0], lw=wide, alpha=0.8, marker=dot, label=label)
-    axes.axvline(ahead[0], color=INK, lw=0.8, ls=":", zorder=0)
+        label = None if place else "scenarios, the wider the more probable"
+        joined = np.r_[observed[first:known], path]
+        axes.plot(
+            times[first:], joined, color=LIGHT.series[0], lw=wide, alpha=0.8, marker=dot,
+            markevery=ends, label=label,
+        )  # fmt: skip
+    mark_now(axes, times[max(known - 1, 0)])

@@ -96,7 +96,7 @@ def legend(axes: "Axes", theme: Theme) -> None:
     figure: Any = axes.figure
     figure.set_figheight(figure.get_figheight() + 0.16 * more)
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8,
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9,
         labelcolor=theme.ink,
     )  # fmt: skip
 
@@ -111,7 +111,7 @@ def short(name: str, most: int = 28) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
-def _columns(labels: Sequence[str], *, room: int = 76, handle: int = 8) -> int:
+def _columns(labels: Sequence[str], *, room: int = 68, handle: int = 8) -> int:
     """Columns of a legend, at most three: letters of the longest labels and handles in the room of a line."""
     for columns in (3, 2):
         rows = -(-len(labels) // columns)

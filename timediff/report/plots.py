@@ -6,7 +6,7 @@ intervals drawn are those that the coverage scores count (`timediff.metrics.cent
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +33,7 @@ __all__ = [
     "bound_figure",
     "draw_forecast",
     "forecast_figure",
+    "mark_now",
     "save_figure",
     "style_axes",
     "typical_series",
@@ -216,29 +217,56 @@ def draw_forecast(
     baseline_name: str = "baseline",
     theme: Theme = LIGHT,
 ) -> None:
-    """Draw the observed values ``[tail + T]`` and the paths ``[S, T]`` of one or two forecasts."""
+    """Draw history and truth ``[tail + T]`` and paths ``[S, T]`` of one or two forecasts, joined at "now".
+
+    The last value of the history is where bands, medians and truth begin, where it is not missing.
+    """
     paths = forecasts[0][..., None]
-    ahead = times[-paths.shape[1] :]
-    dot = "o" if len(ahead) == 1 else None
+    horizon = paths.shape[1]
+    known = len(observed) - horizon
+    first = known - int(known > 0 and np.isfinite(observed[known - 1]))
+    start, ahead = observed[first:known], times[first:]
     ours, other_colour = theme.series[:2]
-    axes.plot(times, observed, color=theme.ink, lw=1.3, zorder=4, label="observed")
+    dot = "o" if horizon == 1 else None
+    axes.plot(times[:known], observed[:known], color=theme.ink, lw=1.3, zorder=4, label="history")
     for level, alpha in ((0.9, 0.18), (0.5, 0.35)):
-        low, high = (end[:, 0] for end in central_interval(paths, level=level))
+        low, high = (np.r_[start, end[:, 0]] for end in central_interval(paths, level=level))
         label = f"{100 * level:.0f} % interval"
-        if len(ahead) > 1:
+        if horizon > 1:
             axes.fill_between(ahead, low, high, color=ours, alpha=alpha, lw=0, label=label)
         else:
-            axes.vlines(ahead, low, high, color=ours, alpha=alpha, lw=10, label=label)
-    axes.plot(ahead, median(paths)[:, 0], color=ours, lw=1.8, marker=dot, label="forecast median")
+            last = (ahead[-1:], low[-1:], high[-1:])
+            axes.vlines(*last, color=ours, alpha=alpha, lw=10, label=label)
+    middle = np.r_[start, median(paths)[:, 0]]
+    ends = [-1] if horizon == 1 else None
+    axes.plot(
+        ahead, middle, color=ours, lw=1.8, marker=dot, markevery=ends, label="forecast median"
+    )
     for other in forecasts[1:]:
-        middle = median(other[..., None])[:, 0]
-        label = f"{baseline_name} median"
-        axes.plot(ahead, middle, color=other_colour, lw=1.3, ls="--", marker=dot, label=label)
+        middle = np.r_[start, median(other[..., None])[:, 0]]
+        axes.plot(
+            ahead, middle, color=other_colour, lw=1.3, ls="--", marker=dot, markevery=ends,
+            label=f"{baseline_name} median",
+        )  # fmt: skip
+    if np.isfinite(observed[known:]).any():
+        axes.plot(
+            ahead, observed[first:], color=theme.ink, lw=1, marker="o", ms=2.8, zorder=4,
+            markevery=range(known - first, len(ahead)), label="what happened",
+        )  # fmt: skip
     # A line shows nothing of a value whose neighbours are both missing.
     gaps = np.pad(np.isnan(observed), 1, constant_values=True)
     alone = gaps[:-2] & gaps[2:]
     axes.plot(times[alone], observed[alone], color=theme.ink, marker="o", ms=3, ls="none", zorder=4)
-    axes.axvline(ahead[0], color=theme.ink, lw=0.8, ls=":", zorder=0)
+    mark_now(axes, times[max(known - 1, 0)], theme=theme)
+
+
+def mark_now(axes: "Axes", now: Any, *, theme: Theme = LIGHT) -> None:
+    """Mark the last time of the history."""
+    axes.axvline(now, color=theme.ink, lw=0.8, ls=":", zorder=0)
+    axes.text(
+        now, 1, "now ", transform=axes.get_xaxis_transform(), ha="right", va="top", fontsize=9,
+        color=theme.muted,
+    )  # fmt: skip
 
 
 def style_axes(axes: "Axes", name: str, *, stamped: bool = False, theme: Theme = LIGHT) -> None:

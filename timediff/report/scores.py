@@ -8,7 +8,25 @@ from timediff.metrics import expected_coverage, title_of
 from timediff.metrics.sums import COVERAGES
 from timediff.report import numbers
 
-__all__ = ["aims", "published_value", "score_rows", "setting"]
+__all__ = ["MAIN", "MEANINGS", "aims", "published_value", "score_rows", "setting"]
+
+#: The five scores that are shown first.
+MAIN = {
+    "mean_wquantile_loss_sum": "CRPS_sum",
+    "mean_wquantile_loss": "CRPS",
+    "energy_score": "energy",
+    "nd": "ND",
+    "coverage_90": "90 % cov.",
+}
+MEANINGS = {
+    "mean_wquantile_loss_sum": "How far the forecast of the sum of all series is from what happened: its "
+    "quantiles against the truth, as a share of the sum's mean size. 0 is perfect. The published definition, "
+    "which the verdict goes by.",
+    "mean_wquantile_loss": "The same of each series by itself.",
+    "energy_score": "The same of all series at once, a vector at each step: how they move together counts.",
+    "nd": "Error of the middle of the paths alone, as a share of the mean size.",
+    "coverage_90": "Share of what happened inside the 90 % bands.",
+}
 
 
 def aims(num_samples: int) -> str:

@@ -4,103 +4,67 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from timediff.benchmark.record import Record, Result
+from timediff.benchmark.verdict import enough
 from timediff.data.catalogue import Published
 from timediff.metrics import expected_coverage, title_of
 from timediff.report import comparisons as paired
 from timediff.report import numbers
-from timediff.report.captions import COVERAGE
-from timediff.report.html import escape, table
-from timediff.report.scores import aims, published_value, score_rows, setting
+from timediff.report.captions import COVERAGE, WHOLE
+from timediff.report.html import escape, fold, table
+from timediff.report.scores import aims, published_value, score_rows
 
 __all__ = [
-    "MAIN_SCORES",
     "aggregates",
     "comparisons",
     "coverage",
     "density",
-    "facts",
     "protocols",
     "recalibration",
     "scores",
     "setup",
 ]
 
-MAIN_SCORES = (
-    *("mean_wquantile_loss_sum", "mean_wquantile_loss", "crps_sum", "crps", "energy_score"),
-    *("variogram_score", "dawid_sebastiani", "nd", "nrmse", "mase", "msis"),
-    *("coverage_50", "coverage_50_rank", "coverage_90", "coverage_90_rank"),
-    *("coverage_50_sum", "coverage_50_sum_rank", "coverage_90_sum", "coverage_90_sum_rank"),
-    "coverage_90_joint",
-    *("reliability_error_sum", "sharpness_90_sum", "correlation_error"),
-)
-"""Scores shown at once; the others are behind a fold."""
-
-
-def facts(record: Record) -> str:
-    """What was forecast, in a sentence or two."""
-    data, seeds, share = record.dataset, record.evaluated.seeds, record.observed_share
-    observed = "" if share is None else f"{share:.1%} of the truth was observed. "
-    check = "the known values of this name" if data.verified else "not compared with known values"
-    source = f"Data: {escape(data.source)} ({escape(data.licence)}), {check}."
-    if data.source == "not stated":
-        source = ""
-    first = (
-        " Scores are means over the seeds; pictures, coverages and Monte-Carlo errors are of seed "
-        f"{seeds[0]}."
-        if len(seeds) > 1
-        else ""
-    )
-    return (
-        f"<p>{setting(record)}, frequency {escape(data.freq)}, preset "
-        f"{escape(record.preset or numbers.DASH)}. {observed}{source}{first}</p>\n"
-    )
-
 
 def scores(record: Record) -> str:
-    """Every score of every entrant: the main ones at once, the others behind a fold."""
-    entrants, names = record.ranked, list(record.evaluated.metrics)
+    """Every score of every entrant that the windows can support, each with its definition."""
+    entrants = record.ranked
+    names = [name for name in record.evaluated.metrics if _supported(record, name)]
     defined = {name for e in entrants for name in names if e.metrics.get(name) is not None}
-    main = [name for name in MAIN_SCORES if name in defined]
-    more = [name for name in names if name not in main]
-    seeds, title = len(record.evaluated.seeds), record.evaluated.title
-    spread = f"means ± standard errors over {seeds} seeds" if seeds > 1 else "one seed"
+    names = [name for name in names if name in defined]
     text = table(
-        *_score_table(record, main, published=True),
+        *_score_table(record, names),
         caption="Lower is better, but widths say how sharp, and coverages of series and sum should be those "
-        f"of a perfect forecast ({aims(record.num_samples)}); {spread}",
+        f"of a perfect forecast ({aims(record.num_samples)})",
+        notes=[record.definitions.get(name, "") for name in names],
+        folded=True,
     )
-    monte_carlo = (
-        f" The Monte-Carlo error is the standard error of {escape(title)} (its first seed) "
-        "over other draws of as many paths."
-        if record.evaluated.metrics_mc_error
-        else ""
-    )
-    text += (
-        "<p>CRPS_sum is <code>mean_wquantile_loss_sum</code>, the published definition."
-        f"{monte_carlo}</p>\n"
-    )
-    if more:
-        inner = table(*_score_table(record, more), caption="Further scores")
-        text += f"<details><summary>{len(more)} more scores</summary>{inner}</details>\n"
+    if record.evaluated.metrics_mc_error:
+        text += (
+            f"<p>The Monte-Carlo error is the standard error of {escape(record.evaluated.title)} (its first "
+            "seed) over other draws of as many paths.</p>\n"
+        )
     return text + _floor(record, names) + _notes(entrants)
 
 
-def _score_table(
-    record: Record, names: Sequence[str], *, published: bool = False
-) -> tuple[list[str], list[list[str]]]:
+def _supported(record: Record, name: str) -> bool:
+    """Whether the windows are enough for a score: one of whole windows counts no more than these."""
+    return enough(record) or not name.endswith("_joint")
+
+
+def _score_table(record: Record, names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     entrants, monte_carlo = record.ranked, record.evaluated.metrics_mc_error
     stated = {entry.metric: entry for entry in record.dataset.published}
     head = ["", *(entrant.title for entrant in entrants)]
     if monte_carlo:
         head.append("Monte-Carlo error")
-    if published and stated:
+    if stated:
         head.append("published")
     rows = score_rows(names, entrants)
     for name, row in zip(names, rows, strict=True):
         if monte_carlo:
             error = monte_carlo.get(name)
             row.append(numbers.DASH if error is None else f"{error:.2g}")
-        if published and stated:
+        if stated:
             row.append(published_value(stated[name]) if name in stated else "")
     return head, rows
 
@@ -132,7 +96,7 @@ def _notes(entrants: Sequence[Result]) -> str:
     if not notes:
         return ""
     items = "".join(f"<dt>{escape(e.title)}</dt><dd>{escape(e.note)}</dd>" for e in notes)
-    return f"<details><summary>About the entrants</summary><dl>{items}</dl></details>\n"
+    return fold("About the entrants", f"<dl>{items}</dl>")
 
 
 def aggregates(record: Record) -> str:
@@ -181,15 +145,20 @@ def protocols(record: Record) -> str:
         "<p>The same paths scored as different papers do. Compare down a column: what the definition alone "
         "changes is no gain.</p>\n"
         + table(head, rows, caption="Protocol variants")
-        + (f"<details><summary>Definitions</summary><dl>{items}</dl></details>\n" if items else "")
+        + (fold("Definitions", f"<dl>{items}</dl>") if items else "")
     )
 
 
-def coverage(diagnoses: Mapping[str, dict[str, Any]]) -> str:
-    """Nominal and actual coverage of every entrant, from their diagnoses by title."""
+def coverage(diagnoses: Mapping[str, dict[str, Any]], *, whole: bool) -> str:
+    """Nominal and actual coverage of every entrant, from their diagnoses by title.
+
+    Args:
+        diagnoses: Of each entrant.
+        whole: Whether there are windows enough to count those that lie inside as a whole.
+    """
     first = next(iter(diagnoses.values()))
     several, members = first["size"]["series"] > 1, first["size"]["paths"]
-    parts = ("each", "sum", "joint") if several else ("each", "joint")
+    parts = ["each", *(["sum"] if several else []), *(["joint"] if whole else [])]
     words = {"each": "each", "sum": "sum", "joint": "path"}
     levels = first["coverage"]["levels"]
     aim = [numbers.percent(expected_coverage(level, num_samples=members)) for level in levels]
@@ -204,7 +173,9 @@ def coverage(diagnoses: Mapping[str, dict[str, Any]]) -> str:
                     text += f" ({100 * band[0][i]:.1f} .. {100 * band[1][i]:.1f})"
                 cells.append(text)
             rows.append([f"{title}, {words[part]}", *cells])
-    return table(["", *(f"{100 * level:g} %" for level in levels)], rows, caption=COVERAGE)
+    return table(
+        ["", *(f"{100 * level:g} %" for level in levels)], rows, caption=COVERAGE + WHOLE * whole
+    )
 
 
 def recalibration(record: Record) -> str:
@@ -244,7 +215,7 @@ def setup(record: Record) -> str:
         items = "".join(
             f"<dt>{escape(k)}</dt><dd>{escape(numbers.value(v))}</dd>" for k, v in shown.items()
         )
-        text += f"<details><summary>{title}</summary><dl>{items}</dl></details>\n"
+        text += fold(title, f"<dl>{items}</dl>")
     return text + _citations(record.dataset.published)
 
 

@@ -1,34 +1,30 @@
 """The text a person reads at the end of an evaluation: a table of all entrants, then scores of the first."""
 
 from pathlib import Path
+from textwrap import wrap
 
 from timediff.benchmark.record import COMPARED, NLL_TITLES, Record, Result, Values
 from timediff.metrics import is_loss
 from timediff.registry import METRICS
 from timediff.report import comparisons, numbers
 from timediff.report.columns import aligned
-from timediff.report.scores import aims, published_value, score_rows, setting
+from timediff.report.opening import sentences
+from timediff.report.scores import MAIN, aims, published_value, score_rows, setting
 
-__all__ = ["MAIN", "as_text"]
+__all__ = ["as_text"]
 
-#: Scores that the table of entrants shows.
-MAIN = {
-    "mean_wquantile_loss_sum": "CRPS_sum",
-    "mean_wquantile_loss": "CRPS",
-    "energy_score": "energy",
-    "nd": "ND",
-    "coverage_90": "90 % cov.",
-}
+_WIDTH = 100
 
 
 def as_text(record: Record, out: Path) -> str:
-    """Table of entrants, list of the first one's scores, how it was made, and where everything is."""
-    head = f"{record.dataset.name}: {setting(record)}"
+    """Verdict, table of entrants, list of the first one's scores, how it was made, where everything is."""
+    head = [f"{record.dataset.name}: {setting(record)}"]
+    head += wrap(" ".join(sentences(record)), width=_WIDTH)
     paired, ours = comparisons.by_title(record), record.evaluated.title
     compared = comparisons.as_text(paired, ours=ours) if paired else []
     if comparisons.too_few(paired):
         compared.append("Those in CRPS_sum are in record.json.")
-    parts = [[head], aligned(_entrants(record)), compared, aligned(_scores(record))]
+    parts = [head, aligned(_entrants(record)), compared, aligned(_scores(record))]
     return "\n\n".join("\n".join(part) for part in [*parts, _tail(record, out)] if part)
 
 

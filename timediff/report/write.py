@@ -1,6 +1,7 @@
-"""What an evaluation leaves to be read: table, pictures, and ``report.html`` with its own pictures."""
+"""What an evaluation leaves to be read: table, pictures, ``report.html``, and a page to look about in."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +10,35 @@ from numpy.typing import NDArray
 
 from timediff.benchmark.folder import stamps
 from timediff.benchmark.record import Record
+from timediff.benchmark.verdict import enough, rival
 from timediff.data.dataset import Dataset
 from timediff.errors import InputError
-from timediff.report import pictures, sections
-from timediff.report.html import escape, figure_block, page
+from timediff.report import fans, interactive, opening, pictures, sections
+from timediff.report.fans import Drawn
+from timediff.report.html import figure_block, fold, page
 from timediff.report.pictures import Picture
-from timediff.report.plots import DARK, LIGHT, bound_figure, forecast_figure, save_figure
+from timediff.report.plots import LIGHT, bound_figure, forecast_figure, save_figure
 from timediff.report.text import as_text
 from timediff.tools.files import write_text
 from timediff.tools.progress import progress_bar
 
-__all__ = ["HEADINGS", "write_report", "write_results"]
+__all__ = ["HEADINGS", "LOOK", "write_report", "write_results"]
 
 HEADINGS = {
-    "scores": "Scores",
+    "scores": "All scores",
     "comparisons": "Paired comparisons",
     "protocols": "How much the protocol matters",
-    "forecast": "Forecasts",
+    "forecast": "Forecasts of single series",
     "extremes": "Worst and best windows",
     "errors": "Where the error is",
     "calibration": "Calibration",
     "recalibration": "Recalibration",
     "correlation": "Dependence between series",
     "cost": "Score and seconds",
+    "setup": "Configuration and data",
 }
+#: The page of every series and window, where there is what draws it.
+LOOK = "series.html"
 
 
 def write_results(
@@ -48,7 +54,7 @@ def write_results(
         paths: Paths ``[W, S, T, D]`` by the names of the record's entrants, at least those of the first.
     """
     write_text(out / "table.txt", as_text(record, out) + "\n")
-    _draw_forecast(out / "forecast.png", record, data, paths)
+    _draw_forecast(out / "forecast.png", _drawn(record, data, truth, paths))
     likelihoods = [row.nll for row in record.evaluated.per_seed if row.nll is not None]
     if likelihoods:
         figure = bound_figure(
@@ -61,30 +67,27 @@ def write_results(
         write_report(out, record, data, truth, paths)
 
 
-def _drawn_beside(record: Record, paths: Mapping[str, NDArray]) -> tuple[str, NDArray] | None:
-    """Title and paths of whom all pictures of forecasts show beside the first entrant.
-
-    The seasonal naive, else the first of the others that does not know the answer.
-    """
-    others = [name for name, other in record.others.items() if other.kind != "oracle"]
-    for name in ("seasonal_naive", *others):
-        if name in others and name in paths:
-            return record.others[name].title, paths[name]
-    return None
+def _drawn(record: Record, data: Dataset, truth: NDArray, paths: Mapping[str, NDArray]) -> Drawn:
+    """What all pictures of forecasts are of; the rival is beside, if its paths are there."""
+    name = rival(record)
+    beside = None if name not in paths or name is None else (record.others[name].title, paths[name])
+    ours = next(iter(record.entrants))
+    return Drawn(data, truth, paths[ours], record.evaluated.title, beside)
 
 
-def _draw_forecast(file: Path, record: Record, data: Dataset, paths: Mapping[str, NDArray]) -> None:
-    """The last window: paths of the first entrant and of another."""
-    beside = _drawn_beside(record, paths)
+def _draw_forecast(file: Path, drawn: Drawn) -> None:
+    """The last window: paths of the first entrant and of its rival."""
+    data, beside = drawn.data, drawn.rival
     entry, horizon = data.test[-1], data.prediction_length
     shown = entry["target"][:, -5 * horizon :].T
     figure = forecast_figure(
         shown[:-horizon],
         shown[-horizon:],
-        np.asarray(next(iter(paths.values()))[-1]),
+        np.asarray(drawn.paths[-1]),
         columns=data.columns,
         stamps=stamps(entry, len(shown)),
         title=f"{data.name}: last test window",
+        unit=data.unit or None,
         baseline=None if beside is None else np.asarray(beside[1][-1]),
         baseline_name="" if beside is None else beside[0],
     )
@@ -94,7 +97,7 @@ def _draw_forecast(file: Path, record: Record, data: Dataset, paths: Mapping[str
 def write_report(
     out: Path, record: Record, data: Dataset, truth: NDArray, paths: Mapping[str, NDArray]
 ) -> None:
-    """Writes ``report.html``, and each of its pictures as ``plots/NAME.png`` and ``plots/NAME-dark.png``.
+    """Writes ``report.html``, and with the extra ``interactive`` also `LOOK`, a page of every series.
 
     Args:
         out: Folder that exists.
@@ -111,45 +114,43 @@ def write_report(
             "a report needs a diagnosis and the paths of the entrant that the record is of; "
             "evaluate with report=True"
         )
-    shown = _pictures(record, data, truth, paths)
-    plots = Path(out) / "plots"
-    try:
-        plots.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {plots} ({error.strerror})") from error
-    blocks: dict[str, list[str]] = {}
+    drawn = _drawn(record, data, truth, paths)
+    shown = _pictures(record, drawn)
+    blocks: dict[str, str] = {}
     with progress_bar("pictures", total=len(shown)) as bar:
         for picture in shown:
-            save_figure(picture.draw(DARK), plots / f"{picture.name}-dark.png")
-            light = picture.draw(LIGHT)
-            save_figure(light, plots / f"{picture.name}.png")
-            light.set_layout_engine("none")  # it has its places now
-            block = figure_block(light, name=picture.name, alt=picture.alt, caption=picture.caption)
-            blocks.setdefault(picture.section, []).append(block)
+            figure = picture.draw(LIGHT)
+            block = figure_block(
+                figure, name=picture.name, alt=picture.alt, caption=picture.caption
+            )
+            blocks[picture.section] = blocks.get(picture.section, "") + block
             bar.update()
-    title = f"{record.dataset.name}: forecast report"
-    write_text(Path(out) / "report.html", page(title, _body(record, blocks)))
+    look = find_spec("plotly") is not None
+    if look:
+        write_text(Path(out) / LOOK, interactive.look_at_windows(drawn))
+    body = _body(record, data, blocks, look=look)
+    write_text(Path(out) / "report.html", page(f"{record.dataset.name}: forecast report", body))
 
 
 def _diagnoses(record: Record) -> dict[str, dict[str, Any]]:
-    """By title, in the order of the tables."""
-    entrants = [record.evaluated, *record.others.values()]
+    """By title: the evaluated entrant, its rival, then the others in the order of the tables."""
+    first, beside = record.evaluated, rival(record)
+    names = [] if beside is None else [beside]
+    entrants = [first, *(record.others[name] for name in dict.fromkeys([*names, *record.others]))]
     return {
         entrant.title: entrant.diagnosis for entrant in entrants if entrant.diagnosis is not None
     }
 
 
-def _pictures(
-    record: Record, data: Dataset, truth: NDArray, paths: Mapping[str, NDArray]
-) -> list[Picture]:
-    diagnoses, ours = _diagnoses(record), next(iter(record.entrants))
+def _pictures(record: Record, drawn: Drawn) -> list[Picture]:
+    diagnoses, whole = _diagnoses(record), enough(record)
     first = diagnoses[record.evaluated.title]
-    beside = _drawn_beside(record, paths)
     shown = [
-        *pictures.forecast_pictures(data, truth, paths[ours], first, baseline=beside),
+        *fans.opening_pictures(drawn, diagnoses),
+        *fans.forecast_pictures(drawn, first),
         *pictures.error_pictures(diagnoses),
-        *pictures.calibration_pictures(diagnoses),
-        *pictures.correlation_pictures(first["correlation"], truth.shape[2]),
+        *pictures.calibration_pictures(diagnoses, whole=whole),
+        *pictures.correlation_pictures(first["correlation"], drawn.truth.shape[2]),
         *pictures.cost_pictures([record.evaluated, *record.others.values()]),
     ]
     mapped = record.recalibration and record.recalibration.diagnosis
@@ -160,31 +161,32 @@ def _pictures(
     return shown
 
 
-def _body(record: Record, blocks: Mapping[str, list[str]]) -> str:
+def _body(record: Record, data: Dataset, blocks: Mapping[str, str], *, look: bool) -> str:
+    """Verdict, the totals of the last window, five scores; all the rest folded."""
     tables = {
         "scores": sections.scores(record)
         + sections.aggregates(record)
         + sections.density(record.evaluated),
         "comparisons": sections.comparisons(record),
         "protocols": sections.protocols(record),
-        "calibration": sections.coverage(_diagnoses(record)),
+        "calibration": sections.coverage(_diagnoses(record), whole=enough(record)),
         "recalibration": sections.recalibration(record),
+        "setup": sections.setup(record),
     }
-    tables = {section: text for section, text in tables.items() if text}
-    parts = [sections.facts(record), _navigation(blocks, tables)]
-    for section, heading in HEADINGS.items():
-        figures = "".join(blocks.get(section, ()))
-        if figures or section in tables:
-            grid = f'<div class="figures">\n{figures}</div>\n' if figures else ""
-            parts.append(f'<h2 id="{section}">{heading}</h2>\n{tables.get(section, "")}{grid}')
-    parts.append(f'<h2 id="setup">Configuration and data</h2>\n{sections.setup(record)}')
-    return "".join(parts)
-
-
-def _navigation(blocks: Mapping[str, Any], tables: Mapping[str, str]) -> str:
-    shown = {key: title for key, title in HEADINGS.items() if key in blocks or key in tables}
-    shown["setup"] = "Configuration and data"
-    items = "".join(
-        f'<li><a href="#{key}">{escape(title)}</a></li>' for key, title in shown.items()
+    every = (
+        f'<a href="{LOOK}">Look at every series and window</a>'
+        if look
+        else "To look at every series and window, install timediff-forecast[interactive] and run again with "
+        "--resume"
     )
-    return f'<nav aria-label="Sections"><ul>{items}</ul></nav>\n'
+    parts = [
+        opening.opening(record, data),
+        f'<div class="figures">\n{blocks["opening"]}</div>\n<p>{every}.</p>\n',
+        opening.main_scores(record),
+    ]
+    for section, heading in HEADINGS.items():
+        figures, text = blocks.get(section, ""), tables.get(section, "")
+        if figures or text:
+            grid = f'<div class="figures">\n{figures}</div>\n' if figures else ""
+            parts.append(fold(heading, text + grid, name=section))
+    return "".join(parts)

@@ -81,15 +81,17 @@ def covariate_count(covariate: Covariate, shape: Shape) -> int:
     return (3 if covariate.ahead else 0) + (3 if shape.cycle > 1 else 2)
 
 
-def regressors(batch: Batch, shape: Shape) -> Tensor:
+def regressors(batch: Batch, shape: Shape, leads: slice = slice(None)) -> Tensor:
     """What is known at the origin about each lead, ``[B, T, D, K]``.
 
     Args:
         batch: Windows with or without a future, in units of the adaptive normalisation, 0 where unknown.
         shape: Sizes of the data.
+        leads: Those wanted, of all T.
     """
     size = (len(batch.features), shape.horizon, shape.target_dim)
-    return torch.stack([column.expand(size) for column in _columns(batch, shape)], dim=-1)
+    columns = [column.expand(size)[:, leads] for column in _columns(batch, shape)]
+    return torch.stack(columns, dim=-1)
 
 
 def _columns(batch: Batch, shape: Shape) -> list[Tensor]:
@@ -233,7 +235,7 @@ def _fit_leads(
         known = batch.observed[:, future].flatten(1).to(batch.target)  # [B, T * D]
         truth = batch.target[:, future].clamp(-LARGEST, LARGEST)
         target = truth.flatten(1) * known
-        x = regressors(batch, shape)[:, leads].flatten(1, 2).transpose(0, 1)  # [T * D, B, K]
+        x = regressors(batch, shape, leads).flatten(1, 2).transpose(0, 1)  # [T * D, B, K]
         weighted = (x * known.t()[..., None]).transpose(1, 2)
         gram[block] += (weighted @ x).double().cpu()
         moment[block] += (weighted @ target.t()[..., None]).double().cpu()

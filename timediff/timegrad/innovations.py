@@ -55,15 +55,16 @@ class Innovations(nn.Module):
         """What lead t's error is expected to be after the error ``[R, D]`` of the lead before, ``[R, D]``."""
         if t == 0:
             return torch.zeros_like(error)
-        return self.size[t] * self._after(error / self.size[t - 1], self.persistence[t])
+        return self.size[t] * self.after(error / self.size[t - 1], self.persistence[t])
 
     def split(self, errors: Tensor) -> Tensor:
         """Innovations of the errors of all leads, ``[..., T, D]``."""
         u = errors / self.size
         before = torch.cat([torch.zeros_like(u[..., :1, :]), u[..., :-1, :]], dim=-2)
-        return (u - self._after(before, self.persistence)) / self.step_size[:, None]
+        return (u - self.after(before, self.persistence)) / self.step_size[:, None]
 
-    def _after(self, u: Tensor, persistence: Tensor) -> Tensor:
+    def after(self, u: Tensor, persistence: Tensor) -> Tensor:
+        """What errors ``[..., D]`` are expected to be a lead later, in units of their size as they are."""
         rest = persistence[..., -1:]
         return rest * u + ((u @ self.modes) * (persistence[..., :-1] - rest)) @ self.modes.t()
 
@@ -145,7 +146,7 @@ class Innovations(nn.Module):
                     along, size, (here * last).sum(), last.square().sum(), every=every
                 )
                 self.persistence[t] = phi * _weight(known, t)
-            left = here - self._after(last, self.persistence[t])
+            left = here - self.after(last, self.persistence[t])
             self.step_size[t] = _typical(left.square().sum(dim=0), alive * known[:, t].any(dim=0))
             if t in some:
                 innovations.append(left / self.step_size[t])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from timediff.timegrad.batch import Batch
 
-__all__ = ["FEWEST", "NUMBERS", "Trajectories", "filled", "from_network", "in_phase"]
+__all__ = ["FEWEST", "NUMBERS", "Trajectories", "filled", "from_network", "in_phase", "picks"]
 
 #: Trajectories at the forecast's position in the cycle below which those of all positions serve.
 FEWEST = 20
@@ -83,6 +83,14 @@ def from_network(num_samples: int, share: float) -> Tensor:
     return (place * share + 1e-9).floor().diff() > 0
 
 
+def picks(count: int, num_samples: int, seed: int) -> Tensor:
+    """Which of ``count`` past errors paths are made of, integer ``[S]``; none twice before all were once."""
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + 999_983) % 2**63)
+    rounds = -(-num_samples // count)
+    drawn = torch.cat([torch.randperm(count, generator=generator) for _ in range(rounds)])
+    return drawn[:num_samples]
+
+
 class Trajectories(nn.Module):
     """What past forecasts were wrong by, and how many of the paths are made of it."""
 
@@ -106,11 +114,9 @@ class Trajectories(nn.Module):
         """Scaled values ``[S, T, D]`` around the linear forecast ``mean [B, T, D]`` of a window."""
         position = 0 if batch.position is None else int(batch.position[window])
         at = in_phase(self.positions.cpu(), position)
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + 999_983) % 2**63)
-        rounds = -(-num_samples // len(at))
-        drawn = torch.cat([torch.randperm(len(at), generator=generator) for _ in range(rounds)])
         errors = self.errors[at.to(self.errors.device)].to(mean)
-        return mean[window] + (errors - errors.mean(dim=0))[drawn[:num_samples].to(mean.device)]
+        drawn = picks(len(at), num_samples, seed).to(mean.device)
+        return mean[window] + (errors - errors.mean(dim=0))[drawn]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         # As many as were kept.

@@ -1,7 +1,8 @@
 """Reads wide tables: `data.parquet` or `data.csv`, one row per time step, one column per series.
 
 A `meta.json` beside the table says what the table cannot: frequency, horizon, number of test
-windows. Optional keys are name, source, licence, checksum, and aggregates (weighted sums to score).
+windows. Optional keys are name, source, licence, checksum, unit (of all values) and aggregates
+(weighted sums to score).
 
 Axes: D series, T time steps.
 """
@@ -114,6 +115,8 @@ def _contents(
         {**cut_entry(whole, end=end), "item_id": name}
         for name, end in zip(["train", *(f"test_{k}" for k in range(windows))], ends, strict=True)
     )
+    if table.clock.tz is not None:
+        meta = {**meta, "zone": table.clock.tz}
     return Contents(table.clock.start.freqstr, horizon, table.names, train, test, meta, {})
 
 

@@ -11,18 +11,21 @@ weighs as much as p cycles. Without a cycle s is 1, and half-lives count steps. 
 ahead; beyond it, what is known at the origin of a forecast repeats (`ahead`).
 
 Unlike the other normalisations this one needs more of the past than a window shows, so it is made of whole
-series, before they are cut into windows; in the window itself nothing is left to do (`in_window`).
+series, before they are cut into windows; in the window itself nothing is left to do (`in_window`). Imported
+without torch, as `timediff.exported.runner` does.
 
 Axes: ``T`` steps, ``D`` series; NaN is a missing value.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from timediff.timegrad.normalisation.base import rounding
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "FLOOR",
@@ -62,7 +65,7 @@ class Adaptive(NamedTuple):
     scale: Array
 
 
-def in_window(x: Tensor, observed: Tensor, default: Tensor) -> tuple[Tensor, Tensor]:
+def in_window(x: "Tensor", observed: "Tensor", default: "Tensor") -> tuple["Tensor", "Tensor"]:
     """Location 0 and scale 1: the series come in `units` of their own."""
     location = x.new_zeros(len(x), 1, x.shape[-1])
     return location, location + 1

@@ -1,11 +1,15 @@
-"""What all normalisations share: when a spread is none, or too narrow for a network to tell."""
+"""What all normalisations share: when a spread is none, or too narrow for a network to tell.
 
-from typing import TypeVar
+Imported without torch, as `timediff.exported.runner` does.
+"""
+
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["LARGEST", "LEAST", "NARROW", "ROUNDING", "in_units", "is_flat", "is_narrow", "rounding"]
 
@@ -19,7 +23,7 @@ LEAST = 1e-30
 #: that a series must be centred before a network can tell its values apart.
 NARROW = 1e-2
 
-_Level = TypeVar("_Level", Tensor, NDArray[np.float64])
+_Level = TypeVar("_Level", "Tensor", NDArray[np.float64])
 
 
 def rounding(level: _Level) -> _Level:
@@ -27,22 +31,22 @@ def rounding(level: _Level) -> _Level:
     return ROUNDING * abs(level) + LEAST
 
 
-def is_flat(default: Tensor) -> Tensor:
+def is_flat(default: "Tensor") -> "Tensor":
     """Which dimensions were constant in the training data, by their location and scale ``[2, D]``."""
     return default[1] <= 1.01 * rounding(default[0])
 
 
-def is_narrow(default: Tensor) -> Tensor:
+def is_narrow(default: "Tensor") -> "Tensor":
     """Which dimensions hardly left their level in the training data, likewise; constant ones too."""
     return default[1] <= NARROW * abs(default[0]) + 1.01 * LEAST
 
 
 def in_units(
-    series: Tensor, observed: Tensor, loc: Tensor, scale: Tensor, default: Tensor
-) -> Tensor:
+    series: "Tensor", observed: "Tensor", loc: "Tensor", scale: "Tensor", default: "Tensor"
+) -> "Tensor":
     """A series ``[B, T, D]`` in units of location and scale, ``[B, 1, D]`` each, 0 where it is not known.
 
     Of one that was constant in training (`is_flat`) no more is known than that it moves: it is drawn in.
     """
-    scaled = torch.where(observed, (series - loc) / scale, 0.0)
-    return torch.where(is_flat(default), scaled.clamp(-LARGEST, LARGEST), scaled)
+    scaled = ((series - loc) / scale).where(observed, 0.0)
+    return scaled.clamp(-LARGEST, LARGEST).where(is_flat(default), scaled)
