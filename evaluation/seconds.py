@@ -1,16 +1,19 @@
-"""Tables of single benchmarks: versions side by side, first answers, exported and served models."""
+"""Tables of single benchmarks, such as two versions side by side, first answers, threads, jobs."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from scoreboard import table
 
 from timediff.report.numbers import value
 
-__all__ = ["exported", "served", "starts", "versions"]
+__all__ = ["exported", "jobs", "served", "starts", "threads", "versions", "wide"]
 
+#: Kinds of jobs.
+KINDS = ("empty", "real")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -113,6 +116,58 @@ def served() -> str | None:
     return (
         f"{table(rows)}\n\n{hardware['cpu']}, {hardware['cores']} cores, which clients and server share; "
         f"{models[0]['concurrency']} forecast at a time."
+    )
+
+
+def jobs() -> str | None:
+    """What a job costs beside its own work; None before the record is made."""
+    record = _read("jobs")
+    if record is None:
+        return None
+    rows = [["", "seconds between jobs: empty", "real", "seconds to the first: empty", "real"]]
+    for way, kinds in record["ways"].items():
+        name = f"{kinds['real']['processes']} processes" if way == "local" else way
+        cells = [f"{kinds[kind][part]:.2g}" for part in ("overhead", "start") for kind in KINDS]
+        rows.append([name, *cells])
+    own = record["ways"]["one process"]["real"]["job"]
+    return f"{table(rows)}\n\nA real job, a random walk over {record['dataset']}, takes {own:.2g} s itself."
+
+
+def threads() -> str | None:
+    """Seconds of trainings by their threads, over the least; None before the record is made."""
+    record = _read("threads")
+    if record is None:
+        return None
+    rows = [["over the better of one and two", *record["loads"], "seconds, alone"]]
+    for name in next(iter(record["loads"].values()))["ratios"]:
+        cells = [f"{load['ratios'][name]:.2f}" for load in record["loads"].values()]
+        alone = [each[name]["seconds"] for each in record["loads"]["alone"]["rounds"]]
+        rows.append([name, *cells, value(median(alone))])
+    targets = [f"<= {record['targets'][load]:g}" for load in record["loads"]]
+    rows.append(["target of chosen", *targets, ""])
+    return (
+        f"{table(rows)}\n\n{record['dataset']}, {record['steps']} steps, {record['busy']} busy processes; "
+        "before: two threads that spin while they wait."
+    )
+
+
+def wide() -> str | None:
+    """Seconds and memory against the number of series; None before the record is made."""
+    record = _read("wide")
+    if record is None:
+        return None
+    rows = [["series", "training s", "forecast s", "GB at the most"]]
+    for row in record["rows"]:
+        gigabytes = f"{row['peak_bytes'] / 1e9:.2f}"
+        cells = [value(row[name]) for name in ("training_seconds", "forecast_seconds")]
+        rows.append([str(row["dim"]), *cells, gigabytes])
+    if record["slopes"]:
+        rows.append(
+            ["slope from 1,000 on", *(f"{found:.2f}" for found in record["slopes"].values())]
+        )
+    return (
+        f"{table(rows)}\n\nTraining of {record['steps']} steps with all that comes before and after them, "
+        f"100 paths of a day, {record['threads']} threads; target of a slope <= {record['target']:g}."
     )
 
 

@@ -17,7 +17,7 @@ from leaderboard_page import leaderboard
 from readme_results import summary
 from results_page import results
 from scoreboard import Run, table
-from seconds import exported, served, starts, versions
+from seconds import exported, jobs, served, starts, threads, versions, wide
 from standing import beside, geometric, standing
 
 from timediff.benchmark.record import read_record
@@ -34,6 +34,7 @@ RESULTS, LEADERBOARD = HERE / "RESULTS.md", HERE / "LEADERBOARD.md"
 SPEED = HERE.parent / "docs" / "speed.md"
 FORECASTER = HERE.parent / "docs" / "forecaster.md"
 EXPORT = HERE.parent / "docs" / "export.md"
+MACHINES = HERE.parent / "docs" / "several_machines.md"
 SERVING = HERE.parent / "docs" / "serving.md"
 
 
@@ -351,7 +352,10 @@ def main() -> int:
             "profile": profile(),
             "versions": versions(),
             "starts": starts(),
+            "threads": threads(),
+            "wide": wide(),
         },
+        MACHINES: {"jobs": jobs()},
         FORECASTER: {"scenarios": scenarios()},
         EXPORT: {"exported": exported()},
         SERVING: {"serving": served()},
