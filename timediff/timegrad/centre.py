@@ -242,7 +242,8 @@ def _fit_leads(
         square[block] += target.square().sum(dim=0).double().cpu()
         rows[block] += known.sum(dim=0).double().cpu()
 
-    def solved(penalty: float, without: int | None = None) -> Tensor:
+    def solved(without: int | None = None) -> dict[float, Tensor]:
+        """Coefficients by penalty, sums over blocks being the same for all."""
         kept = [b for b in range(BLOCKS) if b != without]
         g, m, n = (part[kept].sum(dim=0) for part in (gram, moment, rows))
         eye = torch.eye(count).double()
@@ -252,8 +253,11 @@ def _fit_leads(
             m.unflatten(0, by_lead).sum(dim=1),
         )
         towards = pooled.repeat_interleave(shape.target_dim, dim=0)
-        weight = penalty * n.clamp(min=1)[:, None, None]
-        return torch.linalg.solve(g + weight * eye, m + weight * towards)[..., 0]
+        found = {}
+        for penalty in PENALTIES:
+            weight = penalty * n.clamp(min=1)[:, None, None]
+            found[penalty] = torch.linalg.solve(g + weight * eye, m + weight * towards)[..., 0]
+        return found
 
     def left_out_error(coefficients: list[Tensor]) -> float:
         error = square.sum()
@@ -263,11 +267,12 @@ def _fit_leads(
             ).sum()
         return float(error)
 
+    whole, without = solved(), [solved(without=block) for block in range(BLOCKS)]
     dtype, tried = torch.get_default_dtype(), {}
     for penalty in PENALTIES:
-        left_out = [solved(penalty, without=block) for block in range(BLOCKS)]
+        left_out = [found[penalty] for found in without]
         tried[penalty] = _Tried(
-            solved(penalty).unflatten(0, by_lead).to(dtype),
+            whole[penalty].unflatten(0, by_lead).to(dtype),
             torch.stack(left_out).unflatten(1, by_lead).to(dtype),
             left_out_error(left_out),
         )
