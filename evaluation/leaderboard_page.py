@@ -16,6 +16,7 @@ RATIOS = (
 )
 #: Scores that can be 0, shown as they are.
 MEANS = ("brier_calm",)
+EVENTS = ("crps_peak", "newsvendor_cost_peak", "brier_calm")
 LEVEL = 0.05
 
 HEAD = """# Leaderboard of joint forecasts
@@ -31,15 +32,30 @@ timediff by a Diebold-Mariano test over origins with p < 0.05, no correction for
 """
 
 
+LATER = """
+Scores of events of a path (peak, reserve, calm) are shown once the records are made anew: these are older.
+"""
+
+
+def rolling(runs: Iterable[Run]) -> list[Record]:
+    """Records of 30 origins."""
+    return [run.record for run in runs if run.folder == f"{run.record.dataset.name}-rolling"]
+
+
+def overall(runs: Iterable[Run]) -> str | None:
+    """The first table; None without records of 30 origins."""
+    chosen = rolling(runs)
+    return _overall(chosen) if chosen else None
+
+
 def leaderboard(runs: Iterable[Run]) -> str | None:
     """The page; None without records of 30 origins."""
-    chosen = [run.record for run in runs if run.folder == f"{run.record.dataset.name}-rolling"]
+    chosen = rolling(runs)
     if not chosen:
         return None
-    return (
-        "\n".join([HEAD, _overall(chosen), "", _sets(chosen), "", *map(_one, chosen)]).rstrip()
-        + "\n"
-    )
+    older = any(name not in record.evaluated.metrics for record in chosen for name in EVENTS)
+    parts = [HEAD, _overall(chosen), LATER if older else "", _sets(chosen), "", *map(_one, chosen)]
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def _value(result: Result, name: str) -> float | None:
@@ -58,7 +74,13 @@ def _overall(records: list[Record]) -> str:
         title = records[0].entrants[name].title
         rows.append((means[0] or float("inf"), [title, *cells, _tests(records, name)]))
     heads = [*map(title_of, (*RATIOS, *MEANS)), "sets better, worse"]
-    return table([[f"{len(records)} sets", *heads], *(row for _, row in sorted(rows))])
+    return table(known([[f"{len(records)} sets", *heads], *(row for _, row in sorted(rows))]))
+
+
+def known(rows: list[list[str]]) -> list[list[str]]:
+    """Rows without the columns of which no record knows anything."""
+    columns = [column for column in zip(*rows, strict=True) if set(column[1:]) != {DASH}]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _ratio(records: list[Record], name: str, score: str) -> float | None:
@@ -119,4 +141,4 @@ def _one(record: Record) -> str:
             for name in names
         ]
         rows.append([result.title, *cells])
-    return f"## {record.dataset.name}\n\n{table(rows)}\n"
+    return f"## {record.dataset.name}\n\n{table(known(rows))}\n"

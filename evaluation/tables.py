@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from leaderboard_page import leaderboard
+from leaderboard_page import leaderboard, overall
 from readme_results import summary
 from results_page import results
 from scoreboard import Run, table
@@ -333,7 +333,11 @@ def main() -> int:
     check = parser.parse_args().check
     runs = read_records(HERE / "results")
     wanted: dict[Path, dict[str, str | None]] = {
-        README: {"results": summary(runs), "differences": differences()},
+        README: {
+            "leaderboard": overall(runs),
+            "results": summary(runs),
+            "differences": differences(),
+        },
         DETAILS: {
             "standing": standing(runs, "rolling"),
             "tests": standing(runs, "default"),
