@@ -12,6 +12,8 @@ Source: Gneiting and Raftery (2007), J. Am. Stat. Assoc. 102, section 4.3 (score
 arXiv:1606.02556 (networks trained by it).
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -108,7 +110,7 @@ def fit_energy(task: Task, *, seed: int, progress: bool) -> Fitted:
     return Fitted(sample, {"optimiser_steps": STEPS, "draws": DRAWS, "device": "cpu"})
 
 
-def _prepared(task: Task, series: list) -> tuple[EnergyNet, WindowData]:
+def _prepared(task: Task, series: list[Any]) -> tuple[EnergyNet, WindowData]:
     estimator = TimeGradEstimator(
         task.horizon, task.starts[0].freqstr, task.train.shape[1], model=_CONFIG
     )

@@ -17,7 +17,8 @@ from gluonts.model.predictor import Predictor
 
 from timediff.arguments import checked
 from timediff.baselines.external import afresh, paths_of, shown_to
-from timediff.data.rolling import Entry, History, cut, window_origins
+from timediff.data.entry import Entry
+from timediff.data.rolling import History, cut, window_origins
 from timediff.data.table import read_frame
 from timediff.errors import InputError
 from timediff.frequency import error_season, quiet_business_days

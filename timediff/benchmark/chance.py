@@ -9,6 +9,8 @@ each other, so for windows that overlap the band is too narrow.
 Axes: ``R`` paths in the role of the truth, ``S`` paths, ``T`` steps, ``D`` series.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -84,7 +86,7 @@ def band(counted: Array, total: float) -> tuple[Array, Array]:
     return low, high
 
 
-def _places(values: Array) -> tuple[NDArray, NDArray]:
+def _places(values: Array) -> tuple[NDArray[Any], NDArray[Any]]:
     """How many of all paths are smaller than each, and how many are not larger, along the first axis."""
     order = values.argsort(axis=0)
     ordered = np.take_along_axis(values, order, axis=0)
@@ -100,7 +102,7 @@ def _places(values: Array) -> tuple[NDArray, NDArray]:
     return below, upto
 
 
-def _histograms(uniform: Array, bins: int) -> NDArray:
+def _histograms(uniform: Array, bins: int) -> NDArray[Any]:
     """Counts of each row of ``[R, n]``."""
     chosen = np.minimum((uniform * bins).astype(int), bins - 1)
     rows = np.arange(len(uniform))[:, None] * bins

@@ -18,7 +18,7 @@ __all__ = ["Array", "CorrelationSums", "chosen_series"]
 Array = NDArray[np.float64]
 
 
-def chosen_series(truth: NDArray, *, most: int) -> list[int]:
+def chosen_series(truth: NDArray[Any], *, most: int) -> list[int]:
     """Series evenly spread over the order of size, of those that vary: at most ``most``.
 
     Args:
@@ -40,7 +40,7 @@ class CorrelationSums:
         self.sums: Sums = {}
         self.steps = 0
 
-    def add(self, paths: NDArray, truth: NDArray) -> None:
+    def add(self, paths: NDArray[Any], truth: NDArray[Any]) -> None:
         """One window: paths ``[S, T, D]``, truth ``[T, D]``; a single path has no deviations."""
         if len(paths) < 2:
             return

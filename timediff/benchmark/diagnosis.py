@@ -244,8 +244,11 @@ class _Calibration:
 
 
 def _checked(
-    paths: NDArray, truth: NDArray, columns: Sequence[str] | None, stamps: ArrayLike | None
-) -> tuple[list[str], NDArray | None]:
+    paths: NDArray[Any],
+    truth: NDArray[Any],
+    columns: Sequence[str] | None,
+    stamps: ArrayLike | None,
+) -> tuple[list[str], NDArray[Any] | None]:
     """Names of the series and hours of the steps ``[W, T]``, where the data are finer than a day."""
     check_windows(paths, truth, "a diagnosis")
     if not np.isfinite(truth).any():
@@ -265,7 +268,7 @@ def _checked(
     return names, hours if len(np.unique(hours)) > 1 else None
 
 
-def _blocks(paths: NDArray, truth: NDArray) -> Iterator[tuple[slice, Array, Array]]:
+def _blocks(paths: NDArray[Any], truth: NDArray[Any]) -> Iterator[tuple[slice, Array, Array]]:
     """Steps of one window in float64: which, their paths ``[S, t, D]`` and truth ``[t, D]``."""
     members, horizon, series = paths.shape
     size = max(1, _BLOCK // (members * series))
@@ -288,7 +291,7 @@ def _by_series(scores: Array, names: list[str], most: int) -> dict[str, Any]:
     }
 
 
-def _by_hour(losses: _Losses, hours: NDArray) -> dict[str, Any]:
+def _by_hour(losses: _Losses, hours: NDArray[Any]) -> dict[str, Any]:
     different = [int(hour) for hour in np.unique(hours)]
     scores = [losses.where(hours == hour) for hour in different]
     return {

@@ -20,8 +20,8 @@ _LEVELS = 100
 
 
 def totals(
-    values: NDArray, aggregates: Mapping[str, Aggregate], observed: NDArray
-) -> dict[str, NDArray]:
+    values: NDArray[Any], aggregates: Mapping[str, Aggregate], observed: NDArray[Any]
+) -> dict[str, NDArray[Any]]:
     """The sum over the series that are observed at all, and weighted sums, ``[..., T]`` by name.
 
     Args:
@@ -38,7 +38,7 @@ def totals(
 
 
 def exceedance(
-    paths: NDArray, truth: NDArray, aggregates: Mapping[str, Aggregate]
+    paths: NDArray[Any], truth: NDArray[Any], aggregates: Mapping[str, Aggregate]
 ) -> dict[str, dict[str, Any]]:
     """For each total: limits, the chance that each is exceeded at some step, and what the truth reached.
 
@@ -67,7 +67,7 @@ def exceedance(
     return found
 
 
-def peaks(total: NDArray) -> tuple[NDArray, NDArray]:
+def peaks(total: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Limits and the share of paths ``[S, T]`` of which the highest value is above each, both rising limits.
 
     With many paths these are as many limits as matter for a picture.

@@ -18,9 +18,11 @@ _Function = Callable[[Job], Outcome]
 class Executor(Protocol):
     """Outcomes of a function for every job, in the order of the jobs."""
 
-    def __call__(self, function: _Function, jobs: Iterable[Job], /) -> Iterable[Outcome]: ...
+    def __call__(
+        self, function: _Function[Job, Outcome], jobs: Iterable[Job], /
+    ) -> Iterable[Outcome]: ...
 
 
-def local(function: _Function, jobs: Iterable[Job]) -> Iterator[Outcome]:
+def local(function: _Function[Job, Outcome], jobs: Iterable[Job]) -> Iterator[Outcome]:
     """Outcomes of jobs that run here, one after the other."""
     return map(function, jobs)

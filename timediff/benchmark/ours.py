@@ -28,8 +28,7 @@ from timediff.benchmark.recalibration import (
 )
 from timediff.benchmark.record import Likelihood, as_json
 from timediff.config import Preset
-from timediff.data.entry import hold_out, split_windows
-from timediff.data.rolling import Entry
+from timediff.data.entry import Entry, hold_out, split_windows
 from timediff.gluon.estimator import TimeGradEstimator
 from timediff.gluon.predictor import TimeGradPredictor
 from timediff.tools.files import write_text

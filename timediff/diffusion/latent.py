@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from timediff.diffusion.bound import Noise, bound_terms
-from timediff.diffusion.parameterisation import PARAMETERISATIONS, Prediction
+from timediff.diffusion.parameterisation import Prediction
 from timediff.diffusion.process import Denoiser
 from timediff.diffusion.schedule import Level, Schedule
+from timediff.registry import PARAMETERISATIONS
 
 __all__ = ["Recorder", "cut", "interpolate", "invert", "rate_distortion"]
 

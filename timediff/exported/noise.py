@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import torch
 
 from timediff.arguments import checked
+from timediff.data.entry import begin
 from timediff.exported.graphs import noise_draws
 from timediff.exported.runner import Noise
 from timediff.gluon.entries import read_entry
 from timediff.gluon.forecasts import seed_of
 from timediff.gluon.paths import PathPredictor
-from timediff.gluon.windows import begin
 from timediff.options import Between, Count
 from timediff.timegrad.noise import PATHS_PER_STREAM, NoiseStreams
 from timediff.timegrad.trajectories import from_network, in_phase, picks

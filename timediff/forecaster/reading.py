@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from timediff.data.readers.columns import covariate
-from timediff.data.table import Roles, Table, read_frame
+from timediff.data.readers.layout import Roles
+from timediff.data.table import Table, read_frame
 from timediff.errors import InputError
 from timediff.forecaster.frames import Array, Columns, as_pandas, groups_of, some, whose
 from timediff.forecaster.known import Known, Layout, shared_values

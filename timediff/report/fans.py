@@ -41,10 +41,10 @@ class Drawn(NamedTuple):
     """
 
     data: Dataset
-    truth: NDArray
-    paths: NDArray
+    truth: NDArray[Any]
+    paths: NDArray[Any]
     title: str
-    rival: tuple[str, NDArray] | None
+    rival: tuple[str, NDArray[Any]] | None
 
     def unit_of(self, total: str | None) -> str:
         """Unit of a total, or of a series, "" where it is not known."""
@@ -139,12 +139,12 @@ def _fan(
 
 
 def _draw_fan(
-    observed: NDArray,
-    paths: NDArray,
-    times: NDArray,
+    observed: NDArray[Any],
+    paths: NDArray[Any],
+    times: NDArray[Any],
     title: str,
     unit: str,
-    baseline: NDArray | None,
+    baseline: NDArray[Any] | None,
     baseline_name: str,
     theme: Theme,
 ) -> "Figure":

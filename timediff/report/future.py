@@ -4,7 +4,7 @@ Axes: ``S`` sample paths, ``T`` time steps of the forecast, ``D`` series; NaN is
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +96,7 @@ def future_figure(
 
 
 def _draw_scenarios(
-    axes: "Axes", times: NDArray, observed: Array, paths: Array, weights: Array
+    axes: "Axes", times: NDArray[Any], observed: Array, paths: Array, weights: Array
 ) -> None:
     """Draw the observed values ``[tail + T]`` and each of the paths ``[S, T]``."""
     known = len(observed) - paths.shape[1]

@@ -42,10 +42,10 @@ class Shown(NamedTuple):
 
     label: str
     times: NDArray[np.datetime64]
-    observed: NDArray
-    quantiles: NDArray
-    rival: NDArray | None
-    peaks: Sequence[tuple[NDArray, NDArray]]
+    observed: NDArray[Any]
+    quantiles: NDArray[Any]
+    rival: NDArray[Any] | None
+    peaks: Sequence[tuple[NDArray[Any], NDArray[Any]]]
 
 
 def check_plotly() -> None:
@@ -152,7 +152,7 @@ def _window(drawn: Drawn, window: int, keys: Sequence[str]) -> Shown:
     observed = np.concatenate([known, drawn.truth[window]]).astype(float)
     seen = np.isfinite(observed).any(axis=0)
 
-    def with_totals(values: NDArray) -> NDArray:
+    def with_totals(values: NDArray[Any]) -> NDArray[Any]:
         """``[..., K]``."""
         sums = totals(values, data.aggregates, seen)
         parts = [sums[key][..., None] for key in keys]
@@ -172,7 +172,7 @@ def _window(drawn: Drawn, window: int, keys: Sequence[str]) -> Shown:
     )
 
 
-def _lists(values: NDArray) -> Any:
+def _lists(values: NDArray[Any]) -> Any:
     """Five significant digits of each number, None for what is missing."""
     if values.ndim > 1:
         return [_lists(row) for row in values]

@@ -66,7 +66,7 @@ def lines(
         line(axes, np.asarray(x), values, i, name if named else "", theme)
 
 
-def line(axes: "Axes", x: NDArray, y: Array, place: int, name: str, theme: Theme) -> None:
+def line(axes: "Axes", x: NDArray[Any], y: Array, place: int, name: str, theme: Theme) -> None:
     """A line in the colour and style of a place among the entrants."""
     dot = "o" if len(x) == 1 else None
     style: dict[str, Any] = {

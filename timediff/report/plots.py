@@ -19,7 +19,7 @@ from timediff.tools.numbers import numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure
 
 __all__ = [
     "BLUE",
@@ -210,7 +210,7 @@ def save_figure(figure: "Figure", path: str | Path) -> None:
 
 def draw_forecast(
     axes: "Axes",
-    times: NDArray,
+    times: NDArray[Any],
     observed: Array,
     forecasts: list[Array],
     *,
@@ -289,7 +289,7 @@ def style_axes(axes: "Axes", name: str, *, stamped: bool = False, theme: Theme =
         axes.xaxis.get_offset_text().set_color(theme.ink)
 
 
-def _times(stamps: ArrayLike | None, past: int, horizon: int) -> NDArray:
+def _times(stamps: ArrayLike | None, past: int, horizon: int) -> NDArray[Any]:
     if stamps is None:
         return np.arange(-past, horizon)
     times = np.asarray(stamps, dtype="datetime64[ns]")

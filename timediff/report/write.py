@@ -42,7 +42,7 @@ LOOK = "series.html"
 
 
 def write_results(
-    out: Path, record: Record, data: Dataset, truth: NDArray, paths: Mapping[str, NDArray]
+    out: Path, record: Record, data: Dataset, truth: NDArray[Any], paths: Mapping[str, NDArray[Any]]
 ) -> None:
     """Writes ``table.txt``, ``forecast.png``, ``nll.png`` and the report, if the record has what is in them.
 
@@ -67,7 +67,9 @@ def write_results(
         write_report(out, record, data, truth, paths)
 
 
-def _drawn(record: Record, data: Dataset, truth: NDArray, paths: Mapping[str, NDArray]) -> Drawn:
+def _drawn(
+    record: Record, data: Dataset, truth: NDArray[Any], paths: Mapping[str, NDArray[Any]]
+) -> Drawn:
     """What all pictures of forecasts are of; the rival is beside, if its paths are there."""
     name = rival(record)
     beside = None if name not in paths or name is None else (record.others[name].title, paths[name])
@@ -95,7 +97,7 @@ def _draw_forecast(file: Path, drawn: Drawn) -> None:
 
 
 def write_report(
-    out: Path, record: Record, data: Dataset, truth: NDArray, paths: Mapping[str, NDArray]
+    out: Path, record: Record, data: Dataset, truth: NDArray[Any], paths: Mapping[str, NDArray[Any]]
 ) -> None:
     """Writes ``report.html``, and with the extra ``interactive`` also `LOOK`, a page of every series.
 

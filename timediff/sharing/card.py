@@ -15,8 +15,7 @@ from timediff.errors import InputError
 from timediff.frequency import to_period_freq
 from timediff.metrics import title_of
 from timediff.report import comparisons, numbers
-from timediff.report.scores import aims, setting
-from timediff.report.text import MAIN
+from timediff.report.scores import MAIN, aims, setting
 from timediff.tools.files import plain
 
 __all__ = ["Facts", "check_record", "model_card"]

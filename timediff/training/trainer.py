@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.plugins.io import CheckpointIO
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from timediff.config import TrainConfig
 from timediff.errors import InputError, check_whole
