@@ -230,9 +230,6 @@ WAYS = {
     ),
     "longer": lambda f, tmp, shift: f.forecast(h=HORIZON + 3, n_paths=20, seed=1).paths,
     "gluonts": lambda f, tmp, shift: f.forecast(n_paths=20, seed=1).to_gluonts().samples,
-    "hubverse": lambda f, tmp, shift: values_of(
-        f.forecast(n_paths=20, seed=1).to_hubverse(), "value"
-    ),
     "items": lambda f, tmp, shift: values_of(f.forecast(n_paths=20, seed=1).to_item_frame(), "0.1"),
     "scenarios": lambda f, tmp, shift: f.forecast(n_paths=20, seed=1).representatives(5).paths,
     "saved": lambda f, tmp, shift: reloaded(f, tmp).forecast(n_paths=20, seed=1).paths,
