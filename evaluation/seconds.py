@@ -133,6 +133,26 @@ def jobs() -> str | None:
     return f"{table(rows)}\n\nA real job, a random walk over {record['dataset']}, takes {own:.2g} s itself."
 
 
+def peers() -> str | None:
+    """Seconds to a score, and of sampling, beside other models; None before the record is made."""
+    record = _read("peers")
+    if record is None:
+        return None
+    heads = (f"training s to CRPS_sum {record['score']:g}", "best CRPS_sum", "its training s")
+    rows = [["", *heads, "sampling s"]]
+    for name, found in record["peers"].items():
+        best = min(found["trainings"], key=lambda row: row["CRPS_sum"])
+        reached = found["seconds_to_score"]
+        cells = ["not reached" if reached is None else f"{reached:.3g}", f"{best['CRPS_sum']:.3g}"]
+        seconds = (best["training_seconds"], found["sampling_seconds"])
+        rows.append([name, *cells, *(f"{each:.2g}" for each in seconds)])
+    packages = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    return (
+        f"{table(rows)}\n\n{record['dataset']}, {record['windows']} windows of {record['paths']} paths, "
+        f"{record['hardware']['threads']} thread; {packages}."
+    )
+
+
 def threads() -> str | None:
     """Seconds of trainings by their threads, over the least; None before the record is made."""
     record = _read("threads")

@@ -17,7 +17,7 @@ from leaderboard_page import leaderboard, overall
 from readme_results import summary
 from results_page import results
 from scoreboard import Run, table
-from seconds import exported, jobs, served, starts, threads, versions, wide
+from seconds import exported, jobs, peers, served, starts, threads, versions, wide
 from standing import beside, geometric, standing
 
 from timediff.benchmark.record import read_record
@@ -357,6 +357,7 @@ def main() -> int:
             "versions": versions(),
             "starts": starts(),
             "threads": threads(),
+            "peers": peers(),
             "wide": wide(),
         },
         MACHINES: {"jobs": jobs()},

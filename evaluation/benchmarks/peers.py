@@ -13,6 +13,7 @@ else here needs, is not installed. Best on a machine that does nothing else.
 import argparse
 import json
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -83,7 +84,6 @@ def fit_deepar(problem: Problem, epochs: int) -> Sample:
     from gluonts.torch import DeepAREstimator
 
     task = problem.task
-    with_path = {**QUIET, "max_epochs": epochs, "default_root_dir": "/tmp"}
     estimator = DeepAREstimator(
         freq=task.starts[0].freqstr,
         prediction_length=task.horizon,
@@ -91,9 +91,11 @@ def fit_deepar(problem: Problem, epochs: int) -> Sample:
         cardinality=[len(task.columns)],
         context_length=2 * task.horizon,
         num_batches_per_epoch=50,
-        trainer_kwargs=with_path,
+        trainer_kwargs={**QUIET, "max_epochs": epochs},
     )
-    predictor = estimator.train(entries(task.train, task.begin, task.columns))
+    with tempfile.TemporaryDirectory() as folder:
+        estimator.trainer_kwargs["default_root_dir"] = folder
+        predictor = estimator.train(entries(task.train, task.begin, task.columns))
     draw = univariate(predictor, task.columns)
     return lambda: by_window(
         task, lambda k: draw(task.windows[k], PATHS, np.random.default_rng(SEED))
@@ -141,10 +143,15 @@ def fit_deepvar(problem: Problem, epochs: int) -> Sample:
         )
         window = TimeSeriesDataSet.from_dataset(data, frame, predict=True, stop_randomization=True)
         batch = window.to_dataloader(train=False, batch_size=len(task.columns), num_workers=0)
-        raw = network.predict(
-            batch, mode="samples", mode_kwargs={"n_samples": PATHS}, n_samples=PATHS
+        found = network.predict(
+            batch,
+            mode="samples",
+            mode_kwargs={"n_samples": PATHS},
+            n_samples=PATHS,
+            return_index=True,
         )
-        return np.asarray(raw.permute(2, 1, 0))  # [S, T, D]
+        places = [list(found.index["series"]).index(name) for name in task.columns]
+        return np.asarray(found.output[places].permute(2, 1, 0))  # [S, T, D]
 
     return lambda: by_window(task, one)
 
