@@ -80,6 +80,28 @@ def test_the_table_of_covariates_is_that_of_the_record():
     assert len(rows) > 5 and "\n".join(rows) in text
 
 
+def test_reasons_of_covariates_are_those_of_the_record():
+    record = json.loads((ROOT / "evaluation" / "results" / "covariates.json").read_text())
+    text = " ".join((ROOT / "docs" / "covariates.md").read_text().split())
+
+    def short(value):
+        return f"{value:.2f}".replace("0.", ".", 1)
+
+    for study, name in (("holidays", "before"), ("holidays", "after")):
+        days = record["effects"][study][f"holidays {name}"]
+        assert f"by {short(days['mean'])} ± {short(days['se'])}" in text
+    for name in ("before", "after"):
+        days = record["effects"]["holidays, traffic"][f"holidays {name}"]
+        assert f"{short(days['mean'])} ± {short(days['se'])} {name}" in text
+    assert f"spread, {short(record['effects']['holidays']['holidays after']['spread'])}," in text
+    assert f"of other days, {short(record['effects']['holidays']['other days']['spread'])}," in text
+    largest = max(abs(each["largest"]) for each in record["weather"].values())
+    assert largest < 0.25 and "more than .25" in text
+    for kind, value in (("direct", ".02"), ("diffuse", "-.02")):
+        unshifted = record["weather"][f"{kind}_solar_irradiance"]["unshifted"]
+        assert short(unshifted) == value and f"{value} with those of {kind}" in text
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page):
     text = page.read_text()
