@@ -7,8 +7,8 @@
 # formula stands beside the library function that computes it. Run it as a script or as a notebook
 # (percent format).
 #
-# The core (`timediff.diffusion.schedule`, `parameterisation`, `diffusion`, `bound`, `likelihood`, `samplers`,
-# `views`) needs nothing but torch and works on any tensor `[..., D]`.
+# The core, `timediff.diffusion` (`schedule`, `parameterisation`, `process`, `objective`, `samplers`, `bound`,
+# `likelihood`, ...), needs nothing but torch and works on any tensor `[..., D]`.
 
 # %%
 import itertools
